@@ -1,0 +1,1 @@
+//! Micro benches of the engine, and a load driver.

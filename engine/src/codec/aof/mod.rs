@@ -1,0 +1,1 @@
+//! The append only file: records and the manifest.

@@ -1,0 +1,1 @@
+//! When and how state reaches the disk.

@@ -1,0 +1,1 @@
+//! Structures with pointers, ignorant of Redis types.

@@ -1,0 +1,1 @@
+//! Values to codec events and back: RDB load and save, DUMP and RESTORE.

@@ -1,0 +1,1 @@
+//! The data types, each an enum over its encodings.
