@@ -1,1 +1,9 @@
 //! Facts that every layer shares: number grammars, glob, time, seeded randomness, slots, LZF, CRC-64.
+
+pub mod crc64;
+pub mod glob;
+pub mod lzf;
+pub mod num;
+pub mod rng;
+pub mod slot;
+pub mod time;

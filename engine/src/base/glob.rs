@@ -1,0 +1,116 @@
+//! Glob patterns as KEYS, SCAN MATCH, PSUBSCRIBE, CONFIG GET and ACL rules take them.
+//!
+//! `*` any run, `?` any byte, `[abc]`, `[^a-z]`, `\x` the byte x itself. Bytes, not characters.
+//! Behaviour: valkey src/util.c, `stringmatchlen`, corners included; the corners are told in the
+//! tests. One difference: Valkey gives up ("no match") on patterns with more than 1000 stars.
+//!
+//! Every token but `*` takes exactly one byte of text, so only the latest star ever has to be
+//! tried again: no recursion, and time at worst pattern times text.
+
+/// Whether the whole of `text` matches the whole of `pattern`.
+///
+/// `nocase` folds ASCII letters, except behind a backslash inside a class, as Valkey has it.
+/// An empty text matches only an empty pattern, not even `*`: that too is Valkey's rule, whose
+/// callers treat the lone `*` before they come here.
+#[must_use]
+pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
+    let mut p = 0;
+    let mut t = 0;
+    // Where to go on after the latest star, and the text position it was last tried at.
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            p += 1;
+            if p == pattern.len() {
+                return true;
+            }
+            retry = Some((p, t));
+            continue;
+        }
+        if let Some(next) = step(pattern, p, text[t], nocase) {
+            p = next;
+            t += 1;
+            continue;
+        }
+        let Some((star, from)) = retry else { return false };
+        let Some(from) = next_candidate(&pattern[star..], text, from + 1, nocase) else { return false };
+        retry = Some((star, from));
+        p = star;
+        t = from;
+    }
+    pattern[p..].iter().all(|&b| b == b'*')
+}
+
+/// The first position at or after `from` where a match of `rest` could start: when `rest` begins
+/// with a plain byte it is looked for with memchr instead of being tried everywhere.
+fn next_candidate(rest: &[u8], text: &[u8], from: usize, nocase: bool) -> Option<usize> {
+    let first = match rest[0] {
+        b'*' | b'?' | b'[' | b'\\' => return Some(from),
+        b if nocase && b.is_ascii_alphabetic() => {
+            let tail = &text[from.min(text.len())..];
+            return memchr::memchr2(b.to_ascii_lowercase(), b.to_ascii_uppercase(), tail).map(|i| from + i);
+        }
+        b => b,
+    };
+    memchr::memchr(first, &text[from.min(text.len())..]).map(|i| from + i)
+}
+
+/// Matches the one-byte token at `p` against `byte`; answers where the next token starts.
+fn step(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> Option<usize> {
+    match *pattern.get(p)? {
+        b'?' => Some(p + 1),
+        b'[' => {
+            let (matched, next) = class(pattern, p + 1, byte, nocase);
+            matched.then_some(next)
+        }
+        // A backslash at the very end stands for itself.
+        b'\\' if p + 1 < pattern.len() => same(pattern[p + 1], byte, nocase).then_some(p + 2),
+        literal => same(literal, byte, nocase).then_some(p + 1),
+    }
+}
+
+fn same(a: u8, b: u8, nocase: bool) -> bool {
+    a == b || (nocase && a.eq_ignore_ascii_case(&b))
+}
+
+/// Reads a class from `p`, just past its `[`; answers whether `byte` is in it and where it ends.
+/// A class that is never closed ends with the pattern.
+fn class(pattern: &[u8], mut p: usize, byte: u8, nocase: bool) -> (bool, usize) {
+    let negated = pattern.get(p) == Some(&b'^');
+    if negated {
+        p += 1;
+    }
+    let mut matched = false;
+    loop {
+        match &pattern[p.min(pattern.len())..] {
+            [] => return (matched != negated, pattern.len()),
+            [b'\\', literal, ..] => {
+                matched |= *literal == byte;
+                p += 2;
+            }
+            [b']', ..] => return (matched != negated, p + 1),
+            [low, b'-', high, ..] => {
+                matched |= in_range(*low, *high, byte, nocase);
+                p += 3;
+            }
+            [literal, ..] => {
+                matched |= same(*literal, byte, nocase);
+                p += 1;
+            }
+        }
+    }
+}
+
+/// Valkey compares the ends of a range as C's `char`, signed on the hosts it is used on, swaps
+/// them before it folds case, and does not look again afterwards: `[Z-a]` without case is empty.
+fn in_range(low: u8, high: u8, byte: u8, nocase: bool) -> bool {
+    let (low, high) = if low as i8 > high as i8 { (high, low) } else { (low, high) };
+    let fold = |b: u8| if nocase { b.to_ascii_lowercase() as i8 } else { b as i8 };
+    (fold(low)..=fold(high)).contains(&fold(byte))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! LZF: the light compression of strings in RDB files. Token format of liblzf.
+//!
+//! A token's first byte `c` says what follows. `c < 32`: a run of `c + 1` literal bytes. Else a
+//! copy from earlier output: the length is the top three bits plus 2, or, when they are all set,
+//! the next byte plus 9; the distance is the low five bits and one byte more, plus 1. So copies are
+//! 3 to 264 bytes long and reach back at most 8192.
+//!
+//! The encoder's bytes are not liblzf's, nor need they be: only the decoder's side is a format.
+//! Knows no files and no policy but Redis's "at least four bytes saved".
+
+/// Copies shorter than this cannot be written.
+const MIN_MATCH: usize = 3;
+/// Copies longer than this cannot be written.
+const MAX_MATCH: usize = 264;
+/// How far back a copy can reach.
+const MAX_DISTANCE: usize = 1 << 13;
+/// Literals one token can carry.
+const MAX_LITERALS: usize = 32;
+/// The most output bytes one input byte can stand for: three bytes make a copy of 264.
+const MAX_EXPANSION: usize = MAX_MATCH / 3;
+/// What compression must save to be worth it, as valkey src/rdb.c, `rdbSaveLzfStringObject`, has it.
+const MIN_SAVED: usize = 4;
+/// Inputs this large are not tried: positions are kept in 32 bits.
+const MAX_INPUT: usize = 1 << 30;
+
+const HASH_BITS: u32 = 12;
+/// After so many misses in a row (as a power of two) the search begins to step by two, three, ...
+const SKIP_SHIFT: u32 = 5;
+
+/// A compressor; keep it, for its table is not cleared between calls.
+///
+/// The output depends on the input alone: entries of earlier calls lie too far back to be used.
+pub struct Encoder {
+    table: Box<[u32; 1 << HASH_BITS]>,
+    /// Position of the next input's first byte in the numbering of the table.
+    base: u32,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Encoder {
+    /// An encoder with an empty table of 16 KiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { table: Box::new([0; 1 << HASH_BITS]), base: MAX_DISTANCE as u32 + 1 }
+    }
+
+    /// Appends the compressed form of `input` to `out` and answers its length, which is at least
+    /// four bytes below the input's; else answers `None` and leaves `out` as it was.
+    pub fn compress(&mut self, input: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        if input.len() <= MIN_SAVED || input.len() >= MAX_INPUT {
+            return None;
+        }
+        let limit = input.len() - MIN_SAVED;
+        let gap = input.len() as u32 + MAX_DISTANCE as u32 + 1;
+        let base = match self.base.checked_add(gap) {
+            Some(next) => std::mem::replace(&mut self.base, next),
+            None => {
+                self.table.fill(0);
+                self.base = gap + MAX_DISTANCE as u32 + 1;
+                MAX_DISTANCE as u32 + 1
+            }
+        };
+        let start = out.len();
+        out.resize(start + limit, 0);
+        let written = compress_into(&mut self.table, base, input, &mut out[start..]);
+        out.truncate(start + written.unwrap_or(0));
+        written
+    }
+}
+
+fn compress_into(
+    table: &mut [u32; 1 << HASH_BITS],
+    base: u32,
+    input: &[u8],
+    out: &mut [u8],
+) -> Option<usize> {
+    let mut written = 0;
+    let mut literals = 0;
+    let mut at = 0;
+    let mut misses = 1u32 << SKIP_SHIFT;
+    while let Some(word) = word_at(input, at) {
+        let slot = &mut table[hash(word)];
+        let position = base + at as u32;
+        let distance = (position - *slot) as usize;
+        *slot = position;
+        if distance > MAX_DISTANCE || (word_at(input, at - distance)? ^ word) << 8 != 0 {
+            at += (misses >> SKIP_SHIFT) as usize;
+            misses += 1;
+            continue;
+        }
+        let len = match_len(input, at, distance);
+        written = put_literals(out, written, &input[literals..at])?;
+        written = put_copy(out, written, distance, len)?;
+        misses = 1 << SKIP_SHIFT;
+        at += len;
+        literals = at;
+        // Two positions inside the copy are remembered too, or repeats of its tail would be missed.
+        for back in [2, 1] {
+            if let Some(word) = word_at(input, at - back) {
+                table[hash(word)] = base + (at - back) as u32;
+            }
+        }
+    }
+    put_literals(out, written, &input[literals..])
+}
+
+#[inline(always)]
+fn word_at(input: &[u8], at: usize) -> Option<u32> {
+    let bytes = input.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+/// Hashes the three low bytes, which are the next three of the input.
+#[inline(always)]
+fn hash(word: u32) -> usize {
+    ((word << 8).wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
+}
+
+/// How many bytes at `at` equal those `distance` before, at least the three known to.
+#[inline(always)]
+fn match_len(input: &[u8], at: usize, distance: usize) -> usize {
+    let end = input.len().min(at + MAX_MATCH);
+    let here = &input[at..end];
+    let there = &input[at - distance..end - distance];
+    let mut len = MIN_MATCH;
+    while let (Some(a), Some(b)) = (chunk8(here, len), chunk8(there, len)) {
+        let differ = a ^ b;
+        if differ != 0 {
+            return len + (differ.trailing_zeros() / 8) as usize;
+        }
+        len += 8;
+    }
+    while len < here.len() && here[len] == there[len] {
+        len += 1;
+    }
+    len
+}
+
+#[inline(always)]
+fn chunk8(s: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*s.get(at..)?.first_chunk::<8>()?))
+}
+
+/// Writes `bytes` as literal tokens from `at` on; answers where they end, `None` when out of room.
+#[inline(always)]
+fn put_literals(out: &mut [u8], mut at: usize, bytes: &[u8]) -> Option<usize> {
+    for run in bytes.chunks(MAX_LITERALS) {
+        let room = out.get_mut(at..at + 1 + run.len())?;
+        room[0] = (run.len() - 1) as u8;
+        room[1..].copy_from_slice(run);
+        at += 1 + run.len();
+    }
+    Some(at)
+}
+
+#[inline(always)]
+fn put_copy(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<usize> {
+    let distance = distance - 1;
+    let len = len - 2;
+    let high = (distance >> 8) as u8;
+    if len < 7 {
+        let token = out.get_mut(at..at + 2)?;
+        token[0] = (len as u8) << 5 | high;
+        token[1] = distance as u8;
+        Some(at + 2)
+    } else {
+        let token = out.get_mut(at..at + 3)?;
+        token[0] = 7 << 5 | high;
+        token[1] = (len - 7) as u8;
+        token[2] = distance as u8;
+        Some(at + 3)
+    }
+}
+
+/// Why a stream could not be unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LzfError {
+    /// So many bytes cannot come out of so few, whatever they are.
+    #[error("{declared} bytes cannot come out of {compressed} compressed ones")]
+    ImpossibleLength {
+        /// The length the caller was told.
+        declared: usize,
+        /// The length of the stream.
+        compressed: usize,
+    },
+    /// The stream ends inside the token at `at`.
+    #[error("the compressed stream ends inside the token at byte {at}")]
+    Truncated {
+        /// Offset of the token in the stream.
+        at: usize,
+    },
+    /// The token at `at` copies from before the first byte.
+    #[error("the token at byte {at} copies from before the start of the data")]
+    DistanceTooFar {
+        /// Offset of the token in the stream.
+        at: usize,
+    },
+    /// The token at `at` makes more bytes than were declared.
+    #[error("the token at byte {at} runs past the declared length")]
+    TooLong {
+        /// Offset of the token in the stream.
+        at: usize,
+    },
+    /// The stream ended before the declared length was reached.
+    #[error("the compressed stream makes {made} bytes, {declared} were declared")]
+    TooShort {
+        /// Bytes that came out.
+        made: usize,
+        /// Bytes that should have.
+        declared: usize,
+    },
+}
+
+/// Appends to `out` exactly the `raw_len` bytes that `input` stands for.
+///
+/// # Errors
+/// [`LzfError`]; `out` is then as it was. Memory is asked for only once `raw_len` is known to be
+/// possible for a stream of this length.
+pub fn decompress(input: &[u8], raw_len: usize, out: &mut Vec<u8>) -> Result<(), LzfError> {
+    if raw_len > input.len().saturating_mul(MAX_EXPANSION) {
+        return Err(LzfError::ImpossibleLength { declared: raw_len, compressed: input.len() });
+    }
+    let start = out.len();
+    out.resize(start + raw_len, 0);
+    let result = decompress_into(input, &mut out[start..]);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+fn decompress_into(input: &[u8], out: &mut [u8]) -> Result<(), LzfError> {
+    let mut from = 0;
+    let mut made = 0;
+    while let Some(&token) = input.get(from) {
+        let at = from;
+        let token = usize::from(token);
+        if token < MAX_LITERALS {
+            let len = token + 1;
+            let run = input.get(at + 1..at + 1 + len).ok_or(LzfError::Truncated { at })?;
+            let room = out.get_mut(made..made + len).ok_or(LzfError::TooLong { at })?;
+            room.copy_from_slice(run);
+            from = at + 1 + len;
+            made += len;
+            continue;
+        }
+        let short = token >> 5;
+        let (len, low) = if short < 7 {
+            (short + 2, at + 1)
+        } else {
+            (usize::from(*input.get(at + 1).ok_or(LzfError::Truncated { at })?) + 9, at + 2)
+        };
+        let low_bits = *input.get(low).ok_or(LzfError::Truncated { at })?;
+        let distance = ((token & 31) << 8 | usize::from(low_bits)) + 1;
+        if distance > made {
+            return Err(LzfError::DistanceTooFar { at });
+        }
+        if len > out.len() - made {
+            return Err(LzfError::TooLong { at });
+        }
+        copy_back(out, made, distance, len);
+        from = low + 1;
+        made += len;
+    }
+    if made == out.len() { Ok(()) } else { Err(LzfError::TooShort { made, declared: out.len() }) }
+}
+
+/// Repeats at `made` the `len` bytes that begin `distance` before it, those just written included.
+#[inline(always)]
+fn copy_back(out: &mut [u8], made: usize, distance: usize, len: usize) {
+    if distance >= len {
+        out.copy_within(made - distance..made - distance + len, made);
+        return;
+    }
+    // What has been repeated can be repeated at once: the stretch doubles with every step.
+    let from = made - distance;
+    let mut done = 0;
+    while done < len {
+        let step = (distance + done).min(len - done);
+        out.copy_within(from..from + step, made + done);
+        done += step;
+    }
+}
+
+#[cfg(test)]
+mod tests;
