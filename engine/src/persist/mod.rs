@@ -1,1 +1,3 @@
-//! When and how state reaches the disk.
+//! When and how state reaches the disk, and how it comes back.
+
+pub mod storage;

@@ -1,0 +1,36 @@
+//! What the standard library lacks for files: a synced directory, write-back hints, locks.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// Makes the names in `dir` durable: renames and new files survive a power cut after this.
+///
+/// # Errors
+/// What open or fsync said. After an error nothing is known about the names.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Asks the kernel to begin writing back `len` bytes at `offset`, so that a later fsync is short.
+/// A hint: what it says is not looked at.
+pub fn begin_writeback(file: &File, offset: u64, len: u64) {
+    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; the call takes no pointers.
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file.as_raw_fd(), offset, len);
+}
+
+/// Tells the kernel that `file` will be read once from front to back. A hint.
+pub fn expect_sequential(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = nix::fcntl::posix_fadvise(file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
