@@ -6,8 +6,47 @@
 
 mod args;
 mod error;
+pub mod grammar;
 pub mod spec;
 
 pub use args::Args;
 pub use error::CommandError;
 pub use spec::Spec;
+
+/// What a command answers to its caller: the reply is written, or this error stands for it.
+pub type Outcome = Result<(), CommandError>;
+
+/// A command: its facts and its code. `F` is what runs it: a data command gets the keyspace, a
+/// session command (of the server) its client.
+#[derive(Debug)]
+pub struct Command<F: 'static> {
+    /// Everything about it but its code.
+    pub spec: Spec,
+    /// Its code. A container's runs if none of its subcommands was meant.
+    pub run: F,
+    /// Its subcommands.
+    pub subcommands: &'static [Command<F>],
+}
+
+impl<F> Command<F> {
+    /// A command without subcommands.
+    pub const fn new(spec: Spec, run: F) -> Command<F>
+    where
+        F: Copy,
+    {
+        Command { spec, run, subcommands: &[] }
+    }
+
+    /// Gives it subcommands.
+    pub const fn with(self, subcommands: &'static [Command<F>]) -> Command<F>
+    where
+        F: Copy,
+    {
+        Command { spec: self.spec, run: self.run, subcommands }
+    }
+
+    /// The subcommand of this name, in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command<F>> {
+        self.subcommands.iter().find(|c| c.spec.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}

@@ -275,8 +275,6 @@ pub struct Spec {
     pub summary: &'static str,
     /// ACL categories beyond those that follow from group and flags.
     pub categories: &'static [&'static str],
-    /// Subcommands of a container.
-    pub subcommands: &'static [&'static Spec],
 }
 
 impl Spec {
@@ -300,7 +298,6 @@ impl Spec {
             complexity: "O(1)",
             summary: "",
             categories: &[],
-            subcommands: &[],
         }
     }
 
@@ -337,12 +334,6 @@ impl Spec {
     /// Makes it a subcommand.
     pub const fn parent(mut self, parent: &'static str) -> Spec {
         self.parent = Some(parent);
-        self
-    }
-
-    /// Gives it subcommands.
-    pub const fn subcommands(mut self, subcommands: &'static [&'static Spec]) -> Spec {
-        self.subcommands = subcommands;
         self
     }
 
