@@ -6,4 +6,5 @@ pub mod lzf;
 pub mod num;
 pub mod rng;
 pub mod slot;
+pub mod stream_id;
 pub mod time;

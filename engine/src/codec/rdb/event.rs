@@ -4,6 +4,7 @@
 //! or its scratch space and are gone after the call. Nothing here reads bytes; the layouts are in
 //! `mod.rs`. Counts that a file declares are hints: no sink may size an allocation by them alone.
 
+pub use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
 use crate::packed::{intset::Intset, listpack::Listpack, ziplist::Ziplist, zipmap::Zipmap};
 
@@ -60,15 +61,6 @@ pub enum StringForm {
     Int32,
     /// LZF compressed.
     Lzf,
-}
-
-/// A stream entry id: milliseconds, then sequence number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct StreamId {
-    /// Unix time in milliseconds.
-    pub ms: u64,
-    /// Sequence number within the millisecond.
-    pub seq: u64,
 }
 
 /// The numbers that follow a stream's nodes. Fields that the record's version lacks are `None`.
