@@ -1,1 +1,148 @@
 //! The data types, each an enum over its encodings.
+//!
+//! A [`Value`] owns, a [`ValueRef`] looks: readers are on the view, which may also stand on bytes
+//! inside the keyspace's record, and editors are on the owned type, which converts itself when an
+//! edit takes it past one of the [`Limits`]. Clocks, limits and randomness are arguments.
+
+mod inline;
+mod limits;
+pub mod opaque;
+pub mod string;
+
+pub use inline::{InlineBytes, InlineTag};
+pub use limits::Limits;
+pub use opaque::{Opaque, OpaqueDialect};
+pub use string::{IntText, StrRef, StringValue};
+
+/// An owned value.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A string.
+    String(StringValue),
+    /// Something this server only carries.
+    Opaque(Box<Opaque>),
+}
+
+/// A value to look at: borrowed from a [`Value`] or from the bytes of an inline form.
+#[derive(Debug, Clone, Copy)]
+pub enum ValueRef<'a> {
+    /// A string.
+    String(StrRef<'a>),
+    /// Something this server only carries.
+    Opaque(&'a Opaque),
+}
+
+impl Value {
+    /// The tag and bytes that stand for the value inside a record; `None` if it needs a pointer.
+    ///
+    /// The bytes may be long: the record decides what is short enough for it. Spare room is lost.
+    #[must_use]
+    pub fn inline_form(&self) -> Option<(InlineTag, InlineBytes<'_>)> {
+        match self {
+            Self::String(s) => Some(s.inline_form()),
+            Self::Opaque(_) => None,
+        }
+    }
+
+    /// The value whose [`Value::inline_form`] this is. Copies the bytes; does not validate them.
+    ///
+    /// # Panics
+    /// If the tag is [`InlineTag::Boxed`], which has no bytes.
+    #[must_use]
+    pub fn from_inline(tag: InlineTag, bytes: &[u8]) -> Self {
+        ValueRef::from_inline(tag, bytes).to_owned()
+    }
+
+    /// The value to look at.
+    #[inline]
+    #[must_use]
+    pub fn view(&self) -> ValueRef<'_> {
+        match self {
+            Self::String(s) => ValueRef::String(s.view()),
+            Self::Opaque(o) => ValueRef::Opaque(o),
+        }
+    }
+
+    /// Whether the key must go: a collection without elements. Strings never count as empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.view().is_empty()
+    }
+
+    /// Heap bytes it owns, not counting `Value` itself.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::String(s) => s.memory_bytes(),
+            Self::Opaque(o) => size_of::<Opaque>() + o.memory_bytes(),
+        }
+    }
+
+    /// What TYPE answers.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        self.view().type_name()
+    }
+
+    /// What OBJECT ENCODING answers.
+    #[must_use]
+    pub fn encoding_name(&self) -> &'static str {
+        self.view().encoding_name()
+    }
+}
+
+impl<'a> ValueRef<'a> {
+    /// The value that these bytes are. O(1), nothing is validated or copied.
+    ///
+    /// # Panics
+    /// If the tag is [`InlineTag::Boxed`], which has no bytes.
+    #[inline]
+    #[must_use]
+    pub fn from_inline(tag: InlineTag, bytes: &'a [u8]) -> Self {
+        match tag {
+            InlineTag::Int => Self::String(StrRef::Int(inline::int_from_bytes(bytes))),
+            InlineTag::Str => Self::String(StrRef::Text(bytes)),
+            InlineTag::StrRaw => Self::String(StrRef::Edited(bytes)),
+            _ => unreachable!("no value is inline with tag {tag:?}"),
+        }
+    }
+
+    /// Whether the key must go: a collection without elements. Strings never count as empty.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        match self {
+            Self::String(_) | Self::Opaque(_) => false,
+        }
+    }
+
+    /// What TYPE answers.
+    #[must_use]
+    pub fn type_name(self) -> &'a str {
+        match self {
+            Self::String(_) => "string",
+            Self::Opaque(o) => &o.type_name,
+        }
+    }
+
+    /// What OBJECT ENCODING answers.
+    #[must_use]
+    pub fn encoding_name(self) -> &'static str {
+        match self {
+            Self::String(s) => s.encoding_name(),
+            // What Valkey says of modules' values.
+            Self::Opaque(_) => "raw",
+        }
+    }
+
+    /// An owned copy that keeps the encoding. O(size).
+    #[must_use]
+    pub fn to_owned(self) -> Value {
+        match self {
+            Self::String(s) => Value::String(s.to_owned()),
+            Self::Opaque(o) => Value::Opaque(Box::new(o.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
