@@ -8,6 +8,8 @@
 
 pub mod intset;
 pub mod listpack;
+pub mod ziplist;
+pub mod zipmap;
 
 mod corrupt;
 mod element;
