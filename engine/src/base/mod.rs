@@ -1,4 +1,5 @@
-//! Facts that every layer shares: number grammars, glob, time, seeded randomness, slots, LZF, CRC-64.
+//! Facts that every layer shares: number grammars, glob, time, seeded randomness, slots, LZF, CRC-64,
+//! quoted words.
 
 pub mod crc64;
 pub mod glob;
@@ -8,3 +9,4 @@ pub mod rng;
 pub mod slot;
 pub mod stream_id;
 pub mod time;
+pub mod words;

@@ -1,0 +1,327 @@
+//! The manifest of an append only file in parts: which files, in which order, of which kind.
+//!
+//! ```text
+//! file appendonly.aof.2.base.rdb seq 2 type b
+//! file appendonly.aof.1.incr.aof seq 1 type h
+//! file appendonly.aof.2.incr.aof seq 2 type i startoffset 78
+//! ```
+//! One line a file: words in pairs, names quoted where they need it, further pairs kept as they are
+//! (Redis 8 writes replication offsets there). Lines that start with `#` are comments. The base comes
+//! first when it is written, then history (files a rewrite has replaced), then the increments.
+//! Behaviour and error texts: valkey src/aof.c, `aofLoadManifestFromFile`. Opens no file.
+
+use std::fmt;
+
+use crate::base::{num, words};
+
+/// The longest line, line end counted.
+pub const MAX_LINE_BYTES: usize = 1024;
+/// What the manifest's name adds to the configured file name.
+pub const SUFFIX: &str = ".manifest";
+/// What the names of unfinished files start with.
+pub const TEMP_PREFIX: &str = "temp-";
+
+/// What a file of the log is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A snapshot: everything up to the first increment.
+    Base,
+    /// Commands since then.
+    Incr,
+    /// Replaced by a rewrite and waiting to be removed.
+    History,
+}
+
+impl FileKind {
+    /// The letter in the manifest.
+    #[must_use]
+    pub fn letter(self) -> u8 {
+        match self {
+            Self::Base => b'b',
+            Self::Incr => b'i',
+            Self::History => b'h',
+        }
+    }
+}
+
+/// What a base is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BaseFormat {
+    /// An RDB file.
+    Rdb,
+    /// Commands.
+    Aof,
+}
+
+/// A file that the manifest names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the manifest's folder.
+    pub name: Vec<u8>,
+    /// Its number; never 0.
+    pub seq: i64,
+    /// Pairs that this version gives no meaning to, in order.
+    pub extra: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Entry {
+    /// The number that an extra pair gives, `startoffset` for one.
+    #[must_use]
+    pub fn extra_number(&self, key: &str) -> Option<i64> {
+        let (_, value) = self.extra.iter().find(|(name, _)| name.eq_ignore_ascii_case(key.as_bytes()))?;
+        num::parse_i64(value)
+    }
+}
+
+/// A whole manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manifest {
+    /// The base, if there is one.
+    pub base: Option<Entry>,
+    /// Replaced files, the newest first.
+    pub history: Vec<Entry>,
+    /// The increments, oldest first; their numbers rise.
+    pub incr: Vec<Entry>,
+    /// The number of the newest base; the next one gets the number after it.
+    pub base_seq: i64,
+    /// The number of the newest increment.
+    pub incr_seq: i64,
+}
+
+/// What is wrong with a manifest. `Display` gives Redis's words, exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Kind {
+    /// Not pairs of words, or file, seq and type are not all there.
+    #[error("Invalid AOF manifest file format")]
+    Format,
+    /// More than one base.
+    #[error("Found duplicate base file information")]
+    DuplicateBase,
+    /// Increments whose numbers do not rise.
+    #[error("Found a non-monotonic sequence number")]
+    NotMonotonic,
+    /// A name with a slash or a backslash.
+    #[error("File can't be a path, just a filename")]
+    Path,
+    /// A type that is none of b, i, h.
+    #[error("Unknown AOF file type")]
+    UnknownType,
+    /// A line above [`MAX_LINE_BYTES`], or a last line without its end.
+    #[error("The AOF manifest file contains too long line")]
+    LongLine,
+    /// Nothing in it.
+    #[error("Found an empty AOF manifest")]
+    Empty,
+    /// The file could not be read; whoever reads it says so with this.
+    #[error("Read AOF manifest failed")]
+    Read,
+}
+
+/// A manifest that cannot be used: what, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The line's number, from 1, and the line without blanks around it; `None` where Redis names no line.
+    pub line: Option<(u32, Vec<u8>)>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.line {
+            Some((number, line)) => write!(f, "line {number}, '{}': {}", line.escape_ascii(), self.kind),
+            None => self.kind.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error { kind: Kind::Empty, line: None });
+        }
+        let mut manifest = Self::default();
+        let mut rest = text;
+        let mut number = 0u32;
+        while !rest.is_empty() {
+            let window = &rest[..rest.len().min(MAX_LINE_BYTES)];
+            let newline = memchr::memchr(b'\n', window);
+            let (chunk, tail) = rest.split_at(newline.map_or(window.len(), |at| at + 1));
+            rest = tail;
+            number = number.saturating_add(1);
+            if chunk.starts_with(b"#") {
+                continue;
+            }
+            // A NUL hides the rest of the line, its end included, from Redis.
+            if newline.is_none() || chunk.contains(&0) {
+                return Err(Error { kind: Kind::LongLine, line: None });
+            }
+            let line = trim(chunk);
+            manifest.add_line(line).map_err(|kind| Error { kind, line: Some((number, line.to_vec())) })?;
+        }
+        Ok(manifest)
+    }
+
+    fn add_line(&mut self, line: &[u8]) -> Result<(), Kind> {
+        let (kind, entry) = parse_line(line)?;
+        match kind {
+            b'b' if self.base.is_some() => return Err(Kind::DuplicateBase),
+            b'b' => {
+                self.base_seq = entry.seq;
+                self.base = Some(entry);
+            }
+            b'h' => self.history.push(entry),
+            // Redis compares with 0 before the first increment, so negative numbers fail here.
+            b'i' if entry.seq <= self.incr_seq => return Err(Kind::NotMonotonic),
+            b'i' => {
+                self.incr_seq = entry.seq;
+                self.incr.push(entry);
+            }
+            _ => return Err(Kind::UnknownType),
+        }
+        Ok(())
+    }
+
+    /// The manifest as its file: the base, history, increments. Comments are not kept.
+    #[must_use]
+    pub fn format(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (kind, entry) in self.entries() {
+            push_line(&mut out, kind, entry);
+        }
+        out
+    }
+
+    /// All files in the order of the manifest.
+    pub fn entries(&self) -> impl Iterator<Item = (FileKind, &Entry)> {
+        let base = self.base.iter().map(|e| (FileKind::Base, e));
+        let history = self.history.iter().map(|e| (FileKind::History, e));
+        base.chain(history).chain(self.incr.iter().map(|e| (FileKind::Incr, e)))
+    }
+
+    /// The files that make up the data, in the order they are read: the base, then the increments.
+    pub fn live(&self) -> impl DoubleEndedIterator<Item = (FileKind, &Entry)> {
+        let base = self.base.iter().map(|e| (FileKind::Base, e));
+        base.chain(self.incr.iter().map(|e| (FileKind::Incr, e)))
+    }
+
+    /// Adds the next base, named after `filename`, and moves the present one to history.
+    ///
+    /// `base_seq` is kept over the life of a `Manifest`, so a number is not used twice in a process.
+    pub fn add_base(&mut self, filename: &str, format: BaseFormat) -> &Entry {
+        if let Some(old) = self.base.take() {
+            self.history.insert(0, old);
+        }
+        self.base_seq = self.base_seq.saturating_add(1);
+        let suffix = match format {
+            BaseFormat::Rdb => "rdb",
+            BaseFormat::Aof => "aof",
+        };
+        let name = format!("{filename}.{}.base.{suffix}", self.base_seq).into_bytes();
+        self.base.insert(Entry { name, seq: self.base_seq, extra: Vec::new() })
+    }
+
+    /// Adds the next increment, named after `filename`.
+    pub fn add_incr(&mut self, filename: &str) -> &mut Entry {
+        self.incr_seq = self.incr_seq.saturating_add(1);
+        let name = format!("{filename}.{}.incr.aof", self.incr_seq).into_bytes();
+        self.incr.push(Entry { name, seq: self.incr_seq, extra: Vec::new() });
+        self.incr.last_mut().expect("pushed the line before")
+    }
+
+    /// Moves all increments but the newest `keep` to history, the newest of them first in line, as the
+    /// rewrite that replaced them does.
+    pub fn retire_incrs(&mut self, keep: usize) {
+        let retired = self.incr.len().saturating_sub(keep);
+        self.history.splice(0..0, self.incr.drain(..retired));
+    }
+}
+
+/// The name of the temporary increment that is written while the first base is being made.
+#[must_use]
+pub fn temp_incr_name(filename: &str) -> String {
+    format!("{TEMP_PREFIX}{filename}.incr")
+}
+
+/// Cuts blanks off both ends, as the line is shown in errors.
+fn trim(line: &[u8]) -> &[u8] {
+    let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    let start = line.iter().take_while(|b| blank(b)).count();
+    let end = line.len() - line[start..].iter().rev().take_while(|b| blank(b)).count();
+    &line[start..end]
+}
+
+/// One line as its type letter and what it says.
+fn parse_line(line: &[u8]) -> Result<(u8, Entry), Kind> {
+    const LEAST_WORDS: usize = 6;
+    let words = words::split(line).ok_or(Kind::Format)?;
+    if words.len() < LEAST_WORDS || words.len() % 2 != 0 {
+        return Err(Kind::Format);
+    }
+    let (mut name, mut seq, mut letter, mut extra) = (None, 0, None, Vec::new());
+    let mut words = words.into_iter();
+    while let (Some(key), Some(value)) = (words.next(), words.next()) {
+        match () {
+            () if key.eq_ignore_ascii_case(b"file") => {
+                if value.iter().any(|b| matches!(b, b'/' | b'\\')) {
+                    return Err(Kind::Path);
+                }
+                name = Some(value);
+            }
+            () if key.eq_ignore_ascii_case(b"seq") => seq = leading_number(&value),
+            () if key.eq_ignore_ascii_case(b"type") => letter = value.first().copied(),
+            () => extra.push((key, value)),
+        }
+    }
+    match (name, letter) {
+        (Some(name), Some(letter)) if seq != 0 => Ok((letter, Entry { name, seq, extra })),
+        _ => Err(Kind::Format),
+    }
+}
+
+/// The number at the start of a word as C's `atoll` reads it: 0 if there is none.
+fn leading_number(word: &[u8]) -> i64 {
+    let (sign, digits) = match word {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, word),
+    };
+    digits
+        .iter()
+        .take_while(|b| b.is_ascii_digit())
+        .fold(0i64, |value, digit| value.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0')))
+}
+
+fn push_line(out: &mut Vec<u8>, kind: FileKind, entry: &Entry) {
+    out.extend_from_slice(b"file ");
+    push_word(out, &entry.name);
+    out.extend_from_slice(b" seq ");
+    num::push_i64(out, entry.seq);
+    out.extend_from_slice(b" type ");
+    out.push(kind.letter());
+    for (key, value) in &entry.extra {
+        out.push(b' ');
+        push_word(out, key);
+        out.push(b' ');
+        push_word(out, value);
+    }
+    out.push(b'\n');
+}
+
+fn push_word(out: &mut Vec<u8>, word: &[u8]) {
+    if words::needs_quotes(word) {
+        words::push_quoted(out, word);
+    } else {
+        out.extend_from_slice(word);
+    }
+}
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;
