@@ -1,1 +1,3 @@
 //! Structures with pointers, ignorant of Redis types.
+
+pub mod quicklist;

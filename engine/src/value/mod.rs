@@ -6,19 +6,27 @@
 
 mod inline;
 mod limits;
+pub mod list;
 pub mod opaque;
 pub mod string;
 
 pub use inline::{InlineBytes, InlineTag};
 pub use limits::Limits;
+pub use list::{List, ListRef};
 pub use opaque::{Opaque, OpaqueDialect};
-pub use string::{IntText, StrRef, StringValue};
+pub use string::{StrRef, StringValue};
+
+pub use crate::packed::{Element, IntText};
+
+use crate::packed::listpack::Listpack;
 
 /// An owned value.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// A string.
     String(StringValue),
+    /// A list.
+    List(List),
     /// Something this server only carries.
     Opaque(Box<Opaque>),
 }
@@ -28,6 +36,8 @@ pub enum Value {
 pub enum ValueRef<'a> {
     /// A string.
     String(StrRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// Something this server only carries.
     Opaque(&'a Opaque),
 }
@@ -40,7 +50,8 @@ impl Value {
     pub fn inline_form(&self) -> Option<(InlineTag, InlineBytes<'_>)> {
         match self {
             Self::String(s) => Some(s.inline_form()),
-            Self::Opaque(_) => None,
+            Self::List(List::Listpack(pack)) => packed(InlineTag::ListListpack, pack.as_bytes()),
+            Self::List(List::Quicklist(_)) | Self::Opaque(_) => None,
         }
     }
 
@@ -59,6 +70,7 @@ impl Value {
     pub fn view(&self) -> ValueRef<'_> {
         match self {
             Self::String(s) => ValueRef::String(s.view()),
+            Self::List(list) => ValueRef::List(list.view()),
             Self::Opaque(o) => ValueRef::Opaque(o),
         }
     }
@@ -74,6 +86,7 @@ impl Value {
     pub fn memory_bytes(&self) -> usize {
         match self {
             Self::String(s) => s.memory_bytes(),
+            Self::List(list) => list.memory_bytes(),
             Self::Opaque(o) => size_of::<Opaque>() + o.memory_bytes(),
         }
     }
@@ -103,6 +116,7 @@ impl<'a> ValueRef<'a> {
             InlineTag::Int => Self::String(StrRef::Int(inline::int_from_bytes(bytes))),
             InlineTag::Str => Self::String(StrRef::Text(bytes)),
             InlineTag::StrRaw => Self::String(StrRef::Edited(bytes)),
+            InlineTag::ListListpack => Self::List(ListRef::Listpack(Listpack::trusted(bytes))),
             _ => unreachable!("no value is inline with tag {tag:?}"),
         }
     }
@@ -112,6 +126,7 @@ impl<'a> ValueRef<'a> {
     pub fn is_empty(self) -> bool {
         match self {
             Self::String(_) | Self::Opaque(_) => false,
+            Self::List(list) => list.is_empty(),
         }
     }
 
@@ -120,6 +135,7 @@ impl<'a> ValueRef<'a> {
     pub fn type_name(self) -> &'a str {
         match self {
             Self::String(_) => "string",
+            Self::List(_) => "list",
             Self::Opaque(o) => &o.type_name,
         }
     }
@@ -129,6 +145,7 @@ impl<'a> ValueRef<'a> {
     pub fn encoding_name(self) -> &'static str {
         match self {
             Self::String(s) => s.encoding_name(),
+            Self::List(list) => list.encoding_name(),
             // What Valkey says of modules' values.
             Self::Opaque(_) => "raw",
         }
@@ -139,9 +156,14 @@ impl<'a> ValueRef<'a> {
     pub fn to_owned(self) -> Value {
         match self {
             Self::String(s) => Value::String(s.to_owned()),
+            Self::List(list) => Value::List(list.to_owned()),
             Self::Opaque(o) => Value::Opaque(Box::new(o.clone())),
         }
     }
+}
+
+fn packed(tag: InlineTag, bytes: &[u8]) -> Option<(InlineTag, InlineBytes<'_>)> {
+    Some((tag, InlineBytes::Borrowed(bytes)))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::base::num;
+use crate::packed::IntText;
 
 use super::InlineBytes;
 use super::inline::{InlineTag, int_bytes};
@@ -28,31 +29,6 @@ pub enum IncrError {
     /// The sum does not fit.
     #[error("increment or decrement would overflow")]
     Overflow,
-}
-
-/// Room for the text of an integer, so that reading one as bytes allocates nothing.
-#[derive(Default)]
-pub struct IntText(itoa::Buffer);
-
-impl IntText {
-    /// An empty buffer; it costs nothing to make.
-    #[inline]
-    #[must_use]
-    pub fn new() -> Self {
-        Self(itoa::Buffer::new())
-    }
-
-    /// The text of `v`, as long as the buffer is not used again.
-    #[inline]
-    pub fn format(&mut self, v: i64) -> &[u8] {
-        self.0.format(v).as_bytes()
-    }
-}
-
-impl fmt::Debug for IntText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IntText")
-    }
 }
 
 /// An owned string value.

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{IncrError, IntText, StrRef, StringValue, byte_range};
+use super::{IncrError, StrRef, StringValue, byte_range};
+use crate::packed::IntText;
 
 fn encoding(bytes: &[u8]) -> &'static str {
     StringValue::new(bytes).view().encoding_name()

@@ -1,0 +1,471 @@
+//! The nodes of a large list, and the rules about how full each gets.
+//!
+//! The rules are Valkey's, so that a saved list has the nodes that Valkey would have: what fits into
+//! a node, when an element gets a node of its own, where a node is split and which neighbours are
+//! merged after that. Behaviour: valkey src/quicklist.c. Nodes are not compressed in memory.
+
+use crate::packed::Element;
+use crate::packed::listpack::{Listpack, ListpackBuf, encoded_len};
+use crate::structure::quicklist::Spine;
+
+use super::{End, Side};
+use crate::value::Limits;
+
+/// Bytes that the size classes -1 to -5 stand for.
+const SIZE_CLASSES: [usize; 5] = [4096, 8192, 16384, 32768, 65536];
+/// However many elements a node may hold, it is full at so many bytes.
+const SAFE_BYTES: usize = 8192;
+/// What an element is taken to cost in a node besides its own bytes.
+const OVERHEAD: usize = 8;
+/// Bytes that two nodes share once they are one: a header and an end mark.
+const MERGED_AWAY: usize = 7;
+
+/// How much fits into a node: `list-max-listpack-size` made plain.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fill {
+    Bytes(usize),
+    Count(usize),
+}
+
+impl Fill {
+    pub(super) fn of(limits: &Limits) -> Self {
+        match limits.list_max_listpack_size {
+            0 => Self::Count(1),
+            n @ 1.. => Self::Count(n as usize),
+            n => Self::Bytes(SIZE_CLASSES[(n.unsigned_abs() as usize - 1).min(SIZE_CLASSES.len() - 1)]),
+        }
+    }
+
+    /// Whether a node of so many bytes and elements is more than is allowed.
+    pub(super) const fn exceeded_by(self, bytes: usize, count: usize) -> bool {
+        match self {
+            Self::Bytes(most) => bytes > most,
+            Self::Count(most) => bytes > SAFE_BYTES || count > most,
+        }
+    }
+
+    /// Whether a node of so many bytes and elements is within a `part`-th of what is allowed.
+    pub(super) const fn holds(self, bytes: usize, count: usize, part: usize) -> bool {
+        match self {
+            Self::Bytes(most) => bytes <= most / part,
+            Self::Count(most) => count <= most / part,
+        }
+    }
+
+    /// Whether an element this long gets a node of its own.
+    const fn is_large(self, len: usize) -> bool {
+        match self {
+            Self::Bytes(most) => len > most,
+            Self::Count(_) => len > SAFE_BYTES,
+        }
+    }
+}
+
+/// A node: many elements, or a single large one.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Packed(ListpackBuf),
+    Plain(Box<[u8]>),
+}
+
+/// A node to look at.
+#[derive(Debug, Clone, Copy)]
+pub enum NodeRef<'a> {
+    /// Elements in a listpack.
+    Packed(Listpack<'a>),
+    /// One large element.
+    Plain(&'a [u8]),
+}
+
+impl Node {
+    fn packed(v: &[u8]) -> Self {
+        let mut pack = ListpackBuf::with_capacity(encoded_len(v) + MERGED_AWAY);
+        pack.push_back(v);
+        Self::Packed(pack)
+    }
+
+    fn view(&self) -> NodeRef<'_> {
+        match self {
+            Self::Packed(pack) => NodeRef::Packed(pack.view()),
+            Self::Plain(bytes) => NodeRef::Plain(bytes),
+        }
+    }
+
+    /// The listpack of a node that is known to be packed.
+    fn pack(&mut self) -> &mut ListpackBuf {
+        match self {
+            Self::Packed(pack) => pack,
+            Self::Plain(_) => unreachable!("only packed nodes are edited in place"),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Packed(pack) => pack.byte_len(),
+            Self::Plain(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// A list of many nodes.
+#[derive(Debug, Clone, Default)]
+pub struct Quicklist {
+    spine: Spine<Node>,
+}
+
+impl Quicklist {
+    /// How many elements it has.
+    #[inline]
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.spine.len()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.spine.is_empty()
+    }
+
+    /// How many nodes it has.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.spine.node_count()
+    }
+
+    /// The nodes in order, as a snapshot writes them.
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeRef<'_>> + ExactSizeIterator {
+        self.spine.nodes().map(Node::view)
+    }
+
+    /// Heap bytes of the nodes and what leads to them. O(nodes).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.spine.memory_bytes() + self.spine.nodes().map(Node::bytes).sum::<usize>()
+    }
+
+    pub(super) fn node(&self, at: usize) -> Option<NodeRef<'_>> {
+        self.spine.node(at).map(Node::view)
+    }
+
+    /// The node of element `index` and its index in there.
+    pub(super) fn seek(&self, index: usize) -> Option<(usize, usize)> {
+        self.spine.seek(index)
+    }
+
+    /// Appends a node as it is; an empty one is left out.
+    pub(super) fn push_node(&mut self, pack: ListpackBuf) {
+        let count = pack.len();
+        if count > 0 {
+            self.spine.push_back(Node::Packed(pack), count);
+        }
+    }
+
+    /// Appends a node of one element.
+    pub(super) fn push_plain(&mut self, bytes: Vec<u8>) {
+        self.spine.push_back(Node::Plain(bytes.into_boxed_slice()), 1);
+    }
+
+    /// The only node's listpack, if there is a single node, packed and within a `part`-th of `fill`.
+    pub(super) fn take_single(&mut self, fill: Fill, part: usize) -> Option<ListpackBuf> {
+        match self.spine.node(0)? {
+            Node::Packed(pack) if self.node_count() == 1 && fill.holds(pack.byte_len(), self.len(), part) => {
+            }
+            _ => return None,
+        }
+        match self.spine.remove(0) {
+            Some(Node::Packed(pack)) => Some(pack),
+            _ => None,
+        }
+    }
+
+    /// Adds an element at an end.
+    pub(super) fn push(&mut self, end: End, v: &[u8], fill: Fill) {
+        let (at, new_at) = match end {
+            End::Front => (0, 0),
+            End::Back => (self.node_count().saturating_sub(1), self.node_count()),
+        };
+        if self.has_room(at, v.len(), fill) {
+            return self.push_into(at, end, v);
+        }
+        // The node that was filled so far will hardly grow again.
+        if let Some(count) = self.spine.node(at).map(|_| self.spine.count(at)) {
+            self.spine.edit(at, count, |node| {
+                if let Node::Packed(pack) = node {
+                    pack.shrink_to_fit();
+                }
+            });
+        }
+        self.insert_node(new_at, v, fill);
+    }
+
+    /// Takes an element from an end, handing it to `with` first.
+    pub(super) fn pop<R>(&mut self, end: End, with: impl FnOnce(Element<'_>) -> R) -> Option<R> {
+        let at = match end {
+            End::Front => 0,
+            End::Back => self.node_count().checked_sub(1)?,
+        };
+        let (answer, offset) = match self.node(at)? {
+            NodeRef::Plain(bytes) => (with(Element::Bytes(bytes)), None),
+            NodeRef::Packed(pack) => {
+                let offset = match end {
+                    End::Front => pack.first_offset(),
+                    End::Back => pack.last_offset()?,
+                };
+                (with(pack.at(offset)?), Some(offset))
+            }
+        };
+        match offset {
+            Some(offset) if self.spine.count(at) > 1 => {
+                self.remove_in(at, offset, 1);
+            }
+            _ => {
+                self.spine.remove(at);
+            }
+        }
+        Some(answer)
+    }
+
+    /// Puts an element beside element `index`, which exists.
+    pub(super) fn insert(&mut self, index: usize, side: Side, v: &[u8], fill: Fill) {
+        let Some((at, inside)) = self.seek(index) else { return };
+        let cut = inside + usize::from(side == Side::After);
+        let is_edge = cut == 0 || cut == self.spine.count(at);
+        let beside = if side == Side::After { at + 1 } else { at };
+        if self.has_room(at, v.len(), fill) {
+            let count = self.spine.count(at);
+            return self.spine.edit(at, count + 1, |node| insert_into(node.pack(), cut, v));
+        }
+        if fill.is_large(v.len()) {
+            if !is_edge {
+                self.split(at, cut);
+            }
+            return self.insert_node(if is_edge { beside } else { at + 1 }, v, fill);
+        }
+        if is_edge {
+            let neighbour = if side == Side::After { Some(at + 1) } else { at.checked_sub(1) };
+            return match neighbour.filter(|&n| self.has_room(n, v.len(), fill)) {
+                Some(n) => self.push_into(n, if side == Side::After { End::Front } else { End::Back }, v),
+                None => self.insert_node(beside, v, fill),
+            };
+        }
+        self.split(at, cut);
+        match side {
+            Side::After => self.push_into(at + 1, End::Front, v),
+            Side::Before => self.push_into(at, End::Back, v),
+        }
+        self.merge_around(if side == Side::After { at } else { at + 1 }, fill);
+    }
+
+    /// Puts an element in place of element `index`, which exists.
+    pub(super) fn replace(&mut self, index: usize, v: &[u8], fill: Fill) {
+        let Some((at, inside)) = self.seek(index) else { return };
+        let count = self.spine.count(at);
+        let is_large = fill.is_large(v.len());
+        match self.node(at) {
+            Some(NodeRef::Packed(pack)) if !is_large => {
+                if let Some(offset) = pack.seek(inside as isize) {
+                    self.spine.edit(at, count, |node| node.pack().replace_at(offset, v));
+                }
+            }
+            Some(NodeRef::Plain(_)) if is_large => {
+                self.spine.edit(at, 1, |node| *node = Node::Plain(Box::from(v)));
+            }
+            Some(NodeRef::Plain(_)) => {
+                self.insert(index, Side::After, v, fill);
+                self.spine.remove(at);
+            }
+            Some(NodeRef::Packed(_)) => self.replace_by_large(at, inside, v, fill),
+            None => {}
+        }
+    }
+
+    fn replace_by_large(&mut self, at: usize, inside: usize, v: &[u8], fill: Fill) {
+        let cut = inside + 1;
+        if cut < self.spine.count(at) {
+            self.split(at, cut);
+        }
+        self.insert_node(at + 1, v, fill);
+        match self.node(at) {
+            Some(NodeRef::Packed(pack)) if inside > 0 => {
+                if let Some(offset) = pack.last_offset() {
+                    self.remove_in(at, offset, 1);
+                }
+                self.merge_around(at + 1, fill);
+            }
+            _ => {
+                self.spine.remove(at);
+            }
+        }
+    }
+
+    /// Removes up to `count` elements from element `start` on; answers how many.
+    pub(super) fn remove_range(&mut self, start: usize, count: usize) -> usize {
+        let Some((mut at, inside)) = self.seek(start) else { return 0 };
+        let removed = count.min(self.len() - start);
+        let mut left = removed;
+        if inside > 0 {
+            let here = left.min(self.spine.count(at) - inside);
+            self.remove_inside(at, inside, here);
+            left -= here;
+            at += 1;
+        }
+        let first = at;
+        while at < self.node_count() && left >= self.spine.count(at) {
+            left -= self.spine.count(at);
+            at += 1;
+        }
+        self.spine.remove_nodes(first..at);
+        if left > 0 {
+            self.remove_inside(first, 0, left);
+        }
+        removed
+    }
+
+    /// Removes up to `count` elements equal to `v`, from the given end on; answers how many.
+    pub(super) fn remove_equal(&mut self, v: &[u8], from: End, count: usize) -> usize {
+        let mut removed = 0;
+        let mut steps = self.node_count();
+        let mut at = if from == End::Front { 0 } else { steps.saturating_sub(1) };
+        while steps > 0 && removed < count {
+            steps -= 1;
+            removed += self.remove_equal_in(at, v, from, count - removed);
+            let is_gone = self.spine.count(at) == 0;
+            if is_gone {
+                self.spine.remove(at);
+            }
+            match from {
+                End::Front => at += usize::from(!is_gone),
+                End::Back => at = at.saturating_sub(1),
+            }
+        }
+        removed
+    }
+
+    /// As `remove_equal`, in one node, which may be left with no elements.
+    fn remove_equal_in(&mut self, at: usize, v: &[u8], from: End, most: usize) -> usize {
+        let before = self.spine.count(at);
+        let removed = match self.node(at) {
+            Some(NodeRef::Plain(bytes)) => usize::from(bytes == v),
+            Some(NodeRef::Packed(pack)) if pack.find(pack.first_offset(), v, 1).is_some() => {
+                self.spine.edit(at, before, |node| remove_equal(node.pack(), v, from, most))
+            }
+            _ => 0,
+        };
+        if removed > 0 {
+            self.spine.set_count(at, before - removed);
+        }
+        removed
+    }
+
+    /// Whether node `at` takes another element of `len` bytes.
+    fn has_room(&self, at: usize, len: usize, fill: Fill) -> bool {
+        match self.spine.node(at) {
+            Some(Node::Packed(pack)) if !fill.is_large(len) => {
+                !fill.exceeded_by(pack.byte_len() + len + OVERHEAD, self.spine.count(at) + 1)
+            }
+            _ => false,
+        }
+    }
+
+    fn push_into(&mut self, at: usize, end: End, v: &[u8]) {
+        let count = self.spine.count(at);
+        self.spine.edit(at, count + 1, |node| match end {
+            End::Front => node.pack().push_front(v),
+            End::Back => node.pack().push_back(v),
+        });
+    }
+
+    fn insert_node(&mut self, at: usize, v: &[u8], fill: Fill) {
+        let node = if fill.is_large(v.len()) { Node::Plain(Box::from(v)) } else { Node::packed(v) };
+        self.spine.insert(at, node, 1);
+    }
+
+    /// Makes two nodes of node `at`: the elements before `cut`, and those from there on.
+    fn split(&mut self, at: usize, cut: usize) {
+        let count = self.spine.count(at);
+        let tail = self.spine.edit(at, cut, |node| node.pack().split_off(cut));
+        self.spine.insert(at + 1, Node::Packed(tail), count - cut);
+    }
+
+    /// After a split: merges what fits together among the two nodes on either side of `center`, and
+    /// `center` with its neighbours.
+    fn merge_around(&mut self, center: usize, fill: Fill) {
+        let mut center = center;
+        if center >= 2 && self.merge(center - 2, fill) {
+            center -= 1;
+        }
+        self.merge(center + 1, fill);
+        if center >= 1 && self.merge(center - 1, fill) {
+            center -= 1;
+        }
+        self.merge(center, fill);
+    }
+
+    /// Merges node `at` and the one behind it if both are packed and fit into one.
+    fn merge(&mut self, at: usize, fill: Fill) -> bool {
+        let (Some(Node::Packed(a)), Some(Node::Packed(b))) = (self.spine.node(at), self.spine.node(at + 1))
+        else {
+            return false;
+        };
+        let bytes = a.byte_len() + b.byte_len() - MERGED_AWAY;
+        let count = self.spine.count(at) + self.spine.count(at + 1);
+        if fill.exceeded_by(bytes, count) {
+            return false;
+        }
+        if let Some(Node::Packed(b)) = self.spine.remove(at + 1) {
+            self.spine.edit(at, count, |node| node.pack().append(b.view()));
+        }
+        true
+    }
+
+    fn remove_inside(&mut self, at: usize, inside: usize, count: usize) {
+        if let Some(NodeRef::Packed(pack)) = self.node(at)
+            && let Some(offset) = pack.seek(inside as isize)
+        {
+            self.remove_in(at, offset, count);
+        }
+    }
+
+    fn remove_in(&mut self, at: usize, offset: usize, count: usize) {
+        let left = self.spine.count(at) - count;
+        self.spine.edit(at, left, |node| node.pack().remove_many_at(offset, count));
+    }
+}
+
+/// Puts an element before element `cut`, or last if `cut` is the number of elements.
+pub(super) fn insert_into(pack: &mut ListpackBuf, cut: usize, v: &[u8]) {
+    match pack.view().seek(cut as isize) {
+        Some(offset) => pack.insert_at(offset, v),
+        None => pack.push_back(v),
+    }
+}
+
+/// Removes up to `most` elements equal to `v`, from the given end on; answers how many.
+pub(super) fn remove_equal(pack: &mut ListpackBuf, v: &[u8], from: End, most: usize) -> usize {
+    let mut removed = 0;
+    match from {
+        End::Front => {
+            let mut at = pack.view().first_offset();
+            while removed < most
+                && let Some((found, _)) = pack.view().find(at, v, 1)
+            {
+                at = pack.remove_at(found);
+                removed += 1;
+            }
+        }
+        End::Back => {
+            let mut at = pack.view().end_offset();
+            while removed < most
+                && let Some(before) = pack.view().prev(at)
+            {
+                if pack.view().at(before).is_some_and(|element| element.eq_bytes(v)) {
+                    pack.remove_at(before);
+                    removed += 1;
+                }
+                at = before;
+            }
+        }
+    }
+    removed
+}
