@@ -36,7 +36,8 @@ pub struct KeyHead<'a> {
     pub object: ObjectType,
     /// The type byte itself.
     pub type_byte: u8,
-    /// Absolute expiry; `None` if the record has none.
+    /// Absolute expiry as the record has it; `None` if it has none. Servers take -1 for none as
+    /// well, and any other negative instant for one that has passed.
     pub expire_at: Option<UnixMs>,
     /// Idle time in seconds (opcode IDLE).
     pub idle_s: Option<u64>,
@@ -91,7 +92,8 @@ pub enum ValueEvent<'a> {
         form: StringForm,
     },
     /// A collection starts that has declared this many elements (pairs for hash and sorted set).
-    /// Comes before elements at `Item`, and before plain encodings at `Packed`.
+    /// Comes before elements at `Item`, and before plain encodings at `Packed`. Of a quicklist or
+    /// a stream only the nodes are declared.
     Begin {
         /// Declared by the file: a hint.
         declared: u64,
@@ -123,7 +125,7 @@ pub enum ValueEvent<'a> {
     Ziplist(Ziplist<'a>),
     /// A whole zipmap: hash.
     Zipmap(Zipmap<'a>),
-    /// A quicklist starts with this many nodes declared (depth `Packed`).
+    /// A quicklist or stream starts with this many nodes declared (depth `Packed`).
     BeginNodes {
         /// Declared by the file: a hint.
         declared: u64,
@@ -202,11 +204,18 @@ pub enum ValueEvent<'a> {
         /// The entry it made.
         id: StreamId,
     },
+    /// A path of a path hash (Valkey 9.2) starts; its fields follow as `Field`.
+    Path {
+        /// The path, any bytes, also none.
+        path: &'a [u8],
+        /// Declared fields.
+        declared: u64,
+    },
     /// An array (Redis 8.8) starts.
     BeginArray {
         /// Declared elements.
         declared: u64,
-        /// The next insert index, if the file has one.
+        /// The index that the last ARINSERT used, if the file has one.
         insert_index: Option<u64>,
     },
     /// An element of an array, as text.
@@ -216,7 +225,7 @@ pub enum ValueEvent<'a> {
         /// Its value as the server prints it.
         value: &'a [u8],
     },
-    /// A module value starts (depth `Item`).
+    /// A module value starts.
     BeginModule {
         /// Type id: nine 6-bit characters and a 10-bit encoding version.
         id: u64,

@@ -1,0 +1,229 @@
+//! The decoder: bytes pushed in, events out, one unit at a time.
+//!
+//! A unit is an opcode with its fields, a key with its type, or one element, field or node of a
+//! value. What has been read of a unit that is not whole yet is forgotten and read again when more
+//! has come, so the only state is where in a value the next unit stands. `decode/` has the values;
+//! this file has the frame around them, and the doors for one value and for DUMP payloads.
+
+mod array;
+mod collection;
+mod dump;
+mod file;
+mod module;
+mod packed;
+mod stream;
+mod template;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::base::crc64::Crc64;
+use crate::base::time::UnixMs;
+
+use super::error::{Doing, Error, Failure, Halt, Kind};
+use super::event::Sink;
+use super::read::Cursor;
+use super::{Dialect, ObjectType, Version};
+
+pub use dump::{DumpPayload, decode_value, split_dump};
+use file::Phase;
+use value::Value;
+
+/// Consumed bytes are added to the checksum in pieces of at least this size, while still cached.
+const CHECKSUM_PIECE: usize = 64 << 10;
+
+/// What a decoder verifies beyond the layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether the checksum at the end is computed and compared.
+    pub verify_checksum: bool,
+    /// Whether a file that should end in a checksum and has none is refused.
+    pub require_checksum: bool,
+    /// Whether values are validated inside even where the sink asked for `Skip` or `Raw`.
+    pub deep: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { verify_checksum: true, require_checksum: false, deep: false }
+    }
+}
+
+/// How far a call of [`Decoder::advance`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that are done with.
+    pub consumed: usize,
+    /// Whether the file is at its end.
+    pub state: State,
+}
+
+/// Whether a decoder wants more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The next unit is not whole: call again with the unconsumed rest and more behind it.
+    More {
+        /// The bytes, counted from the first unconsumed one, that the unit takes at the least. The
+        /// file says so: a reader may read that far before it calls again, and must not allocate it
+        /// ahead of the bytes.
+        at_least: u64,
+    },
+    /// The file ended; what follows in the input does not belong to it.
+    Done,
+}
+
+/// What came before a key's type byte and belongs to the key.
+#[derive(Debug, Default)]
+struct Prefix {
+    expire_at: Option<UnixMs>,
+    idle_s: Option<u64>,
+    freq: Option<u8>,
+    meta: Option<Vec<u8>>,
+    no_evict: bool,
+}
+
+/// Field names of the hash templates that the file has defined.
+type Templates = HashMap<u64, Arc<Vec<Vec<u8>>>>;
+
+/// Room for two strings that do not stand in the input as they are.
+#[derive(Debug, Default)]
+struct Scratch {
+    first: Vec<u8>,
+    second: Vec<u8>,
+}
+
+/// Reads one RDB file or transfer.
+///
+/// Memory is bounded by the largest unit of the file, plus hash templates if it defines any.
+#[derive(Debug)]
+pub struct Decoder {
+    options: Options,
+    phase: Phase,
+    version: Option<Version>,
+    /// Offset of the next unconsumed byte in the unwrapped file.
+    offset: u64,
+    crc: Crc64,
+    eof_mark: Option<[u8; 40]>,
+    doing: Doing,
+    db: u64,
+    prefix: Prefix,
+    /// The key of the record being read, if `object` is there.
+    key: Vec<u8>,
+    object: Option<u8>,
+    templates: Templates,
+    scratch: Scratch,
+}
+
+impl Decoder {
+    /// A decoder at the first byte of a file.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            phase: Phase::Start,
+            version: None,
+            offset: 0,
+            crc: Crc64::new(),
+            eof_mark: None,
+            doing: Doing::Start,
+            db: 0,
+            prefix: Prefix::default(),
+            key: Vec::new(),
+            object: None,
+            templates: Templates::new(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Offset of the next unconsumed byte, counted without the wrapping of a diskless transfer.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The version, once the magic has been read.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// The key whose value is being read.
+    #[must_use]
+    pub fn current_key(&self) -> Option<&[u8]> {
+        self.object.map(|_| self.key.as_slice())
+    }
+
+    /// Decodes every whole unit in `input`, which continues where `consumed` of the last call ended.
+    ///
+    /// `is_last` says that nothing will follow `input`: what is missing then is an error. After an
+    /// error the decoder is of no more use.
+    ///
+    /// # Errors
+    /// [`Failure::Format`] with the offset and kind of a fault, or what the sink answered.
+    pub fn advance<S: Sink>(
+        &mut self,
+        input: &[u8],
+        is_last: bool,
+        sink: &mut S,
+    ) -> Result<Progress, Failure<S::Error>> {
+        let wrapping = match self.unwrap_start(input) {
+            Ok(wrapping) => wrapping,
+            Err(missing) if !is_last => {
+                return Ok(Progress { consumed: 0, state: State::More { at_least: missing } });
+            }
+            Err(_) => 0,
+        };
+        let mut cursor = Cursor::new(&input[wrapping..], self.offset);
+        let mut summed = 0;
+        let halt = loop {
+            let whole_piece = cursor.unit - summed >= CHECKSUM_PIECE;
+            if whole_piece || matches!(self.phase, Phase::Checksum) {
+                self.sum(cursor.between(summed, cursor.unit));
+                summed = cursor.unit;
+            }
+            if matches!(self.phase, Phase::Done) {
+                break None;
+            }
+            if let Err(halt) = self.step(&mut cursor, sink) {
+                break Some(halt);
+            }
+        };
+        let consumed = wrapping + cursor.unit;
+        self.sum(cursor.between(summed, cursor.unit));
+        let start = self.offset;
+        self.offset += cursor.unit as u64;
+        match halt {
+            None => Ok(Progress { consumed, state: State::Done }),
+            Some(Halt::Short(end)) if !is_last => {
+                let at_least = end - cursor.unit as u64;
+                Ok(Progress { consumed, state: State::More { at_least } })
+            }
+            Some(Halt::Short(_)) => {
+                let end = start + (input.len() - wrapping) as u64;
+                Err(Failure::Format(self.error(end, Kind::UnexpectedEof)))
+            }
+            Some(Halt::Bad(at, kind)) => Err(Failure::Format(self.error(at, kind))),
+            Some(Halt::Sink(error)) => Err(Failure::Sink(error)),
+        }
+    }
+
+    fn sum(&mut self, bytes: &[u8]) {
+        let is_behind_trailer = matches!(self.phase, Phase::Done | Phase::EofMark);
+        if self.options.verify_checksum && !is_behind_trailer && !bytes.is_empty() {
+            self.crc.update(bytes);
+        }
+    }
+
+    #[cold]
+    fn error(&self, at: u64, kind: Kind) -> Error {
+        Error {
+            at,
+            kind,
+            doing: self.doing,
+            db: self.db,
+            key: self.object.map(|_| self.key.clone()),
+            object: self.object,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the codec: vectors by hand, round trips, corruption, and files of real servers.
+
+mod encoding;
+mod fixtures;
+mod frame;
+mod support;
