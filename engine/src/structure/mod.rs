@@ -1,3 +1,5 @@
 //! Structures with pointers, ignorant of Redis types.
 
+pub mod btree;
+pub mod hash;
 pub mod quicklist;

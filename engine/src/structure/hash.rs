@@ -1,0 +1,20 @@
+//! The hash of keys, fields and members: SipHash-1-3 under a secret seed.
+//!
+//! Keyed because the bytes come from strangers, who could otherwise choose them to collide. The
+//! seed comes from the owner; nothing here asks for randomness. Algorithm: the `siphasher` crate.
+
+use siphasher::sip::SipHasher13;
+
+/// The key of the hash. One random seed serves all the tables of a process; the default one is
+/// known to everyone and for tests and tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashSeed(pub u64, pub u64);
+
+impl HashSeed {
+    /// The hash of `bytes` under this seed.
+    #[must_use]
+    #[inline]
+    pub fn hash(self, bytes: &[u8]) -> u64 {
+        SipHasher13::new_with_keys(self.0, self.1).hash(bytes)
+    }
+}
