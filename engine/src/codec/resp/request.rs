@@ -1,0 +1,311 @@
+//! Requests as clients send them: multibulk commands and inline commands, parsed where they lie.
+//!
+//! Arguments come out as ranges of the caller's buffer; nothing is copied, and a big argument that
+//! arrives in pieces is not looked at again from its start. Errors carry the text that Redis sends
+//! before it closes the connection. Behaviour: valkey src/networking.c `processMultibulkBuffer`,
+//! `processInlineBuffer`.
+
+use std::fmt;
+
+use memchr::memchr;
+
+use crate::base::{num, words};
+
+/// A header line (`*3`, `$5`) or an inline command may be this long, terminator not counted.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// What a client that has not authenticated may send: arguments of a command, and bytes of one.
+const UNAUTHENTICATED_ARGS: i64 = 10;
+const UNAUTHENTICATED_BULK_BYTES: i64 = 16 * 1024;
+
+/// One argument: a range of the buffer that was parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arg {
+    /// Where it begins.
+    pub at: usize,
+    /// Its bytes.
+    pub len: usize,
+}
+
+impl Arg {
+    /// The argument's bytes. `buf` must be the buffer that was parsed.
+    #[inline]
+    #[must_use]
+    pub fn of(self, buf: &[u8]) -> &[u8] {
+        &buf[self.at..self.at + self.len]
+    }
+}
+
+/// What a request may not exceed.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Bytes of one argument (`proto-max-bulk-len`).
+    pub bulk_bytes: u64,
+    /// Arguments of one command.
+    pub args: i64,
+    /// False while the client has yet to authenticate: then the narrow limits hold.
+    pub is_authenticated: bool,
+}
+
+/// What [`Parser::next`] has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parsed {
+    /// A whole command: its arguments were appended to `args`, and the next begins at `end`. No
+    /// argument at all (an empty line, `*0`) is to be passed over.
+    Command {
+        /// Offset in the buffer, past the command's last byte.
+        end: usize,
+    },
+    /// The buffer ends inside a command. At least `missing` bytes more are needed to go on.
+    NeedMore {
+        /// At least 1; known exactly inside an argument.
+        missing: usize,
+    },
+    /// The client does not speak the protocol; to be told and disconnected.
+    Error(ProtocolError),
+}
+
+/// What was wrong with a request. `Display` gives the text that clients get after `ERR `.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// The line with the number of arguments does not end.
+    MultibulkLineTooLong,
+    /// The number of arguments is no number or too large.
+    MultibulkLength,
+    /// Too many arguments for a client that has not authenticated.
+    UnauthenticatedMultibulkLength,
+    /// The line with an argument's length does not end.
+    BulkLineTooLong,
+    /// An argument begins with this instead of `$`.
+    ExpectedBulk(u8),
+    /// An argument's length is no number, negative or too large.
+    BulkLength,
+    /// Too long an argument for a client that has not authenticated.
+    UnauthenticatedBulkLength,
+    /// An inline command does not end.
+    InlineTooLong,
+    /// An inline command with a quote that is not closed.
+    UnbalancedQuotes,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Protocol error: ")?;
+        f.write_str(match self {
+            Self::MultibulkLineTooLong => "too big mbulk count string",
+            Self::MultibulkLength => "invalid multibulk length",
+            Self::UnauthenticatedMultibulkLength => "unauthenticated multibulk length",
+            Self::BulkLineTooLong => "too big bulk count string",
+            Self::ExpectedBulk(found) => return write!(f, "expected '$', got '{}'", char::from(*found)),
+            Self::BulkLength => "invalid bulk length",
+            Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
+            Self::InlineTooLong => "too big inline request",
+            Self::UnbalancedQuotes => "unbalanced quotes in request",
+        })
+    }
+}
+
+/// Where a connection's parser stands inside a command of which only a part has come.
+///
+/// Between commands it is empty, so a new one can take over at any command's first byte.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// Arguments yet to come; 0 before the header was read.
+    args_left: usize,
+    /// Length of the argument whose `$` line was read but whose bytes were not all there.
+    bulk: Option<usize>,
+    /// Bytes of the command that are parsed, relative to its first byte.
+    done: usize,
+    /// Bytes past `done` in which no line end was found.
+    searched: usize,
+    /// Arguments found so far, relative to the command's first byte.
+    partial: Vec<Arg>,
+}
+
+impl Parser {
+    /// True if a part of a command was seen.
+    #[must_use]
+    pub fn is_inside_command(&self) -> bool {
+        self.args_left > 0 || self.searched > 0
+    }
+
+    /// Bytes still missing of an argument whose length is known, given that `have` bytes of the
+    /// command are there. 0 elsewhere: the caller sizes its buffer by this for big arguments only.
+    #[must_use]
+    pub fn bulk_missing(&self, have: usize) -> usize {
+        self.bulk.map_or(0, |len| (self.done + len + 2).saturating_sub(have))
+    }
+
+    /// Parses the command that begins at `start`.
+    ///
+    /// After `NeedMore` the next call goes on where this one stopped: the bytes from the command's
+    /// start on must still be there, at `start` (which may have moved) and with more behind them.
+    /// Quotes and escapes of inline commands are resolved in place, so the bytes of a finished
+    /// inline command are changed.
+    #[inline]
+    pub fn next(
+        &mut self,
+        buf: &mut [u8],
+        start: usize,
+        limits: &RequestLimits,
+        args: &mut Vec<Arg>,
+    ) -> Parsed {
+        let Some(first) = buf.get(start) else { return Parsed::NeedMore { missing: 1 } };
+        if self.args_left == 0 {
+            if *first != b'*' {
+                return self.inline(buf, start, args);
+            }
+            return match self.header(buf, start, limits) {
+                Ok(0) => {
+                    let end = start + self.done;
+                    self.done = 0;
+                    Parsed::Command { end }
+                }
+                Ok(count) => {
+                    self.args_left = count;
+                    self.arguments(buf, start, limits, args)
+                }
+                Err(stop) => stop,
+            };
+        }
+        self.arguments(buf, start, limits, args)
+    }
+
+    /// Reads `*N`. The number of arguments, 0 for none.
+    fn header(&mut self, buf: &[u8], start: usize, limits: &RequestLimits) -> Result<usize, Parsed> {
+        let text = self.line(buf, start, ProtocolError::MultibulkLineTooLong)?;
+        let count = num::parse_i64(&buf[text.start + 1..text.end]).filter(|n| *n <= limits.args);
+        let Some(count) = count else { return Err(Parsed::Error(ProtocolError::MultibulkLength)) };
+        if !limits.is_authenticated && count > UNAUTHENTICATED_ARGS {
+            return Err(Parsed::Error(ProtocolError::UnauthenticatedMultibulkLength));
+        }
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// The line that begins at `done`, without its end; moves `done` past it. As Redis, takes the
+    /// first `\r` for the end and passes over the byte behind it unseen.
+    #[inline]
+    fn line(
+        &mut self,
+        buf: &[u8],
+        start: usize,
+        too_long: ProtocolError,
+    ) -> Result<std::ops::Range<usize>, Parsed> {
+        let begin = start + self.done;
+        let there = buf.len() - begin;
+        match memchr(b'\r', &buf[begin + self.searched..]) {
+            Some(at) if self.searched + at + 2 <= there => {
+                let end = begin + self.searched + at;
+                self.searched = 0;
+                self.done = end + 2 - start;
+                Ok(begin..end)
+            }
+            Some(_) => Err(Parsed::NeedMore { missing: 1 }),
+            None if there > MAX_LINE_BYTES => Err(Parsed::Error(too_long)),
+            None => {
+                self.searched = there;
+                Err(Parsed::NeedMore { missing: 1 })
+            }
+        }
+    }
+
+    #[inline]
+    fn arguments(&mut self, buf: &[u8], start: usize, limits: &RequestLimits, args: &mut Vec<Arg>) -> Parsed {
+        let first_new = args.len();
+        args.extend(self.partial.iter().map(|arg| Arg { at: arg.at + start, len: arg.len }));
+        self.partial.clear();
+        while self.args_left > 0 {
+            match self.argument(buf, start, limits) {
+                Ok(arg) => args.push(arg),
+                Err(stop) => {
+                    // Kept for the next call; the caller's list holds whole commands only.
+                    self.partial
+                        .extend(args.drain(first_new..).map(|a| Arg { at: a.at - start, len: a.len }));
+                    return stop;
+                }
+            }
+            self.args_left -= 1;
+        }
+        let end = start + self.done;
+        self.done = 0;
+        Parsed::Command { end }
+    }
+
+    #[inline]
+    fn argument(&mut self, buf: &[u8], start: usize, limits: &RequestLimits) -> Result<Arg, Parsed> {
+        let len = match self.bulk {
+            Some(len) => len,
+            None => {
+                let len = self.bulk_len(buf, start, limits)?;
+                self.bulk = Some(len);
+                len
+            }
+        };
+        let at = start + self.done;
+        // The length is within the limits, so far below usize::MAX.
+        let end = self.done + len + 2;
+        let there = buf.len() - start;
+        if there < end {
+            return Err(Parsed::NeedMore { missing: end - there });
+        }
+        self.bulk = None;
+        self.done = end;
+        Ok(Arg { at, len })
+    }
+
+    #[inline]
+    fn bulk_len(&mut self, buf: &[u8], start: usize, limits: &RequestLimits) -> Result<usize, Parsed> {
+        let begin = start + self.done;
+        // Most lengths have one or two digits.
+        let len = match buf.get(begin..begin + 4) {
+            Some(&[b'$', a @ b'0'..=b'9', b'\r', _]) => {
+                self.done += 4;
+                self.searched = 0;
+                i64::from(a - b'0')
+            }
+            _ => {
+                let text = self.line(buf, start, ProtocolError::BulkLineTooLong)?;
+                if buf[text.start] != b'$' {
+                    return Err(Parsed::Error(ProtocolError::ExpectedBulk(buf[text.start])));
+                }
+                let len = num::parse_i64(&buf[text.start + 1..text.end]);
+                len.filter(|n| *n >= 0).ok_or(Parsed::Error(ProtocolError::BulkLength))?
+            }
+        };
+        if len as u64 > limits.bulk_bytes {
+            return Err(Parsed::Error(ProtocolError::BulkLength));
+        }
+        if !limits.is_authenticated && len > UNAUTHENTICATED_BULK_BYTES {
+            return Err(Parsed::Error(ProtocolError::UnauthenticatedBulkLength));
+        }
+        usize::try_from(len).map_err(|_| Parsed::Error(ProtocolError::BulkLength))
+    }
+
+    fn inline(&mut self, buf: &mut [u8], start: usize, args: &mut Vec<Arg>) -> Parsed {
+        let there = buf.len() - start;
+        let Some(at) = memchr(b'\n', &buf[start + self.searched..]) else {
+            if there > MAX_LINE_BYTES {
+                return Parsed::Error(ProtocolError::InlineTooLong);
+            }
+            self.searched = there;
+            return Parsed::NeedMore { missing: 1 };
+        };
+        let line_end = start + self.searched + at;
+        self.searched = 0;
+        let text_end = if line_end > start && buf[line_end - 1] == b'\r' { line_end - 1 } else { line_end };
+        let Some(words) = words::split(&buf[start..text_end]) else {
+            return Parsed::Error(ProtocolError::UnbalancedQuotes);
+        };
+        // Resolving quotes and escapes only ever shortens, so the words fit where they came from.
+        let mut to = start;
+        for word in &words {
+            buf[to..to + word.len()].copy_from_slice(word);
+            args.push(Arg { at: to, len: word.len() });
+            to += word.len();
+        }
+        Parsed::Command { end: line_end + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests;
