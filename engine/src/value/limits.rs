@@ -1,7 +1,10 @@
-//! The thresholds at which a value changes its encoding, as one argument of the editors.
+//! The thresholds at which a value changes its encoding, and the seed of the tables it may become,
+//! as one argument of the editors.
 //!
 //! Nothing here is global: whoever owns the configuration passes a `Limits` down. Names and defaults
 //! are the directives of valkey src/config.c.
+
+use crate::structure::hash::HashSeed;
 
 /// When a small encoding gives way to a large one.
 ///
@@ -37,6 +40,8 @@ pub struct Limits {
     pub hll_sparse_max_bytes: usize,
     /// Longest string an edit may make, in bytes (`proto-max-bulk-len`).
     pub max_string_bytes: usize,
+    /// What the hash tables of large values hash with; random in a server.
+    pub seed: HashSeed,
 }
 
 impl Limits {
@@ -55,6 +60,7 @@ impl Limits {
         stream_node_max_entries: 100,
         hll_sparse_max_bytes: 3000,
         max_string_bytes: 512 * 1024 * 1024,
+        seed: HashSeed(0, 0),
     };
 }
 

@@ -7,12 +7,14 @@
 mod inline;
 mod limits;
 pub mod list;
+pub mod malformed;
 pub mod opaque;
 pub mod string;
 
 pub use inline::{InlineBytes, InlineTag};
 pub use limits::Limits;
 pub use list::{List, ListRef};
+pub use malformed::Malformed;
 pub use opaque::{Opaque, OpaqueDialect};
 pub use string::{StrRef, StringValue};
 

@@ -1,0 +1,179 @@
+//! What can be wrong with a packed collection whose bytes are sound, and the search for members that
+//! come twice.
+//!
+//! A listpack says nothing about what its elements are to each other: whether they come in pairs,
+//! whether a field comes twice. That is checked here, once, when a value comes from outside.
+
+use smallvec::SmallVec;
+
+use crate::packed::Element;
+use crate::packed::listpack::Listpack;
+
+/// A defect of a packed collection as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// A member or field comes a second time.
+    #[error("member {index} is there twice")]
+    Duplicate {
+        /// Index of the second occurrence, in members or in fields.
+        index: usize,
+    },
+    /// The elements do not make whole pairs or triples.
+    #[error("{elements} elements are not groups of {group}")]
+    Incomplete {
+        /// Elements found.
+        elements: usize,
+        /// Elements a member takes.
+        group: usize,
+    },
+    /// A field's expiry is not an integer, or negative.
+    #[error("the expiry of field {index} is no time")]
+    BadExpiry {
+        /// Index of the field.
+        index: usize,
+    },
+}
+
+/// Up to here every member is compared with every other.
+const FEW: usize = 8;
+/// Up to here a table of hashes is used; beyond it the members are sorted, which no choice of
+/// members can make slow.
+const MANY: usize = 4096;
+/// Slots of the table that need no allocation.
+const INLINE_SLOTS: usize = 512;
+
+/// Checks that `pack` holds groups of `group` elements, the first of each distinct from all others.
+/// O(n), or O(n log n) for many. Answers how many groups there are.
+///
+/// # Errors
+/// `Incomplete`, `Duplicate`.
+pub fn distinct_groups(pack: Listpack<'_>, group: usize) -> Result<usize, Malformed> {
+    let elements = pack.len();
+    if !elements.is_multiple_of(group) {
+        return Err(Malformed::Incomplete { elements, group });
+    }
+    let count = elements / group;
+    let members = pack.iter().step_by(group).map(normal);
+    let duplicate = match count {
+        0 | 1 => None,
+        2..=FEW => by_comparing(members),
+        _ if count <= MANY => by_hashing(pack, group, count),
+        _ => by_sorting(members),
+    };
+    duplicate.map_or(Ok(count), |index| Err(Malformed::Duplicate { index }))
+}
+
+/// The form that is the same for the same text, whoever wrote the listpack.
+fn normal(element: Element<'_>) -> Element<'_> {
+    match element {
+        Element::Bytes(bytes) => Element::of(bytes),
+        Element::Int(_) => element,
+    }
+}
+
+fn by_comparing<'a>(members: impl Iterator<Item = Element<'a>>) -> Option<usize> {
+    let mut seen: SmallVec<[Element<'a>; FEW]> = SmallVec::new();
+    for (index, member) in members.enumerate() {
+        if seen.contains(&member) {
+            return Some(index);
+        }
+        seen.push(member);
+    }
+    None
+}
+
+/// Open addressing; a slot is the upper half of a hash and the member's offset plus one.
+fn by_hashing(pack: Listpack<'_>, group: usize, count: usize) -> Option<usize> {
+    let slots = (2 * count).next_power_of_two();
+    let mut table: SmallVec<[u64; INLINE_SLOTS]> = SmallVec::from_elem(0, slots);
+    for (index, (offset, element)) in pack.entries().step_by(group).enumerate() {
+        let member = normal(element);
+        let hash = hash(member);
+        let entry = (hash & !u64::from(u32::MAX)) | (offset as u64 + 1);
+        let mut at = hash as usize & (slots - 1);
+        while table[at] != 0 {
+            let same_hash = (table[at] ^ entry) >> 32 == 0;
+            let other = (table[at] as u32 - 1) as usize;
+            if same_hash && pack.at(other).map(normal) == Some(member) {
+                return Some(index);
+            }
+            at = (at + 1) & (slots - 1);
+        }
+        table[at] = entry;
+    }
+    None
+}
+
+fn by_sorting<'a>(members: impl Iterator<Item = Element<'a>>) -> Option<usize> {
+    let mut sorted: Vec<(Element<'a>, usize)> =
+        members.enumerate().map(|(index, member)| (member, index)).collect();
+    sorted.sort_unstable_by_key(|&(member, index)| match member {
+        Element::Int(v) => (0, v, &[][..], index),
+        Element::Bytes(bytes) => (1, 0, bytes, index),
+    });
+    sorted.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1).min()
+}
+
+/// A quick hash; who can choose members to collide gains a walk over at most `MANY` slots.
+fn hash(member: Element<'_>) -> u64 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(MIX).rotate_left(29);
+    let mixed = match member {
+        Element::Int(v) => step(1, v as u64),
+        Element::Bytes(bytes) => {
+            let (words, rest) = bytes.as_chunks::<8>();
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            let hash =
+                words.iter().fold(bytes.len() as u64, |hash, &word| step(hash, u64::from_le_bytes(word)));
+            step(hash, u64::from_le_bytes(last))
+        }
+    };
+    mixed.wrapping_mul(MIX) ^ (mixed >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FEW, MANY, Malformed, distinct_groups};
+    use crate::packed::listpack::ListpackBuf;
+
+    fn pack(members: usize, twice: Option<(usize, usize)>, group: usize) -> ListpackBuf {
+        let mut pack = ListpackBuf::new();
+        for i in 0..members {
+            let named = twice.filter(|&(_, second)| second == i).map_or(i, |(first, _)| first);
+            pack.push_back(if named % 2 == 0 { format!("{named}") } else { format!("m{named}") }.as_bytes());
+            (1..group).for_each(|_| pack.push_back(b"same"));
+        }
+        pack
+    }
+
+    #[test]
+    fn a_second_occurrence_is_found_at_every_size() {
+        for count in [0, 1, 2, FEW, FEW + 1, 300, MANY, MANY + 1] {
+            for group in [1, 2, 3] {
+                assert_eq!(distinct_groups(pack(count, None, group).view(), group), Ok(count));
+                if count >= 2 {
+                    for twice in [(0, count - 1), (count - 2, count - 1), (0, 1)] {
+                        let found = distinct_groups(pack(count, Some(twice), group).view(), group);
+                        assert_eq!(found, Err(Malformed::Duplicate { index: twice.1 }), "{count} {group}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_must_be_whole() {
+        let odd = pack(3, None, 1);
+        assert_eq!(distinct_groups(odd.view(), 2), Err(Malformed::Incomplete { elements: 3, group: 2 }));
+    }
+
+    #[test]
+    fn an_integer_and_its_text_are_one_member() {
+        // Made by hand: the string "5", which no writer of ours stores as a string.
+        let bytes = vec![12, 0, 0, 0, 2, 0, 5, 1, 0x81, b'5', 2, 0xff];
+        let pack = ListpackBuf::from_bytes(bytes).expect("a sound listpack");
+        assert_eq!(distinct_groups(pack.view(), 1), Err(Malformed::Duplicate { index: 1 }));
+    }
+}
