@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::base::lzf::LzfError;
-use crate::packed::Corrupt;
+use crate::packed::{Corrupt, CorruptKind};
 
 /// What the decoder was reading, in the words of the servers' check tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub enum Kind {
     LzfRatio { packed_bytes: u64, raw_bytes: u64 },
     #[error("compressed string: {0}")]
     Lzf(LzfError),
-    #[error("{what} {why}")]
+    #[error("{what}{}{why}", joint(why))]
     Packed { what: &'static str, why: Corrupt },
     #[error("{what} has {entries} entries, not a multiple of {unit}")]
     EntryCount { what: &'static str, entries: usize, unit: usize },
@@ -113,6 +113,19 @@ pub enum Kind {
     EmptyPath { path: u64 },
     #[error("command in the file: {0}")]
     Update(&'static str),
+}
+
+/// What stands between the name of a packed encoding and what is wrong with it: `listpack entry 17
+/// runs past ...`, but `listpack: the header declares ...`.
+fn joint(why: &Corrupt) -> &'static str {
+    match why.kind {
+        CorruptKind::EntryOverruns { .. }
+        | CorruptKind::UnknownEncoding { .. }
+        | CorruptKind::BackLength { .. }
+        | CorruptKind::NotAscending { .. }
+        | CorruptKind::NoValue { .. } => " ",
+        _ => ": ",
+    }
 }
 
 /// A fault in RDB bytes.

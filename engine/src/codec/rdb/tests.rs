@@ -1,6 +1,8 @@
 //! Tests of the codec: vectors by hand, round trips, corruption, and files of real servers.
 
+mod corruption;
 mod encoding;
 mod fixtures;
 mod frame;
 mod support;
+mod vectors;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::support::feed;
-use crate::codec::rdb::{Depth, KeyHead, Options, Sink, ValueEvent};
+use crate::codec::rdb::{Depth, KeyHead, Options, Sink, ValueEvent, Version, decode_value};
 
 const DEPTHS: [Depth; 4] = [Depth::Skip, Depth::Raw, Depth::Packed, Depth::Item];
 
@@ -74,4 +74,124 @@ fn files_of_all_servers_decode_at_every_depth() {
             }
         }
     }
+}
+
+#[test]
+fn public_files_decode_at_every_depth() {
+    let Some(folder) = fixtures("public_files_decode_at_every_depth") else { return };
+    let mut files = Vec::new();
+    files_below(&folder.join("public"), "rdb", &mut files);
+    assert!(!files.is_empty());
+    for path in files {
+        let name = path.file_name().unwrap().display().to_string();
+        let bytes = fs::read(&path).unwrap();
+        let refusal = match name.as_str() {
+            "encodings-rdb75-unknown-types.rdb" => Some("offset 9: Can't handle RDB format version 75"),
+            "encodings-rdb987-unknown-types.rdb" | "encodings-rdb987.rdb" => {
+                Some("offset 9: Can't handle RDB format version 987")
+            }
+            "future_v19.rdb" => Some("offset 9: Can't handle RDB format version 99"),
+            "invalid_chksum_v8.rdb" => Some("offset 201: RDB CRC error"),
+            "redis_ent_opcode_ram_lru.rdb" => Some("offset 280: Redis Enterprise opcode"),
+            _ => None,
+        };
+        for depth in DEPTHS {
+            let mut sink = Counter { depth, keys: 0, events: 0 };
+            let end = feed(&bytes, &mut sink, Options::default(), bytes.len());
+            let is_looked_into = matches!(depth, Depth::Packed | Depth::Item);
+            match (end, refusal) {
+                (Err(error), _) if name == "corrupt_ziplist.rdb" && is_looked_into => {
+                    assert_eq!(error.at, 488);
+                }
+                // Text of the library's own follows its checksum.
+                (Ok(end), None) if name == "redis_40_with_module.rdb" => assert_eq!(end, 248),
+                (Ok(end), None) => assert_eq!(end, bytes.len(), "{name} at {depth:?}"),
+                (Err(error), Some(text)) => {
+                    assert!(error.to_string().starts_with(text), "{name}: {error}");
+                }
+                (end, _) => panic!("{name} at {depth:?}: {end:?}"),
+            }
+        }
+    }
+}
+
+/// The payloads that valkey's own tests found to crash a server once. What is left for whoever
+/// builds the value is what the layout alone cannot tell: duplicates and emptiness. Valkey 9.1.2 with `sanitize-dump-payload yes` accepts only 029.
+#[test]
+fn corrupt_dump_payloads_are_refused_or_harmless() {
+    let Some(folder) = fixtures("corrupt_dump_payloads_are_refused_or_harmless") else { return };
+    let mut files = Vec::new();
+    files_below(&folder.join("public/valkey-io+valkey/tests/integration"), "dump", &mut files);
+    assert_eq!(files.len(), 72);
+    let mut passed = Vec::new();
+    for path in files {
+        let bytes = fs::read(&path).unwrap();
+        let (body, footer) = bytes.split_at(bytes.len() - 10);
+        let version = Version::of_dump(u16::from_le_bytes([footer[0], footer[1]])).unwrap();
+        for depth in DEPTHS {
+            let mut sink = Counter { depth, keys: 0, events: 0 };
+            let used = decode_value(version, body[0], &body[1..], depth, &mut sink);
+            if depth == Depth::Item && used.is_ok_and(|used| used == body.len() - 1) {
+                passed.push(path.file_stem().unwrap().display().to_string());
+            }
+        }
+    }
+    let duplicates = ["004", "017", "019", "020", "021", "022", "032", "049", "063", "071", "072"];
+    let empty = ["009", "010", "023"];
+    let accepted_by_valkey = ["029"];
+    let mut expected = [&duplicates[..], &empty, &accepted_by_valkey].concat();
+    expected.sort_unstable();
+    assert_eq!(passed, expected);
+}
+
+/// One row of `testdata/corrupt/index.tsv` a file: what a reader must make of it.
+#[test]
+fn corrupt_testdata_is_refused_where_the_layout_is_at_fault() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/corrupt");
+    let index = fs::read_to_string(folder.join("index.tsv")).unwrap();
+    let mut seen = 0;
+    let mut left_to_the_sink = Vec::new();
+    for row in index.lines().filter(|row| row.starts_with("rdb/")) {
+        let mut columns = row.split('\t');
+        let (name, expect) = (columns.next().unwrap(), columns.nth(1).unwrap());
+        let bytes = fs::read(folder.join(name)).unwrap();
+        let end = |depth, options| {
+            let mut sink = Counter { depth, keys: 0, events: 0 };
+            feed(&bytes, &mut sink, options, bytes.len()).map(|_| ())
+        };
+        let item = end(Depth::Item, Options::default());
+        let packed = end(Depth::Packed, Options::default());
+        let deep = end(Depth::Skip, Options { deep: true, ..Options::default() });
+        assert_eq!(item.is_ok(), packed.is_ok(), "{name}");
+        assert_eq!(item, deep, "{name}");
+        match expect {
+            "refuse" | "truncated" if item.is_ok() => left_to_the_sink.push(name.to_owned()),
+            "refuse" | "truncated" | "either" | "server" => {}
+            "good" | "empty" => assert_eq!(item, Ok(()), "{name}"),
+            "checksum" => {
+                assert!(item.is_err(), "{name}");
+                let options = Options { verify_checksum: false, ..Options::default() };
+                assert_eq!(end(Depth::Item, options), Ok(()), "{name}");
+            }
+            other => panic!("{name}: expect {other}"),
+        }
+        seen += 1;
+    }
+    assert!(seen > 90);
+    let expected = [
+        "hash-duplicate-plain",
+        "hash-duplicate",
+        "intset-empty",
+        "set-duplicate-plain",
+        "set-duplicate",
+        "stream-consumer-twice",
+        "stream-group-twice",
+        "stream-pel-orphan",
+        "stream-pel-twice",
+        "stream-pel-unowned",
+        "zipmap-duplicate",
+        "zset-duplicate",
+    ]
+    .map(|name| format!("rdb/{name}.rdb"));
+    assert_eq!(left_to_the_sink, expected, "one key's elements are the sink's to compare");
 }
