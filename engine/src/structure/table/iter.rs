@@ -1,0 +1,227 @@
+//! Walks over a table: SCAN, iteration, and the sweep over what may expire.
+//!
+//! A cursor is a position, the 48 high bits of a hash, so it fits what every client can hold; 0
+//! starts, and 0 is the answer at the end.
+#![allow(unsafe_code)]
+
+use super::bucket::Bucket;
+use super::segment::{POSITION_BITS, Segment, Slot, home_index};
+use super::{HashOf, Table, Thin};
+use crate::structure::record;
+
+const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
+
+/// What a sweep does with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// It stays.
+    Keep,
+    /// It is taken out and handed over.
+    Remove,
+}
+
+/// One home bucket's interval of positions.
+struct Interval {
+    segment: Segment,
+    bucket: usize,
+    /// The first position behind it; 0 when it is the last.
+    end: u64,
+}
+
+impl<T: Thin, H: HashOf<T>> Table<T, H> {
+    fn interval(&self, cursor: u64) -> Option<Interval> {
+        let hash = (cursor & POSITION_MASK) << (64 - POSITION_BITS);
+        let entry = *self.directory.get(self.index(hash))?;
+        let (depth, home) = (entry.depth(), entry.home() as u64);
+        let width = POSITION_BITS - u32::from(depth);
+        let bucket = home_index(hash, depth, entry.home());
+        // The first position of the next bucket: the least p with p * home >= (bucket + 1) * 2^width.
+        let first = cursor & POSITION_MASK & !((1 << width) - 1);
+        let end = first + ((bucket as u64 + 1) << width).div_ceil(home);
+        Some(Interval { segment: entry.segment(), bucket, end: end & POSITION_MASK })
+    }
+
+    /// Visits the items of one home bucket from position `cursor` on, and answers the cursor to go on
+    /// with, 0 after the last. Whatever is in the table throughout a scan is visited at least once,
+    /// whatever else is inserted and removed between the calls. Foreign cursors are harmless.
+    pub fn scan(&self, cursor: u64, mut visit: impl FnMut(T::Ref<'_>)) -> u64 {
+        let Some(Interval { segment, bucket: home, end }) = self.interval(cursor) else { return 0 };
+        let mut walk = |index: usize, is_certain: bool| {
+            let bucket = segment.bucket(index);
+            for slot in bucket.used() {
+                // SAFETY: a used slot owns a live item, which isn't changed while `self` is borrowed.
+                let item = unsafe { T::view(bucket.pointer(slot)) };
+                if is_certain
+                    || home_index(self.hasher.hash_of(item), segment.depth(), segment.home()) == home
+                {
+                    visit(item);
+                }
+            }
+        };
+        let previous = if home == 0 { segment.home() - 1 } else { home - 1 };
+        // Only the bucket in front can have sent items here.
+        walk(home, previous == home || !segment.bucket(previous).has_next());
+        if segment.bucket(home).has_next() {
+            walk(segment.next(home), false);
+        }
+        if segment.bucket(home).has_stash() {
+            (segment.home()..segment.buckets()).for_each(|index| walk(index, false));
+        }
+        end
+    }
+
+    /// Visits items that may expire, from position `cursor` on, until about `budget` buckets or items
+    /// were looked at or the table ends. What `visit` gives up goes to `removed`. Answers the cursor
+    /// to go on with, 0 at the end, and how many items were visited. Buckets without such items are
+    /// passed over without touching an item.
+    pub fn sweep(
+        &mut self,
+        cursor: u64,
+        budget: usize,
+        mut visit: impl FnMut(T::Ref<'_>) -> Sweep,
+        mut removed: impl FnMut(T),
+    ) -> (u64, usize) {
+        /// Buckets passed over that cost as much as an item visited.
+        const BUCKETS_PER_ITEM: usize = 8;
+        let (mut cursor, mut visited, mut passed) = (cursor & POSITION_MASK, 0, 0);
+        loop {
+            let Some(Interval { segment, bucket, mut end }) = self.interval(cursor) else {
+                return (0, visited);
+            };
+            let last = bucket + 1 == segment.home();
+            if segment.is_volatile() {
+                visited += self.sweep_bucket(segment, bucket, &mut visit, &mut removed);
+                if last {
+                    for index in segment.home()..segment.buckets() {
+                        visited += self.sweep_bucket(segment, index, &mut visit, &mut removed);
+                    }
+                    let any = (0..segment.buckets()).any(|index| segment.bucket(index).is_volatile());
+                    segment.set_volatile(any);
+                }
+            } else {
+                // The whole rest of the segment at once.
+                let width = 1u64 << (POSITION_BITS - u32::from(segment.depth()));
+                end = ((cursor & !(width - 1)) + width) & POSITION_MASK;
+            }
+            passed += 1;
+            if end == 0 || !segment.is_volatile() || last {
+                self.shrink(cursor << (64 - POSITION_BITS));
+            }
+            if end == 0 || visited + passed / BUCKETS_PER_ITEM >= budget {
+                return (end, visited);
+            }
+            cursor = end;
+        }
+    }
+
+    /// Visits what may expire in one physical bucket; answers how many.
+    fn sweep_bucket(
+        &mut self,
+        segment: Segment,
+        index: usize,
+        visit: &mut impl FnMut(T::Ref<'_>) -> Sweep,
+        removed: &mut impl FnMut(T),
+    ) -> usize {
+        if !segment.bucket(index).is_volatile() {
+            return 0;
+        }
+        prefetch(segment.bucket(index));
+        let (mut visited, mut left) = (0, 0);
+        for slot in segment.bucket(index).used() {
+            // SAFETY: a used slot owns a live item; it is looked at before anything is removed.
+            let item = unsafe { T::view(segment.bucket(index).pointer(slot)) };
+            if !T::is_volatile(item) {
+                continue;
+            }
+            visited += 1;
+            match visit(item) {
+                Sweep::Keep => left += 1,
+                Sweep::Remove => {
+                    let home = home_index(self.hasher.hash_of(item), segment.depth(), segment.home());
+                    removed(self.take(segment, Slot { bucket: index, slot }, home));
+                }
+            }
+        }
+        segment.bucket_mut(index).set_volatile(left > 0);
+        visited
+    }
+
+    /// All items, in no order that means anything.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, T, H> {
+        self.iter_from(0)
+    }
+
+    /// All items from about position `from` on.
+    pub(super) fn iter_from(&self, from: u64) -> Iter<'_, T, H> {
+        let index = self.index((from & POSITION_MASK) << (64 - POSITION_BITS));
+        let mut iter = Iter { table: self, entry: index, bucket: 0, slot: 0, left: self.len };
+        if let Some(&entry) = self.directory.get(index) {
+            iter.entry = index & !(self.run(entry) - 1);
+            prefetch(entry.segment().bucket(0));
+        }
+        iter
+    }
+}
+
+/// Asks the CPU for all items of a bucket.
+fn prefetch(bucket: &Bucket) {
+    for slot in bucket.used() {
+        record::prefetch(bucket.pointer(slot).as_ptr());
+    }
+}
+
+impl<'a, T: Thin, H: HashOf<T>> IntoIterator for &'a Table<T, H> {
+    type Item = (T::Ref<'a>, u32);
+    type IntoIter = Iter<'a, T, H>;
+
+    fn into_iter(self) -> Iter<'a, T, H> {
+        self.iter()
+    }
+}
+
+/// The items of a table, each with its access clock (0 without clocks).
+pub struct Iter<'a, T: Thin, H> {
+    table: &'a Table<T, H>,
+    entry: usize,
+    bucket: usize,
+    slot: usize,
+    left: usize,
+}
+
+impl<'a, T: Thin, H: HashOf<T>> Iterator for Iter<'a, T, H> {
+    type Item = (T::Ref<'a>, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = *self.table.directory.get(self.entry)?;
+            let segment = entry.segment();
+            let bucket = segment.bucket(self.bucket);
+            if let Some(slot) = bucket.used().find(|&slot| slot >= self.slot) {
+                self.slot = slot + 1;
+                self.left = self.left.saturating_sub(1);
+                let clock =
+                    if self.table.has_clocks { segment.clock(Slot { bucket: self.bucket, slot }) } else { 0 };
+                // SAFETY: a used slot owns a live item; the answer borrows the table.
+                return Some((unsafe { T::view(bucket.pointer(slot)) }, clock));
+            }
+            self.slot = 0;
+            self.bucket += 1;
+            if self.bucket == segment.buckets() {
+                self.bucket = 0;
+                self.entry += self.table.run(entry);
+            }
+            // The items of the bucket behind the next one, while the next one's are being used.
+            if let Some(entry) = self.table.directory.get(self.entry) {
+                let segment = entry.segment();
+                if self.bucket + 1 < segment.buckets() {
+                    prefetch(segment.bucket(self.bucket + 1));
+                }
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left))
+    }
+}
