@@ -3,6 +3,7 @@
 
 pub mod crc64;
 pub mod glob;
+pub mod long_double;
 pub mod lzf;
 pub mod num;
 pub mod rng;

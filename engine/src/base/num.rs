@@ -2,8 +2,11 @@
 //!
 //! Reading integers: valkey src/util.c, `string2ll`. Reading doubles: `string2d`, which is the whole
 //! string as C99 `strtod` takes it, less leading space, NaN, overflow and underflow to zero.
+//! Hexadecimal subnormals are rounded to nearest, as C99 asks; glibc 2.36 is one off on some.
 //! Writing doubles: `%.17g` (Redis up to 7.0) and `%.9g` as C prints them, and the short form of
-//! Valkey's `d2string` with deps/fpconv.
+//! Valkey's `d2string` with deps/fpconv. What INCRBYFLOAT adds with is in [`super::long_double`].
+
+mod grisu;
 
 /// The longest text [`push_i64`] and [`push_u64`] write.
 pub const MAX_INT_CHARS: usize = 20;
@@ -83,7 +86,7 @@ pub fn parse_f64(s: &[u8]) -> Option<f64> {
     };
     match unsigned {
         [b'0', b'x' | b'X', hex @ ..] => {
-            let magnitude = parse_hex_f64(hex)?;
+            let magnitude = assemble_f64(Hex::parse(hex)?)?;
             Some(if s[0] == b'-' { -magnitude } else { magnitude })
         }
         [b'0'..=b'9' | b'.', ..] => {
@@ -102,45 +105,62 @@ pub fn parse_f64(s: &[u8]) -> Option<f64> {
     }
 }
 
-/// The part of a hexadecimal float behind `0x`: digits, a point among them, `p` and an exponent.
-fn parse_hex_f64(s: &[u8]) -> Option<f64> {
-    let mut mantissa = 0u64;
-    let mut sticky = false;
-    // value = mantissa * 2^exponent, and a little more when sticky.
-    let mut exponent = 0i64;
-    let mut has_digits = false;
-    let mut after_point = false;
-    let mut rest = s;
-    while let [b, tail @ ..] = rest {
-        if *b == b'.' && !after_point {
-            after_point = true;
-        } else if let Some(digit) = char::from(*b).to_digit(16) {
-            has_digits = true;
-            if mantissa >> 60 == 0 {
-                mantissa = mantissa << 4 | u64::from(digit);
-                exponent -= if after_point { 4 } else { 0 };
+/// A hexadecimal float: `mantissa * 2^exponent`, and a little more when `sticky`.
+pub(super) struct Hex {
+    pub(super) mantissa: u128,
+    pub(super) exponent: i64,
+    pub(super) sticky: bool,
+}
+
+impl Hex {
+    /// Reads what is behind `0x`: digits, a point among them, `p` and an exponent.
+    pub(super) fn parse(s: &[u8]) -> Option<Self> {
+        let mut hex = Self { mantissa: 0, exponent: 0, sticky: false };
+        let mut has_digits = false;
+        let mut after_point = false;
+        let mut rest = s;
+        while let [b, tail @ ..] = rest {
+            if *b == b'.' && !after_point {
+                after_point = true;
+            } else if let Some(digit) = char::from(*b).to_digit(16) {
+                has_digits = true;
+                if hex.mantissa >> 124 == 0 {
+                    hex.mantissa = hex.mantissa << 4 | u128::from(digit);
+                    hex.exponent -= if after_point { 4 } else { 0 };
+                } else {
+                    hex.sticky |= digit != 0;
+                    hex.exponent += if after_point { 0 } else { 4 };
+                }
             } else {
-                sticky |= digit != 0;
-                exponent += if after_point { 0 } else { 4 };
+                break;
             }
-        } else {
-            break;
+            rest = tail;
         }
-        rest = tail;
+        if !has_digits {
+            return None;
+        }
+        match rest {
+            [] => {}
+            [b'p' | b'P', power @ ..] => hex.exponent += parse_power(power)?,
+            _ => return None,
+        }
+        Some(hex)
     }
-    if !has_digits {
-        return None;
+
+    /// The same with the mantissa's top bit set; `None` when it is 0.
+    pub(super) fn normalized(mut self) -> Option<Self> {
+        if self.mantissa == 0 {
+            return None;
+        }
+        let shift = self.mantissa.leading_zeros();
+        self.mantissa <<= shift;
+        self.exponent -= i64::from(shift);
+        Some(self)
     }
-    match rest {
-        [] => {}
-        [b'p' | b'P', power @ ..] => exponent = exponent.saturating_add(parse_power(power)?),
-        _ => return None,
-    }
-    assemble_f64(mantissa, sticky, exponent)
 }
 
 /// An exponent with an optional sign, held at the ends of a range no double reaches.
-fn parse_power(s: &[u8]) -> Option<i64> {
+pub(super) fn parse_power(s: &[u8]) -> Option<i64> {
     const FAR: i64 = 1 << 40;
     let (negative, digits) = match s {
         [b'-', rest @ ..] => (true, rest),
@@ -160,37 +180,31 @@ fn parse_power(s: &[u8]) -> Option<i64> {
     Some(if negative { -power } else { power })
 }
 
-/// The double nearest to `mantissa * 2^exponent` (a little above it when `sticky`), ties to even;
-/// `None` when that overflows, or is zero while the number is not.
-fn assemble_f64(mantissa: u64, sticky: bool, exponent: i64) -> Option<f64> {
+/// The double nearest to `hex`, ties to even; `None` when that overflows, or is zero while the
+/// number is not.
+fn assemble_f64(hex: Hex) -> Option<f64> {
     const MANTISSA_BITS: i64 = 53;
     const MIN_EXPONENT: i64 = -1074;
     const MAX_TOP: i64 = 1023;
-    if mantissa == 0 {
-        return Some(0.0);
-    }
-    let shift = mantissa.leading_zeros();
-    let mantissa = mantissa << shift;
-    let exponent = exponent.saturating_sub(i64::from(shift));
+    let Some(Hex { mantissa, exponent, sticky }) = hex.normalized() else { return Some(0.0) };
     // Bits below the last one that the result keeps; more of them for subnormals.
-    let drop = (64 - MANTISSA_BITS).max(MIN_EXPONENT.saturating_sub(exponent));
-    if drop > 64 {
+    let drop = (128 - MANTISSA_BITS).max(MIN_EXPONENT.saturating_sub(exponent));
+    if drop > 128 {
         return None;
     }
-    let kept = if drop == 64 { 0 } else { mantissa >> drop };
-    let half = 1u64 << (drop - 1);
+    let kept = if drop == 128 { 0 } else { (mantissa >> drop) as u64 };
+    let half = 1u128 << (drop - 1);
     let below = mantissa & (half - 1) != 0 || sticky;
     let round_up = mantissa & half != 0 && (below || kept & 1 == 1);
     // A carry into a new top bit makes the exponent field grow by itself.
     let rounded = kept + u64::from(round_up);
-    let lowest = exponent + drop;
     if rounded == 0 {
         return None;
     }
     let bits = if rounded >> (MANTISSA_BITS - 1) == 0 {
         rounded
     } else {
-        let top = lowest + MANTISSA_BITS - 1;
+        let top = exponent + drop + MANTISSA_BITS - 1;
         if top > MAX_TOP {
             return None;
         }
@@ -269,12 +283,11 @@ fn push_special(out: &mut Vec<u8>, v: f64) -> bool {
     true
 }
 
-/// Appends `v` as Valkey and Redis since 7.2 print doubles: the shortest digits that read back as
-/// `v`, integers below 2^62 without exponent.
+/// Appends `v` as Valkey and Redis since 7.2 print doubles: as few digits as read back as `v`,
+/// integers below 2^62 without exponent.
 ///
-/// `3`, `3.5`, `0.001`, `1e-7`, `1.5e+23`, `inf`, `-inf`, `nan`, `-0`. Valkey finds the digits with
-/// Grisu2, which about once in a thousand doubles gives one digit more than needed; the value that
-/// is read back is the same.
+/// `3`, `3.5`, `0.001`, `1e-7`, `1.5e+23`, `inf`, `-inf`, `nan`, `-0`. Byte for byte what Valkey
+/// writes, its rare digit too many included.
 pub fn push_f64_shortest(out: &mut Vec<u8>, v: f64) {
     // Valkey asks C whether the value lies within half the range of a long long.
     const INTEGER_LIMIT: f64 = (1u64 << 62) as f64;
@@ -298,7 +311,7 @@ pub fn push_f64_shortest(out: &mut Vec<u8>, v: f64) {
     if v < 0.0 {
         out.push(b'-');
     }
-    let (digits, point) = shortest_digits(v.abs());
+    let (digits, point) = grisu::digits(v.abs());
     let digits = digits.as_slice();
     let count = digits.len() as i32;
     // value = digits * 10^power, digits taken as an integer.
@@ -316,13 +329,17 @@ pub fn push_f64_shortest(out: &mut Vec<u8>, v: f64) {
     }
 }
 
-/// At most 17 decimal digits, no leading and no trailing zero.
+/// Decimal digits, at most 17 that matter, the first of them not zero.
 struct Digits {
-    bytes: [u8; 17],
+    bytes: [u8; 18],
     len: usize,
 }
 
 impl Digits {
+    const fn new() -> Self {
+        Self { bytes: [0; 18], len: 0 }
+    }
+
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -342,7 +359,7 @@ impl Digits {
             }
             None => (text, 0),
         };
-        let mut digits = Self { bytes: [0; 17], len: 0 };
+        let mut digits = Self::new();
         let mut point = 0;
         let mut after_point = false;
         for &b in mantissa {
@@ -375,10 +392,6 @@ fn exact_digits(v: f64, precision: usize) -> (Digits, i32) {
     write!(rest, "{:.*e}", precision - 1, v).expect("17 digits and an exponent fit");
     let left = rest.len();
     Digits::from_text(&text[..MAX_F64_CHARS - left])
-}
-
-fn shortest_digits(v: f64) -> (Digits, i32) {
-    Digits::from_text(zmij::Buffer::new().format_finite(v).as_bytes())
 }
 
 /// Digits with the point at `point`, zeros filled in where they are missing.

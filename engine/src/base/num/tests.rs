@@ -198,6 +198,21 @@ fn shortest_as_valkey_lays_it_out() {
         (-0.0, "-0"),
         (0.0, "0"),
         (4_611_686_018_427_387_904.0, "4611686018427387904"),
+        (9_223_372_036_854_775_808.0, "9223372036854776000"),
+        (123_456_789_012_345_680_000.0, "123456789012345680000"),
+        (1.234_567_89e-5, "1.23456789e-5"),
+        (1.5e-5, "0.000015"),
+        (1.234_567e-4, "1.234567e-4"),
+        (1.234_567e-3, "0.001234567"),
+        (1.234_567_890_123e-5, "1.234567890123e-5"),
+        (f64::MAX, "1.7976931348623157e+308"),
+        (5e-324, "5e-324"),
+        (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+        // Where Grisu2 is not the shortest, or not the nearest.
+        (1e23, "99999999999999990000000"),
+        (-564_607_431_751_156.2, "-564607431751156.3"),
+        (5.465_990_038_293_692e-3, "0.0054659900382936916"),
+        (7.458_204_315_314_848_4e25, "7.4582043153148485e+25"),
     ] {
         assert_eq!(text(|o| push_f64_shortest(o, v)), want);
     }
@@ -228,6 +243,17 @@ proptest! {
             prop_assert!(s.len() <= MAX_F64_CHARS);
             prop_assert_eq!(parse_f64(s.as_bytes()).map(f64::to_bits), Some(bits), "{}", s);
         }
+    }
+
+    #[test]
+    fn shortest_has_at_most_one_digit_too_many(bits in any::<u64>()) {
+        let v = f64::from_bits(bits & !(1 << 63));
+        prop_assume!(v.is_finite() && v != 0.0);
+        let (digits, _) = grisu::digits(v);
+        let (shortest, _) = Digits::from_text(zmij::Buffer::new().format_finite(v).as_bytes());
+        prop_assert!(digits.len <= shortest.len + 1);
+        let same = digits.len.min(shortest.len) - 1;
+        prop_assert!(digits.len < 16 || digits.bytes[..same - 2] == shortest.bytes[..same - 2]);
     }
 
     #[test]

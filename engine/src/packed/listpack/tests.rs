@@ -28,8 +28,8 @@ fn check_same(lp: &ListpackBuf, model: &[Vec<u8>]) {
 
 #[test]
 fn bytes_are_those_of_redis() {
-    // Each is the body of an element as the listpacks inside DUMP payloads of Redis 7.0.15 have it.
-    for (item, want) in [
+    // DUMP of a list that RPUSH made of these on Redis 7.0.15, entry by entry.
+    let cases = [
         ("", "80 01"),
         ("a", "81 61 02"),
         ("0", "00 01"),
@@ -49,13 +49,16 @@ fn bytes_are_those_of_redis() {
         ("2147483648", "f4 00 00 00 80 00 00 00 00 09"),
         ("-9223372036854775808", "f4 00 00 00 00 00 00 00 80 09"),
         ("01", "82 30 31 03"),
-    ] {
+    ];
+    for (item, want) in cases {
         let lp = pack(&[item]);
         let body: Vec<String> =
             lp.as_bytes()[6..lp.byte_len() - 1].iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(body.join(" "), want, "{item}");
         assert_eq!(encoded_len(item.as_bytes()), body.len(), "{item}");
     }
+    let all = pack(&cases.map(|(item, _)| item));
+    assert_eq!(all.as_bytes()[..6], *b"\x5b\0\0\0\x13\0", "its header");
     assert_eq!(ListpackBuf::new().as_bytes(), b"\x07\0\0\0\0\0\xff");
     assert_eq!(pack(&["a", "1"]).as_bytes(), b"\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff");
 }
