@@ -4,4 +4,6 @@
 
 pub mod file;
 pub mod fork;
+#[cfg(feature = "jemalloc")]
+pub mod jemalloc;
 pub mod memory;
