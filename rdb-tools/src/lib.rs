@@ -1,1 +1,13 @@
 //! A library to read RDB files with, and the pieces that the tools share.
+//!
+//! The format is in `cairn_engine::codec::rdb`; here are inputs (mapped files, pipes), outputs (JSON,
+//! text that is safe to look at), and the sinks behind the subcommands of `rdb-tools`.
+
+pub mod arena;
+pub mod cmd;
+pub mod drive;
+pub mod input;
+pub mod json;
+pub mod jsonl;
+pub mod output;
+pub mod progress;

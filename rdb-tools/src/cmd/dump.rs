@@ -1,0 +1,78 @@
+//! `rdb-tools dump`: the contents of an RDB file as text.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use cairn_engine::codec::rdb::{Decoder, Options as DecoderOptions};
+use clap::{Args, ValueEnum};
+
+use super::Reading;
+use crate::drive::{Stop, drive};
+use crate::jsonl::{Jsonl, Options};
+use crate::output::{exit, stdout};
+
+/// Print what is in an RDB file
+///
+/// Every key becomes one line, in the order of the file. Nothing is left out or shortened, so
+/// the output can be much larger than the file.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 if the whole file was read, 1 if the file is damaged (the keys before the \
+                        damage have been printed), 2 for other trouble."
+)]
+pub struct Dump {
+    /// RDB file; - for standard input
+    pub file: PathBuf,
+
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    pub format: Format,
+
+    /// Order the lines by database and key; keeps all of them in memory
+    #[arg(long)]
+    pub sort: bool,
+
+    /// Print vector sets as the undecoded values of their module, graph and projection matrix included
+    #[arg(long)]
+    pub raw_modules: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+}
+
+/// The forms that a dump can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object a line for each key
+    Jsonl,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// What keeps it from reading or writing.
+pub fn run(args: &Dump) -> anyhow::Result<u8> {
+    let mut input = args.reading.open(&args.file)?;
+    let progress = args.reading.progress(&input);
+    let Format::Jsonl = args.format;
+    let options = Options { raw_modules: args.raw_modules, sorted: args.sort };
+    let mut sink = Jsonl::new(stdout(), options);
+    let mut decoder = Decoder::new(DecoderOptions::default());
+    let result = drive(&mut input, &mut decoder, &progress, &mut sink);
+    drop(progress);
+    match result {
+        Ok(()) => Ok(exit::CLEAN),
+        Err(Stop::Sink(error)) => Err(error).context("writing"),
+        Err(Stop::Read(error)) => {
+            sink.finish().context("writing")?;
+            Err(error).context(args.file.display().to_string())
+        }
+        Err(Stop::Format(error)) => {
+            sink.finish().context("writing")?;
+            writeln!(io::stderr(), "rdb-tools: {}: {error}", args.file.display()).context("writing")?;
+            Ok(exit::FINDINGS)
+        }
+    }
+}

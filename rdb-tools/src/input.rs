@@ -1,0 +1,291 @@
+//! Input: a file that is mapped, or read through a buffer where it cannot be.
+//!
+//! A mapped file must not shrink while it is read: the system answers a touch behind its end with
+//! SIGBUS. So mapping is what regular files get by default, and `--no-mmap`, pipes and `-` (standard
+//! input) go through a buffer that holds no more than one unit of the format. Knows no format.
+
+#![allow(unsafe_code)]
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// What a mapped file is handed out in: enough to keep a decoder busy, small enough for a smooth
+/// progress bar.
+const WINDOW_BYTES: usize = 8 << 20;
+/// What a buffer starts with and grows by at least.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// How to open an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Map regular files, buffer the rest.
+    Map,
+    /// Never map: the file may shrink, or lives where mapping is a bad idea.
+    Buffer,
+}
+
+/// An input that is read from front to back.
+#[derive(Debug)]
+pub struct Input {
+    path: PathBuf,
+    len: Option<u64>,
+    at: u64,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Mapped { map: Option<memmap2::Mmap>, window: usize },
+    Buffered { reader: Reader, bytes: Vec<u8>, start: usize, ended: bool },
+}
+
+enum Reader {
+    File(File),
+    Stdin(io::Stdin),
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::File(_) => "File",
+            Self::Stdin(_) => "Stdin",
+        })
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buf),
+            Self::Stdin(stdin) => stdin.read(buf),
+        }
+    }
+}
+
+impl Input {
+    /// Opens `path`; `-` is standard input.
+    ///
+    /// # Errors
+    /// Whatever opening says; a folder is an error too.
+    pub fn open(path: &Path, access: Access) -> io::Result<Self> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::buffered(path, Reader::Stdin(io::stdin()), None));
+        }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let len = metadata.is_file().then_some(metadata.len());
+        match len {
+            Some(len) if access == Access::Map => Self::mapped_file(path, file, len),
+            _ => Ok(Self::buffered(path, Reader::File(file), len)),
+        }
+    }
+
+    fn mapped_file(path: &Path, file: File, len: u64) -> io::Result<Self> {
+        // Nothing can be mapped of an empty file.
+        let map = if len == 0 {
+            None
+        } else {
+            // SAFETY: the mapping is private and read-only, and this process never writes to the file
+            // while it is mapped. Other processes must not shrink it; whoever cannot promise that
+            // passes `--no-mmap`, which is what the help text of that option says.
+            match unsafe { memmap2::Mmap::map(&file) } {
+                Ok(map) => Some(map),
+                Err(_) => return Ok(Self::buffered(path, Reader::File(file), Some(len))),
+            }
+        };
+        if let Some(map) = &map {
+            // Only a hint: where the system does not take it, reading is slower and nothing else.
+            let _ = map.advise(memmap2::Advice::Sequential);
+        }
+        let source = Source::Mapped { map, window: WINDOW_BYTES };
+        Ok(Self { path: path.to_owned(), len: Some(len), at: 0, source })
+    }
+
+    fn buffered(path: &Path, reader: Reader, len: Option<u64>) -> Self {
+        let source = Source::Buffered { reader, bytes: Vec::new(), start: 0, ended: false };
+        Self { path: path.to_owned(), len, at: 0, source }
+    }
+
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size when it was opened; `None` for a pipe.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        self.len
+    }
+
+    /// Whether it is known to have no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == Some(0)
+    }
+
+    /// Offset of the first byte that has not been consumed.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// The bytes that are at hand, from [`Input::position`] on. Empty before the first [`Input::fill`]
+    /// of a buffered input.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.source {
+            Source::Mapped { map, window } => {
+                let rest = rest_of(map.as_ref(), self.at);
+                &rest[..rest.len().min(*window)]
+            }
+            Source::Buffered { bytes, start, .. } => &bytes[*start..],
+        }
+    }
+
+    /// Whether nothing follows [`Input::bytes`].
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match &self.source {
+            Source::Mapped { map, window } => rest_of(map.as_ref(), self.at).len() <= *window,
+            Source::Buffered { ended, .. } => *ended,
+        }
+    }
+
+    /// Makes at least `at_least` bytes be at hand, or all that are left.
+    ///
+    /// A buffer grows with the bytes that really come, never by `at_least` alone.
+    ///
+    /// # Errors
+    /// Whatever reading says.
+    pub fn fill(&mut self, at_least: u64) -> io::Result<()> {
+        let at_least = usize::try_from(at_least).unwrap_or(usize::MAX);
+        match &mut self.source {
+            Source::Mapped { window, .. } => {
+                *window = at_least.max(WINDOW_BYTES);
+                Ok(())
+            }
+            Source::Buffered { reader, bytes, start, ended } => {
+                if *start > 0 {
+                    bytes.drain(..*start);
+                    *start = 0;
+                }
+                while !*ended && bytes.len() < at_least.max(1) {
+                    let step = BUFFER_BYTES.max(bytes.len());
+                    let wanted = at_least.saturating_sub(bytes.len()).clamp(BUFFER_BYTES, step);
+                    let read = reader.take(wanted as u64).read_to_end(bytes)?;
+                    *ended = read < wanted;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Steps over `n` of the bytes at hand.
+    pub fn consume(&mut self, n: usize) {
+        assert!(n <= self.bytes().len(), "only bytes at hand can be consumed");
+        self.at += n as u64;
+        if let Source::Buffered { start, .. } = &mut self.source {
+            *start += n;
+        }
+    }
+
+    /// The whole content when it is mapped, wherever the position is.
+    #[must_use]
+    pub fn mapped(&self) -> Option<&[u8]> {
+        match &self.source {
+            Source::Mapped { map, .. } => Some(map.as_deref().unwrap_or_default()),
+            Source::Buffered { .. } => None,
+        }
+    }
+
+    /// All that is left, read into memory where it is not mapped.
+    ///
+    /// # Errors
+    /// Whatever reading says.
+    pub fn rest(&mut self) -> io::Result<Cow<'_, [u8]>> {
+        if let Source::Buffered { ended: false, .. } = &self.source {
+            self.fill(u64::MAX)?;
+        }
+        Ok(match &self.source {
+            Source::Mapped { map, .. } => Cow::Borrowed(rest_of(map.as_ref(), self.at)),
+            Source::Buffered { bytes, start, .. } => Cow::Borrowed(&bytes[*start..]),
+        })
+    }
+
+    /// Steps over everything that is left and says how much it was.
+    ///
+    /// # Errors
+    /// Whatever reading says.
+    pub fn skip_rest(&mut self) -> io::Result<u64> {
+        let from = self.at;
+        loop {
+            self.fill(1)?;
+            let n = self.bytes().len();
+            if n == 0 {
+                return Ok(self.at - from);
+            }
+            self.consume(n);
+        }
+    }
+}
+
+fn rest_of(map: Option<&memmap2::Mmap>, at: u64) -> &[u8] {
+    let bytes: &[u8] = map.map_or(&[], |map| map);
+    // `at` has only ever grown by bytes of this map.
+    &bytes[at as usize..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Access, Input};
+    use std::io::Write;
+    use std::path::Path;
+
+    #[test]
+    fn a_file_reads_the_same_mapped_and_buffered() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let content: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+        file.write_all(&content).expect("write");
+        for access in [Access::Map, Access::Buffer] {
+            let mut input = Input::open(file.path(), access).expect("open");
+            assert_eq!(input.mapped().is_some(), access == Access::Map);
+            assert_eq!(input.len(), Some(3_000_000));
+            let mut read = Vec::new();
+            while read.len() < content.len() {
+                input.fill(777).expect("read");
+                assert_eq!(input.position(), read.len() as u64);
+                let n = input.bytes().len().min(1000);
+                assert!(n >= 777 || input.is_last());
+                read.extend_from_slice(&input.bytes()[..n]);
+                input.consume(n);
+            }
+            assert!(read == content && input.bytes().is_empty());
+            input.fill(1).expect("read at the end");
+            assert!(input.is_last() && input.bytes().is_empty());
+            let mut input = Input::open(file.path(), access).expect("open");
+            input.fill(2_500_000).expect("read");
+            assert!(input.bytes().len() >= 2_500_000);
+            input.consume(10);
+            assert!(input.rest().expect("read")[..] == content[10..]);
+            assert_eq!(input.skip_rest().expect("read"), 2_999_990);
+        }
+    }
+
+    #[test]
+    fn folders_and_missing_files_are_errors_and_empty_files_are_not() {
+        assert!(Input::open(Path::new("/"), Access::Map).is_err());
+        assert!(Input::open(Path::new("/no such file"), Access::Map).is_err());
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        for access in [Access::Map, Access::Buffer] {
+            let mut input = Input::open(file.path(), access).expect("open");
+            input.fill(5).expect("read");
+            assert!(input.is_last() && input.is_empty() && input.bytes().is_empty());
+        }
+    }
+}

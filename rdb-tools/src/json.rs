@@ -1,0 +1,132 @@
+//! JSON as the tools write it: ASCII only, no spaces, bytes that are not printable in base64.
+//!
+//! A string of the data is a JSON string if all of it is printable ASCII, else `{"b64":"..."}`, so
+//! that nothing is lost and nothing has two forms. Appends to a `Vec`; knows no types of keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cairn_engine::base::num;
+
+/// Appends a string of the data.
+pub fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.iter().all(|b| matches!(b, b' '..=b'~')) {
+        push_plain(out, bytes);
+        return;
+    }
+    out.extend_from_slice(b"{\"b64\":\"");
+    let start = out.len();
+    // Four characters for every three bytes begun.
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).expect("there is room for all of it");
+    out.truncate(start + written);
+    out.extend_from_slice(b"\"}");
+}
+
+/// Appends printable ASCII as a JSON string.
+fn push_plain(out: &mut Vec<u8>, mut bytes: &[u8]) {
+    out.push(b'"');
+    while let Some(at) = memchr::memchr2(b'"', b'\\', bytes) {
+        out.extend_from_slice(&bytes[..at]);
+        out.extend_from_slice(&[b'\\', bytes[at]]);
+        bytes = &bytes[at + 1..];
+    }
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+}
+
+/// Appends text of our own, or of the system: any Unicode, escaped to ASCII.
+pub fn push_text(out: &mut Vec<u8>, text: &str) {
+    let json = serde_json::Value::String(text.to_owned()).to_string();
+    for c in json.chars() {
+        if c.is_ascii() {
+            out.push(c as u8);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+            }
+        }
+    }
+}
+
+/// Appends `"name":`, with a comma before it unless it is the first of its object.
+pub fn push_name(out: &mut Vec<u8>, name: &str) {
+    if !out.ends_with(b"{") {
+        out.push(b',');
+    }
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// Appends an unsigned number.
+pub fn push_u64(out: &mut Vec<u8>, value: u64) {
+    num::push_u64(out, value);
+}
+
+/// Appends a signed number.
+pub fn push_i64(out: &mut Vec<u8>, value: i64) {
+    num::push_i64(out, value);
+}
+
+/// Appends a double as a string in C's `%.17g`, which gives the same double back.
+pub fn push_f64(out: &mut Vec<u8>, value: f64) {
+    out.push(b'"');
+    num::push_f64_17g(out, value);
+    out.push(b'"');
+}
+
+/// Appends a float as a string in C's `%.9g`, which gives the same float back.
+pub fn push_f32(out: &mut Vec<u8>, value: f32) {
+    out.push(b'"');
+    num::push_f64_9g(out, f64::from(value));
+    out.push(b'"');
+}
+
+/// Appends `[`, the items with commas, `]`.
+pub fn push_array<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut each: impl FnMut(&mut Vec<u8>, T),
+) {
+    out.push(b'[');
+    for (i, item) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        each(out, item);
+    }
+    out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{push_array, push_bytes, push_f64, push_name, push_text};
+
+    #[test]
+    fn bytes_have_one_form_each() {
+        let show = |bytes: &[u8]| {
+            let mut out = Vec::new();
+            push_bytes(&mut out, bytes);
+            String::from_utf8(out).expect("is ASCII")
+        };
+        assert_eq!(show(b""), r#""""#);
+        assert_eq!(show(br#"a"b\c~ "#), r#""a\"b\\c~ ""#);
+        assert_eq!(show(b"\x7f"), r#"{"b64":"fw=="}"#);
+        assert_eq!(show(b"a\nb"), r#"{"b64":"YQpi"}"#);
+        assert_eq!(show(&[0, 255, 1, 2]), r#"{"b64":"AP8BAg=="}"#);
+    }
+
+    #[test]
+    fn objects_are_built_of_pieces() {
+        let mut out = b"{".to_vec();
+        push_name(&mut out, "a");
+        push_array(&mut out, [1.5, f64::NEG_INFINITY], push_f64);
+        push_name(&mut out, "b");
+        push_text(&mut out, "\u{17c}\n\u{1f980}");
+        out.push(b'}');
+        let text = String::from_utf8(out).expect("is ASCII");
+        assert_eq!(text, "{\"a\":[\"1.5\",\"-inf\"],\"b\":\"\\u017c\\n\\ud83e\\udd80\"}");
+        serde_json::from_str::<serde_json::Value>(&text).expect("is JSON");
+    }
+}
