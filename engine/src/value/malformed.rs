@@ -27,6 +27,12 @@ pub enum Malformed {
         /// Elements a member takes.
         group: usize,
     },
+    /// A score is not a number.
+    #[error("the score of member {index} is no number")]
+    BadScore {
+        /// Index of the member.
+        index: usize,
+    },
     /// A field's expiry is not an integer, or negative.
     #[error("the expiry of field {index} is no time")]
     BadExpiry {

@@ -10,6 +10,7 @@ pub mod list;
 pub mod malformed;
 pub mod opaque;
 pub mod string;
+pub mod zset;
 
 pub use inline::{InlineBytes, InlineTag};
 pub use limits::Limits;
@@ -17,6 +18,7 @@ pub use list::{List, ListRef};
 pub use malformed::Malformed;
 pub use opaque::{Opaque, OpaqueDialect};
 pub use string::{StrRef, StringValue};
+pub use zset::{Zset, ZsetRef};
 
 pub use crate::packed::{Element, IntText};
 
@@ -29,6 +31,8 @@ pub enum Value {
     String(StringValue),
     /// A list.
     List(List),
+    /// A sorted set.
+    Zset(Zset),
     /// Something this server only carries.
     Opaque(Box<Opaque>),
 }
@@ -40,6 +44,8 @@ pub enum ValueRef<'a> {
     String(StrRef<'a>),
     /// A list.
     List(ListRef<'a>),
+    /// A sorted set.
+    Zset(ZsetRef<'a>),
     /// Something this server only carries.
     Opaque(&'a Opaque),
 }
@@ -53,7 +59,8 @@ impl Value {
         match self {
             Self::String(s) => Some(s.inline_form()),
             Self::List(List::Listpack(pack)) => packed(InlineTag::ListListpack, pack.as_bytes()),
-            Self::List(List::Quicklist(_)) | Self::Opaque(_) => None,
+            Self::Zset(Zset::Listpack(pack)) => packed(InlineTag::ZsetListpack, pack.as_bytes()),
+            Self::List(List::Quicklist(_)) | Self::Zset(Zset::Tree(_)) | Self::Opaque(_) => None,
         }
     }
 
@@ -73,6 +80,7 @@ impl Value {
         match self {
             Self::String(s) => ValueRef::String(s.view()),
             Self::List(list) => ValueRef::List(list.view()),
+            Self::Zset(zset) => ValueRef::Zset(zset.view()),
             Self::Opaque(o) => ValueRef::Opaque(o),
         }
     }
@@ -89,6 +97,7 @@ impl Value {
         match self {
             Self::String(s) => s.memory_bytes(),
             Self::List(list) => list.memory_bytes(),
+            Self::Zset(zset) => zset.memory_bytes(),
             Self::Opaque(o) => size_of::<Opaque>() + o.memory_bytes(),
         }
     }
@@ -119,6 +128,7 @@ impl<'a> ValueRef<'a> {
             InlineTag::Str => Self::String(StrRef::Text(bytes)),
             InlineTag::StrRaw => Self::String(StrRef::Edited(bytes)),
             InlineTag::ListListpack => Self::List(ListRef::Listpack(Listpack::trusted(bytes))),
+            InlineTag::ZsetListpack => Self::Zset(ZsetRef::Listpack(Listpack::trusted(bytes))),
             _ => unreachable!("no value is inline with tag {tag:?}"),
         }
     }
@@ -129,6 +139,7 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(_) | Self::Opaque(_) => false,
             Self::List(list) => list.is_empty(),
+            Self::Zset(zset) => zset.is_empty(),
         }
     }
 
@@ -138,6 +149,7 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(_) => "string",
             Self::List(_) => "list",
+            Self::Zset(_) => "zset",
             Self::Opaque(o) => &o.type_name,
         }
     }
@@ -148,6 +160,7 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(s) => s.encoding_name(),
             Self::List(list) => list.encoding_name(),
+            Self::Zset(zset) => zset.encoding_name(),
             // What Valkey says of modules' values.
             Self::Opaque(_) => "raw",
         }
@@ -159,6 +172,7 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(s) => Value::String(s.to_owned()),
             Self::List(list) => Value::List(list.to_owned()),
+            Self::Zset(zset) => Value::Zset(zset.to_owned()),
             Self::Opaque(o) => Value::Opaque(Box::new(o.clone())),
         }
     }

@@ -1,0 +1,110 @@
+//! Whole sorted sets from files: from pairs that come one by one, and from a listpack.
+
+use crate::packed::Element;
+use crate::packed::listpack::{Listpack, ListpackBuf};
+use crate::structure::btree::{Builder, Duplicate};
+use crate::structure::hash::HashSeed;
+
+use super::super::malformed::{Malformed, distinct_groups};
+use super::{Limits, Zset, ZsetTree, pack};
+
+/// Takes members and scores in any order; ascending or descending order costs least.
+#[derive(Debug)]
+pub struct ZsetBuilder {
+    tree: Builder,
+    longest: usize,
+}
+
+impl ZsetBuilder {
+    /// A builder under these limits.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self { tree: Builder::new(limits.seed), longest: 0 }
+    }
+
+    /// Takes a member.
+    ///
+    /// # Errors
+    /// [`Duplicate`] if it is already clear that the member came before.
+    ///
+    /// # Panics
+    /// If `score` is NaN.
+    pub fn push(&mut self, member: &[u8], score: f64) -> Result<(), Duplicate> {
+        self.longest = self.longest.max(member.len());
+        self.tree.push(member, score)
+    }
+
+    /// The sorted set, in the form that the limits ask for.
+    ///
+    /// # Errors
+    /// [`Duplicate`] if a member came twice.
+    pub fn finish(self, limits: &Limits) -> Result<Zset, Duplicate> {
+        let tree = self.tree.finish()?;
+        let small = tree.len() <= limits.zset_max_listpack_entries as u64
+            && self.longest <= limits.zset_max_listpack_value;
+        Ok(if small { Zset::Listpack(pack_of(&tree)) } else { Zset::Tree(Box::new(tree)) })
+    }
+}
+
+impl Zset {
+    /// Takes a listpack of pairs from a file: as it is if it is in order, else put in order, or as a
+    /// tree if it has more members than the limits allow. Long members alone do not convert it.
+    ///
+    /// # Errors
+    /// `Incomplete` without a score for each member, `Duplicate`, `BadScore`.
+    pub fn from_pack(pairs: ListpackBuf, limits: &Limits) -> Result<Self, Malformed> {
+        let len = distinct_groups(pairs.view(), 2)?;
+        let in_order = check_scores(pairs.view())?;
+        if in_order && len <= limits.zset_max_listpack_entries {
+            return Ok(Self::Listpack(pairs));
+        }
+        let tree = tree_of(pairs.view(), limits.seed);
+        let small = len <= limits.zset_max_listpack_entries;
+        Ok(if small { Self::Listpack(pack_of(&tree)) } else { Self::Tree(Box::new(tree)) })
+    }
+}
+
+/// Checks that scores are numbers; answers whether the pairs are in order.
+fn check_scores(pairs: Listpack<'_>) -> Result<bool, Malformed> {
+    let mut elements = pairs.iter();
+    let mut last: Option<(f64, Element<'_>)> = None;
+    let mut in_order = true;
+    let mut index = 0;
+    while let Some(member) = elements.next() {
+        let score = elements.next().and_then(|score| score.as_f64());
+        let score = score.filter(|s| !s.is_nan()).ok_or(Malformed::BadScore { index })?;
+        in_order &= match &last {
+            Some((s, m)) => *s < score || (*s == score && m.with_bytes(|m| member.with_bytes(|own| m < own))),
+            None => true,
+        };
+        last = Some((score, member));
+        index += 1;
+    }
+    Ok(in_order)
+}
+
+/// The tree of a listpack that is a sorted set.
+pub(super) fn tree_of(pairs: Listpack<'_>, seed: HashSeed) -> ZsetTree {
+    let all = || super::ZsetRef::Listpack(pairs).iter();
+    let mut builder = Builder::new(seed);
+    let pushed = all().try_for_each(|(member, score)| member.with_bytes(|bytes| builder.push(bytes, score)));
+    if let Ok(tree) = pushed.and_then(|()| builder.finish()) {
+        return tree;
+    }
+    // Bytes that were trusted wrongly may name a member twice. The last one wins.
+    let mut tree = ZsetTree::new(seed);
+    for (member, score) in all() {
+        member.with_bytes(|bytes| tree.insert(bytes, score));
+    }
+    tree
+}
+
+/// The listpack of a tree.
+pub(super) fn pack_of(tree: &ZsetTree) -> ListpackBuf {
+    let mut pairs = ListpackBuf::new();
+    for (member, score) in tree {
+        pack::push(&mut pairs, member, score);
+    }
+    pairs.shrink_to_fit();
+    pairs
+}
