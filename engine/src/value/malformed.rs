@@ -148,7 +148,9 @@ mod tests {
         let mut pack = ListpackBuf::new();
         for i in 0..members {
             let named = twice.filter(|&(_, second)| second == i).map_or(i, |(first, _)| first);
-            pack.push_back(if named.is_multiple_of(2) { format!("{named}") } else { format!("m{named}") }.as_bytes());
+            pack.push_back(
+                if named.is_multiple_of(2) { format!("{named}") } else { format!("m{named}") }.as_bytes(),
+            );
             (1..group).for_each(|_| pack.push_back(b"same"));
         }
         pack
