@@ -4,25 +4,33 @@
 //! inside the keyspace's record, and editors are on the owned type, which converts itself when an
 //! edit takes it past one of the [`Limits`]. Clocks, limits and randomness are arguments.
 
+pub mod hash;
 mod inline;
 mod limits;
 pub mod list;
 pub mod malformed;
 pub mod opaque;
+pub mod set;
 pub mod string;
 pub mod zset;
 
+pub use hash::{Hash, HashRef};
 pub use inline::{InlineBytes, InlineTag};
 pub use limits::Limits;
 pub use list::{List, ListRef};
 pub use malformed::Malformed;
 pub use opaque::{Opaque, OpaqueDialect};
+pub use set::{Set, SetRef};
 pub use string::{StrRef, StringValue};
 pub use zset::{Zset, ZsetRef};
 
 pub use crate::packed::{Element, IntText};
 
+use crate::packed::intset::Intset;
 use crate::packed::listpack::Listpack;
+
+/// Whatever the limits, a listpack does not get longer: its header has 32 bits for the length.
+const MAX_LISTPACK_BYTES: usize = 1 << 30;
 
 /// An owned value.
 #[derive(Debug, Clone)]
@@ -31,6 +39,10 @@ pub enum Value {
     String(StringValue),
     /// A list.
     List(List),
+    /// A set.
+    Set(Set),
+    /// A hash.
+    Hash(Hash),
     /// A sorted set.
     Zset(Zset),
     /// Something this server only carries.
@@ -44,6 +56,10 @@ pub enum ValueRef<'a> {
     String(StrRef<'a>),
     /// A list.
     List(ListRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
+    /// A hash.
+    Hash(HashRef<'a>),
     /// A sorted set.
     Zset(ZsetRef<'a>),
     /// Something this server only carries.
@@ -59,8 +75,16 @@ impl Value {
         match self {
             Self::String(s) => Some(s.inline_form()),
             Self::List(List::Listpack(pack)) => packed(InlineTag::ListListpack, pack.as_bytes()),
+            Self::Set(Set::Intset(ints)) => packed(InlineTag::SetIntset, ints.as_bytes()),
+            Self::Set(Set::Listpack(pack)) => packed(InlineTag::SetListpack, pack.as_bytes()),
+            Self::Hash(Hash::Listpack(pack)) => packed(InlineTag::HashListpack, pack.as_bytes()),
+            Self::Hash(Hash::ListpackEx(pack)) => packed(InlineTag::HashListpackEx, pack.as_bytes()),
             Self::Zset(Zset::Listpack(pack)) => packed(InlineTag::ZsetListpack, pack.as_bytes()),
-            Self::List(List::Quicklist(_)) | Self::Zset(Zset::Tree(_)) | Self::Opaque(_) => None,
+            Self::List(List::Quicklist(_))
+            | Self::Set(Set::Table(_))
+            | Self::Hash(Hash::Table(_))
+            | Self::Zset(Zset::Tree(_))
+            | Self::Opaque(_) => None,
         }
     }
 
@@ -80,6 +104,8 @@ impl Value {
         match self {
             Self::String(s) => ValueRef::String(s.view()),
             Self::List(list) => ValueRef::List(list.view()),
+            Self::Set(set) => ValueRef::Set(set.view()),
+            Self::Hash(hash) => ValueRef::Hash(hash.view()),
             Self::Zset(zset) => ValueRef::Zset(zset.view()),
             Self::Opaque(o) => ValueRef::Opaque(o),
         }
@@ -97,6 +123,8 @@ impl Value {
         match self {
             Self::String(s) => s.memory_bytes(),
             Self::List(list) => list.memory_bytes(),
+            Self::Set(set) => set.memory_bytes(),
+            Self::Hash(hash) => hash.memory_bytes(),
             Self::Zset(zset) => zset.memory_bytes(),
             Self::Opaque(o) => size_of::<Opaque>() + o.memory_bytes(),
         }
@@ -127,6 +155,10 @@ impl<'a> ValueRef<'a> {
             InlineTag::Int => Self::String(StrRef::Int(inline::int_from_bytes(bytes))),
             InlineTag::Str => Self::String(StrRef::Text(bytes)),
             InlineTag::StrRaw => Self::String(StrRef::Edited(bytes)),
+            InlineTag::SetIntset => Self::Set(SetRef::Intset(Intset::trusted(bytes))),
+            InlineTag::SetListpack => Self::Set(SetRef::Listpack(Listpack::trusted(bytes))),
+            InlineTag::HashListpack => Self::Hash(HashRef::Listpack(Listpack::trusted(bytes))),
+            InlineTag::HashListpackEx => Self::Hash(HashRef::ListpackEx(Listpack::trusted(bytes))),
             InlineTag::ListListpack => Self::List(ListRef::Listpack(Listpack::trusted(bytes))),
             InlineTag::ZsetListpack => Self::Zset(ZsetRef::Listpack(Listpack::trusted(bytes))),
             _ => unreachable!("no value is inline with tag {tag:?}"),
@@ -139,6 +171,8 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(_) | Self::Opaque(_) => false,
             Self::List(list) => list.is_empty(),
+            Self::Set(set) => set.is_empty(),
+            Self::Hash(hash) => hash.is_empty(),
             Self::Zset(zset) => zset.is_empty(),
         }
     }
@@ -149,6 +183,8 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(_) => "string",
             Self::List(_) => "list",
+            Self::Set(_) => "set",
+            Self::Hash(_) => "hash",
             Self::Zset(_) => "zset",
             Self::Opaque(o) => &o.type_name,
         }
@@ -160,6 +196,8 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(s) => s.encoding_name(),
             Self::List(list) => list.encoding_name(),
+            Self::Set(set) => set.encoding_name(),
+            Self::Hash(hash) => hash.encoding_name(),
             Self::Zset(zset) => zset.encoding_name(),
             // What Valkey says of modules' values.
             Self::Opaque(_) => "raw",
@@ -172,6 +210,8 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::String(s) => Value::String(s.to_owned()),
             Self::List(list) => Value::List(list.to_owned()),
+            Self::Set(set) => Value::Set(set.to_owned()),
+            Self::Hash(hash) => Value::Hash(hash.to_owned()),
             Self::Zset(zset) => Value::Zset(zset.to_owned()),
             Self::Opaque(o) => Value::Opaque(Box::new(o.clone())),
         }

@@ -1,6 +1,8 @@
 //! What holds for values of every type: the inline form, names.
 
-use super::{Opaque, OpaqueDialect, StringValue, Value, ValueRef};
+use super::list::End;
+use super::{Hash, Limits, List, Opaque, OpaqueDialect, Set, StringValue, Value, ValueRef};
+use crate::base::time::UnixMs;
 
 fn same_after_inline(value: &Value) {
     let (tag, bytes) = value.inline_form().expect("a small encoding");
@@ -35,4 +37,40 @@ fn an_opaque_value_tells_its_own_name() {
     assert_eq!(value.encoding_name(), "raw");
     assert!(value.inline_form().is_none());
     assert!(!value.is_empty());
+}
+
+#[test]
+fn small_collections_come_back_from_their_inline_form() {
+    let limits = Limits::DEFAULT;
+    let mut list = List::new();
+    list.push_all(End::Back, [&b"a"[..], b"1"].into_iter(), &limits);
+    same_after_inline(&Value::List(list));
+    let mut set = Set::new();
+    set.add(b"7", &limits);
+    same_after_inline(&Value::Set(set.clone()));
+    set.add(b"x", &limits);
+    same_after_inline(&Value::Set(set));
+    let mut hash = Hash::new();
+    hash.set(b"f", b"v", UnixMs(0), &limits);
+    same_after_inline(&Value::Hash(hash.clone()));
+    hash.set_expiry(b"f", Some(UnixMs(5)), UnixMs(0));
+    same_after_inline(&Value::Hash(hash));
+}
+
+#[test]
+fn large_collections_have_no_inline_form() {
+    let limits = Limits::DEFAULT;
+    let long = [b'x'; 9000];
+    let mut list = List::new();
+    list.push(End::Back, &long, &limits);
+    let mut set = Set::new();
+    set.add(&long, &limits);
+    let mut hash = Hash::new();
+    hash.set(b"f", &long, UnixMs(0), &limits);
+    for value in [Value::List(list), Value::Set(set), Value::Hash(hash)] {
+        assert!(value.inline_form().is_none(), "{}", value.encoding_name());
+        assert!(!value.is_empty());
+        assert!(value.memory_bytes() >= 9000);
+        assert_eq!(value.view().to_owned().encoding_name(), value.encoding_name());
+    }
 }

@@ -1,0 +1,401 @@
+//! Hashes: pairs in a listpack while they are few and short, triples with an expiry once a field of
+//! such a hash has one, a hash table beyond that.
+//!
+//! The triples are those of Redis 7.4: field, value, expiry in milliseconds, 0 for none; sorted by
+//! expiry, fields without one last. So the next expiry is the third element. A field past its expiry
+//! is invisible to readers, which get `now`, and goes when a writer touches it or
+//! [`Hash::remove_expired`] comes by. Behaviour: valkey src/t_hash.c; the triples: Redis 7.4's, by
+//! what its DUMP shows.
+
+mod view;
+
+use crate::base::time::UnixMs;
+use crate::packed::Element;
+use crate::packed::listpack::{Listpack, ListpackBuf};
+use crate::structure::fields::FieldTable;
+
+use super::malformed::{Malformed, distinct_groups};
+use super::{Limits, MAX_LISTPACK_BYTES};
+pub use view::{Field, Fields, HashRef};
+
+/// Elements of a field in a listpack without expiries.
+const PAIR: usize = 2;
+/// Elements of a field in a listpack with expiries.
+const TRIPLE: usize = 3;
+/// The expiry of a field that has none.
+const NO_EXPIRY: i64 = 0;
+
+/// An owned hash.
+#[derive(Clone)]
+pub enum Hash {
+    /// Field, value, field, value...
+    Listpack(ListpackBuf),
+    /// Field, value, expiry, field, value, expiry...
+    ListpackEx(ListpackBuf),
+    /// Anything.
+    Table(Box<FieldTable>),
+}
+
+/// What setting a field does to its expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldTtl {
+    /// The field has none from now on.
+    Clear,
+    /// It stays as it is; of a field that is past it, nothing stays.
+    Keep,
+    /// It is this.
+    At(UnixMs),
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Hash {
+    /// An empty hash.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::Listpack(ListpackBuf::new())
+    }
+
+    /// An empty hash for about `hint` fields. The caller bounds a hint that comes from outside.
+    #[must_use]
+    pub fn with_hint(hint: usize, limits: &Limits) -> Self {
+        let mut hash = Self::new();
+        hash.expect_fields(hint, limits);
+        hash
+    }
+
+    /// Takes over a listpack of pairs of a file.
+    ///
+    /// # Errors
+    /// `Incomplete` if a field has no value, `Duplicate` if it comes twice.
+    pub fn from_listpack(pack: ListpackBuf, limits: &Limits) -> Result<Self, Malformed> {
+        let count = distinct_groups(pack.view(), PAIR)?;
+        let mut hash = Self::Listpack(pack);
+        hash.expect_fields(count, limits);
+        Ok(hash)
+    }
+
+    /// Takes over a listpack of triples of a file; sorts it if it isn't.
+    ///
+    /// # Errors
+    /// As [`Hash::from_listpack`], and `BadExpiry`.
+    pub fn from_listpack_ex(pack: ListpackBuf, limits: &Limits) -> Result<Self, Malformed> {
+        let count = distinct_groups(pack.view(), TRIPLE)?;
+        let mut is_sorted = true;
+        let mut last = 0;
+        for (index, expiry) in expiries(pack.view()).enumerate() {
+            let at = expiry.filter(|&at| at >= 0).ok_or(Malformed::BadExpiry { index })?;
+            let rank = rank(at);
+            is_sorted &= rank >= last;
+            last = rank;
+        }
+        let mut hash = Self::ListpackEx(if is_sorted { pack } else { sorted(pack.view()) });
+        hash.expect_fields(count, limits);
+        Ok(hash)
+    }
+
+    /// The hash to look at.
+    #[inline]
+    #[must_use]
+    pub fn view(&self) -> HashRef<'_> {
+        match self {
+            Self::Listpack(pack) => HashRef::Listpack(pack.view()),
+            Self::ListpackEx(pack) => HashRef::ListpackEx(pack.view()),
+            Self::Table(table) => HashRef::Table(table),
+        }
+    }
+
+    /// How many fields it has, those past their expiry included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.view().len()
+    }
+
+    /// Whether it has no fields: its key must go.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.view().is_empty()
+    }
+
+    /// Becomes a table right away if so many fields, in all, will not fit otherwise.
+    pub fn expect_fields(&mut self, count: usize, limits: &Limits) {
+        if count > limits.hash_max_listpack_entries && !matches!(self, Self::Table(_)) {
+            self.as_table(count, limits);
+        }
+    }
+
+    /// Sets a field, which loses its expiry; answers whether it is new.
+    pub fn set(&mut self, field: &[u8], value: &[u8], now: UnixMs, limits: &Limits) -> bool {
+        self.set_with(field, value, FieldTtl::Clear, now, limits)
+    }
+
+    /// Sets a field and its expiry; answers whether it is new. A field past its expiry is new.
+    pub fn set_with(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        ttl: FieldTtl,
+        now: UnixMs,
+        limits: &Limits,
+    ) -> bool {
+        if !self.takes(field, value, limits) {
+            self.as_table(0, limits);
+        }
+        if matches!(ttl, FieldTtl::At(_)) {
+            self.use_expiries();
+        }
+        let is_new = match self {
+            Self::Listpack(pack) => set_pair(pack, field, value),
+            Self::ListpackEx(pack) => set_triple(pack, field, value, ttl, now),
+            Self::Table(table) => {
+                let old = table.expiry(field);
+                let is_live = old.is_some_and(|at| is_live(at, now));
+                let expiry = match ttl {
+                    FieldTtl::Clear => None,
+                    FieldTtl::Keep => old.flatten().filter(|_| is_live),
+                    FieldTtl::At(at) => Some(clamp(at)),
+                };
+                table.set(field, value, expiry);
+                !is_live
+            }
+        };
+        if is_new {
+            self.expect_fields(self.len(), limits);
+        }
+        is_new
+    }
+
+    /// Adds a field of a file; answers false, changing nothing, if it is there already.
+    pub fn add_loaded(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        expire_at: Option<UnixMs>,
+        limits: &Limits,
+    ) -> bool {
+        if self.view().lookup(field).is_some() {
+            return false;
+        }
+        let ttl = expire_at.map_or(FieldTtl::Clear, FieldTtl::At);
+        self.set_with(field, value, ttl, UnixMs::MIN, limits)
+    }
+
+    /// Removes a field; answers whether it was there and not past its expiry.
+    pub fn remove(&mut self, field: &[u8], now: UnixMs) -> bool {
+        let (pack, group) = match self {
+            Self::Listpack(pack) => (pack, PAIR),
+            Self::ListpackEx(pack) => (pack, TRIPLE),
+            Self::Table(table) => {
+                let was_live = table.expiry(field).is_some_and(|at| is_live(at, now));
+                table.remove(field);
+                return was_live;
+            }
+        };
+        let view = pack.view();
+        let Some((at, _)) = view.find(view.first_offset(), field, group) else { return false };
+        let was_live = group == PAIR || is_live(expiry_of(view, at), now);
+        pack.remove_many_at(at, group);
+        was_live
+    }
+
+    /// Gives a field an expiry, or with `None` takes it away. Answers what it had before; `None` if
+    /// there is no such field, or it is past its expiry.
+    pub fn set_expiry(
+        &mut self,
+        field: &[u8],
+        expire_at: Option<UnixMs>,
+        now: UnixMs,
+    ) -> Option<Option<UnixMs>> {
+        let old = self.view().expiry(field, now)?;
+        if old == expire_at {
+            return Some(old);
+        }
+        if expire_at.is_some() {
+            self.use_expiries();
+        }
+        match self {
+            Self::Listpack(_) => {}
+            Self::ListpackEx(pack) => {
+                let view = pack.view();
+                if let Some((at, _)) = view.find(view.first_offset(), field, TRIPLE)
+                    && let Some(value) = view.next(at).and_then(|at| view.at(at))
+                {
+                    let value = value.to_vec();
+                    pack.remove_many_at(at, TRIPLE);
+                    insert_triple(pack, field, &value, expire_at.map_or(NO_EXPIRY, clamp));
+                }
+            }
+            Self::Table(table) => {
+                table.set_expiry(field, expire_at.map(clamp));
+            }
+        }
+        Some(old)
+    }
+
+    /// Removes up to `most` fields past their expiry, showing each to `visit`; answers how many.
+    pub fn remove_expired(&mut self, now: UnixMs, most: usize, mut visit: impl FnMut(Element<'_>)) -> usize {
+        match self {
+            Self::Listpack(_) => 0,
+            Self::ListpackEx(pack) => {
+                let gone = view::expired_prefix(pack.view(), now).min(most);
+                pack.view().iter().step_by(TRIPLE).take(gone).for_each(visit);
+                if gone > 0 {
+                    pack.remove_range(0, gone * TRIPLE);
+                }
+                gone
+            }
+            Self::Table(table) => table.remove_expired(now.0, most, |field, _| visit(Element::Bytes(field))),
+        }
+    }
+
+    /// Heap bytes it owns.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Listpack(pack) | Self::ListpackEx(pack) => pack.byte_len(),
+            Self::Table(table) => size_of::<FieldTable>() + table.memory_bytes(),
+        }
+    }
+
+    /// Whether a field and value of such lengths may be in the encoding.
+    fn takes(&self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
+        match self {
+            Self::Table(_) => true,
+            Self::Listpack(pack) | Self::ListpackEx(pack) => {
+                let longest = field.len().max(value.len());
+                longest <= limits.hash_max_listpack_value
+                    && pack.byte_len() + field.len() + value.len() <= MAX_LISTPACK_BYTES
+            }
+        }
+    }
+
+    /// Makes pairs triples.
+    fn use_expiries(&mut self) {
+        if let Self::Listpack(pack) = self {
+            let mut triples = ListpackBuf::with_capacity(pack.byte_len() + pack.len());
+            for (i, element) in pack.view().iter().enumerate() {
+                push(&mut triples, element);
+                if i % PAIR == 1 {
+                    triples.push_back_int(NO_EXPIRY);
+                }
+            }
+            *self = Self::ListpackEx(triples);
+        }
+    }
+
+    /// Becomes a table with room for `fields`.
+    fn as_table(&mut self, fields: usize, limits: &Limits) {
+        if matches!(self, Self::Table(_)) {
+            return;
+        }
+        let mut table = Box::new(FieldTable::new(limits.seed));
+        table.reserve(fields.max(self.len()));
+        for field in self.view().iter() {
+            let expiry = field.expire_at.map(|at| at.0);
+            field.field.with_bytes(|name| field.value.with_bytes(|value| table.set(name, value, expiry)));
+        }
+        *self = Self::Table(table);
+    }
+}
+
+/// The third element of each triple; `None` for one that is no integer.
+fn expiries(view: Listpack<'_>) -> impl Iterator<Item = Option<i64>> {
+    view.iter().skip(TRIPLE - 1).step_by(TRIPLE).map(|element| element.as_i64())
+}
+
+/// The order of triples: by expiry, those without one last.
+const fn rank(expiry: i64) -> i64 {
+    if expiry == NO_EXPIRY { i64::MAX } else { expiry }
+}
+
+/// An expiry as a triple can hold it: 0 would mean none, and what lies before 1970 is as past as 1.
+fn clamp(at: UnixMs) -> i64 {
+    at.0.max(1)
+}
+
+fn is_live(expiry: Option<i64>, now: UnixMs) -> bool {
+    expiry.is_none_or(|at| !UnixMs(at).is_past(now))
+}
+
+/// The expiry of the triple at `at`.
+fn expiry_of(view: Listpack<'_>, at: usize) -> Option<i64> {
+    let third = view.next(view.next(at)?)?;
+    view.at(third)?.as_i64().filter(|&at| at != NO_EXPIRY)
+}
+
+fn push(pack: &mut ListpackBuf, element: Element<'_>) {
+    match element {
+        Element::Bytes(bytes) => pack.push_back(bytes),
+        Element::Int(v) => pack.push_back_int(v),
+    }
+}
+
+fn set_pair(pack: &mut ListpackBuf, field: &[u8], value: &[u8]) -> bool {
+    let view = pack.view();
+    let found = view.find(view.first_offset(), field, PAIR).and_then(|(at, _)| view.next(at));
+    match found {
+        Some(at) => pack.replace_at(at, value),
+        None => {
+            pack.push_back(field);
+            pack.push_back(value);
+        }
+    }
+    found.is_none()
+}
+
+fn set_triple(pack: &mut ListpackBuf, field: &[u8], value: &[u8], ttl: FieldTtl, now: UnixMs) -> bool {
+    let view = pack.view();
+    let found = view.find(view.first_offset(), field, TRIPLE);
+    let old = found.and_then(|(at, _)| expiry_of(view, at));
+    let was_live = found.is_some() && is_live(old, now);
+    let expiry = match ttl {
+        FieldTtl::Clear => NO_EXPIRY,
+        FieldTtl::Keep => old.filter(|_| was_live).unwrap_or(NO_EXPIRY),
+        FieldTtl::At(at) => clamp(at),
+    };
+    match found {
+        Some((at, _)) if old.unwrap_or(NO_EXPIRY) == expiry => {
+            if let Some(at) = view.next(at) {
+                pack.replace_at(at, value);
+            }
+        }
+        Some((at, _)) => {
+            pack.remove_many_at(at, TRIPLE);
+            insert_triple(pack, field, value, expiry);
+        }
+        None => insert_triple(pack, field, value, expiry),
+    }
+    !was_live
+}
+
+/// Puts a triple before the first that expires later.
+fn insert_triple(pack: &mut ListpackBuf, field: &[u8], value: &[u8], expiry: i64) {
+    let view = pack.view();
+    let at = if expiry == NO_EXPIRY {
+        view.end_offset()
+    } else {
+        let later = |&(at, _): &(usize, Element<'_>)| rank(expiry_of(view, at).unwrap_or(NO_EXPIRY)) > expiry;
+        view.entries().step_by(TRIPLE).find(later).map_or(view.end_offset(), |(at, _)| at)
+    };
+    // Backwards, each before the one put in last, so that one offset serves for all three.
+    pack.insert_int_at(at, expiry);
+    pack.insert_at(at, value);
+    pack.insert_at(at, field);
+}
+
+/// The same triples in order; those of one expiry keep theirs.
+fn sorted(view: Listpack<'_>) -> ListpackBuf {
+    let elements: Vec<Element<'_>> = view.iter().collect();
+    let mut triples: Vec<&[Element<'_>]> = elements.chunks_exact(TRIPLE).collect();
+    triples.sort_by_key(|triple| rank(triple[TRIPLE - 1].as_i64().unwrap_or(NO_EXPIRY)));
+    let mut pack = ListpackBuf::with_capacity(view.as_bytes().len());
+    triples.into_iter().flatten().for_each(|&element| push(&mut pack, element));
+    pack
+}
+
+#[cfg(test)]
+mod tests;
