@@ -266,8 +266,16 @@ impl Decoder {
             no_evict: prefix.no_evict,
         };
         let depth = sink.key(&head).map_err(Halt::Sink)?;
-        self.phase = Phase::Value(Value::new(object, depth));
-        self.value(cur, sink)
+        // Most values are there as a whole, and need no phase of their own.
+        let mut value = Value::new(object, depth);
+        self.doing = Doing::ReadObjectValue;
+        match value.read(cur, &self.templates, self.options.deep, &mut self.scratch, sink) {
+            Ok(()) => self.end_value(cur, sink),
+            Err(halt) => {
+                self.phase = Phase::Value(value);
+                Err(halt)
+            }
+        }
     }
 
     fn value<S: Sink>(&mut self, cur: &mut Cursor<'_>, sink: &mut S) -> Step<S> {
@@ -275,11 +283,14 @@ impl Decoder {
         self.doing = Doing::ReadObjectValue;
         value.read(cur, &self.templates, self.options.deep, &mut self.scratch, sink)?;
         self.await_record();
-        let end = sink.end_key(cur.offset()).map_err(Halt::Sink);
-        if end.is_ok() {
-            self.object = None;
-        }
-        end
+        self.end_value(cur, sink)
+    }
+
+    #[inline(always)]
+    fn end_value<S: Sink>(&mut self, cur: &Cursor<'_>, sink: &mut S) -> Step<S> {
+        sink.end_key(cur.offset()).map_err(Halt::Sink)?;
+        self.object = None;
+        Ok(())
     }
 
     fn key_meta(&mut self, cur: &mut Cursor<'_>) -> Result<(), Stop> {

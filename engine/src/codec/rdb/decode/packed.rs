@@ -43,18 +43,24 @@ pub(super) fn whole<S: Sink>(
         T::HashZipmap => zipmap(bytes, at, room.items, &mut give),
         T::ListZiplist | T::HashZiplist | T::ZsetZiplist => {
             let view = ziplist_view(bytes, at)?;
-            check(object, view.iter(), at)?;
+            let shape = Shape::of(object, view.iter().count(), at)?;
             match room.items {
-                true => apart(object, view.iter(), &mut give),
-                false => give(ValueEvent::Ziplist(view)),
+                true => shape.apart(view.iter(), &mut give),
+                false => {
+                    shape.check_numbers(view.iter())?;
+                    give(ValueEvent::Ziplist(view))
+                }
             }
         }
         _ => {
             let view = listpack_view(bytes, at)?;
-            check(object, view.iter(), at)?;
+            let shape = Shape::of(object, view.len(), at)?;
             match room.items {
-                true => apart(object, view.iter(), &mut give),
-                false => give(ValueEvent::Listpack(view)),
+                true => shape.apart(view.iter(), &mut give),
+                false => {
+                    shape.check_numbers(view.iter())?;
+                    give(ValueEvent::Listpack(view))
+                }
             }
         }
     }
@@ -131,34 +137,124 @@ fn zipmap<E>(
     Ok(())
 }
 
-/// What the type wants of the entries beyond the layout: their number, and numbers where numbers
-/// must be.
-fn check<'a>(object: T, entries: impl Iterator<Item = Element<'a>>, at: u64) -> Result<(), Stop> {
-    let (unit, what) = match object {
-        T::ListZiplist | T::SetListpack => return Ok(()),
-        T::HashListpackEx | T::HashListpackExPreGa => (3, "hash with field expiries"),
-        T::ZsetZiplist | T::ZsetListpack => (2, "sorted set"),
-        _ => (2, "hash"),
-    };
-    let mut count = 0;
-    for (index, element) in entries.enumerate() {
-        count = index + 1;
-        if count % unit == 0 {
-            match unit {
-                3 => {
-                    field_expiry(element, at)?;
-                }
-                _ if what == "sorted set" => {
-                    score(element, at)?;
-                }
-                _ => {}
-            }
+/// What the entries of a value mean, of which there are as many as that takes.
+struct Shape {
+    entries: Meaning,
+    count: usize,
+    /// Offset of the packed string in the file.
+    at: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Elements,
+    Pairs,
+    Scored,
+    Expiring,
+}
+
+impl Meaning {
+    fn of(object: T) -> Self {
+        match object {
+            T::ListZiplist | T::SetListpack => Self::Elements,
+            T::ZsetZiplist | T::ZsetListpack => Self::Scored,
+            T::HashListpackEx | T::HashListpackExPreGa => Self::Expiring,
+            _ => Self::Pairs,
         }
     }
-    if count % unit != 0 {
-        return Err(Stop::Bad(at, Kind::EntryCount { what, entries: count, unit }));
+
+    fn unit(self) -> usize {
+        match self {
+            Self::Elements => 1,
+            Self::Pairs | Self::Scored => 2,
+            Self::Expiring => 3,
+        }
     }
-    Ok(())
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Elements => "collection",
+            Self::Pairs => "hash",
+            Self::Scored => "sorted set",
+            Self::Expiring => "hash with field expiries",
+        }
+    }
+}
+
+impl Shape {
+    fn of(object: T, count: usize, at: u64) -> Result<Self, Stop> {
+        let entries = Meaning::of(object);
+        let unit = entries.unit();
+        if !count.is_multiple_of(unit) {
+            let what = entries.what();
+            return Err(Stop::Bad(at, Kind::EntryCount { what, entries: count, unit }));
+        }
+        Ok(Self { entries, count, at })
+    }
+
+    /// Checks that there are numbers where numbers must be.
+    fn check_numbers<'a>(&self, mut entries: impl Iterator<Item = Element<'a>>) -> Result<(), Stop> {
+        match self.entries {
+            Meaning::Elements | Meaning::Pairs => {}
+            Meaning::Scored => {
+                while let Some(element) = entries.nth(1) {
+                    match element {
+                        Element::Int(_) => {}
+                        Element::Bytes(text) if is_plain_decimal(text) => {}
+                        Element::Bytes(_) => {
+                            score(element, self.at)?;
+                        }
+                    }
+                }
+            }
+            Meaning::Expiring => {
+                while let Some(element) = entries.nth(2) {
+                    field_expiry(element, self.at)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the entries one by one.
+    fn apart<'a, E>(
+        &self,
+        mut entries: impl Iterator<Item = Element<'a>>,
+        give: &mut impl FnMut(ValueEvent<'_>) -> Result<(), Halt<E>>,
+    ) -> Result<(), Halt<E>> {
+        let declared = (self.count / self.entries.unit()) as u64;
+        give(ValueEvent::Begin { declared })?;
+        if self.entries == Meaning::Elements {
+            return elements(entries, give);
+        }
+        let (mut first, mut second) = (IntText::new(), IntText::new());
+        while let (Some(field), Some(value)) = (entries.next(), entries.next()) {
+            if self.entries == Meaning::Scored {
+                let score = score(value, self.at)?;
+                give(ValueEvent::Member { member: field.text(&mut first), score })?;
+                continue;
+            }
+            let expire_at = match self.entries {
+                Meaning::Expiring => match entries.next() {
+                    Some(expiry) => field_expiry(expiry, self.at)?,
+                    None => None,
+                },
+                _ => None,
+            };
+            let (field, value) = (field.text(&mut first), value.text(&mut second));
+            give(ValueEvent::Field { field, value, expire_at })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is digits with perhaps a sign and a point, too few to leave the range of doubles.
+fn is_plain_decimal(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_short = (1..=24).contains(&digits.len());
+    let points = digits.iter().filter(|&&c| c == b'.').count();
+    let others = digits.iter().filter(|&&c| !c.is_ascii_digit()).count();
+    is_short && points <= 1 && others == points && digits[0] != b'.' && !text.ends_with(b".")
 }
 
 fn score(element: Element<'_>, at: u64) -> Result<f64, Stop> {
@@ -188,45 +284,4 @@ fn elements<'a, E>(
         give(ValueEvent::Element(element.text(&mut text)))?;
     }
     Ok(())
-}
-
-/// Gives the entries, which [`check`] has passed, one by one.
-fn apart<'a, E>(
-    object: T,
-    mut entries: impl Iterator<Item = Element<'a>> + Clone,
-    give: &mut impl FnMut(ValueEvent<'_>) -> Result<(), Halt<E>>,
-) -> Result<(), Halt<E>> {
-    let unit = match object {
-        T::ListZiplist | T::SetListpack => 1,
-        T::HashListpackEx | T::HashListpackExPreGa => 3,
-        _ => 2,
-    };
-    let declared = (entries.clone().count() / unit) as u64;
-    give(ValueEvent::Begin { declared })?;
-    if unit == 1 {
-        return elements(entries, give);
-    }
-    let (mut first, mut second) = (IntText::new(), IntText::new());
-    while let (Some(field), Some(value)) = (entries.next(), entries.next()) {
-        let event = match object {
-            T::ZsetZiplist | T::ZsetListpack => {
-                ValueEvent::Member { member: field.text(&mut first), score: score(value, 0)? }
-            }
-            _ => ValueEvent::Field {
-                field: field.text(&mut first),
-                value: value.text(&mut second),
-                expire_at: match (unit, entries_third(unit, &mut entries)) {
-                    (3, Some(expiry)) => field_expiry(expiry, 0)?,
-                    _ => None,
-                },
-            },
-        };
-        give(event)?;
-    }
-    Ok(())
-}
-
-/// The third entry of a triple.
-fn entries_third<'a>(unit: usize, entries: &mut impl Iterator<Item = Element<'a>>) -> Option<Element<'a>> {
-    if unit == 3 { entries.next() } else { None }
 }
