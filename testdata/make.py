@@ -2,6 +2,7 @@
 """Makes the files of testdata/ with a real server, and the table in testdata/README.md.
 
 usage: make.py [--port N] SERVER...     writes what these server binaries can write
+       make.py --modules DIR SERVER     the file with values of modules (DIR holds two, compiled)
        make.py packed                   cuts the packed samples out of the RDB files
        make.py corrupt --server S       writes damaged files; S is the server that judges them
        make.py readme                   writes the table of README.md anew
@@ -43,25 +44,23 @@ class Maker:
 
     # RDB files
 
-    def rdb(self, name, fill, *args, before_save=None, no_digest=False):
-        """Fills a fresh server, saves, and writes down what the finished file holds."""
+    def rdb(self, name, fill, *args, load=(), no_digest=False):
+        """Fills a fresh server, saves, and writes down what the finished file holds: in a server with
+        default settings and those of `load`."""
         with tempfile.TemporaryDirectory() as folder:
             with self.server(folder, *args) as server:
                 fill(server.client)
-                if before_save:
-                    before_save(server.client)
                 server.client("SAVE")
             path = os.path.join(RDB, f"{self.producer}-{name}")
             shutil.copy(os.path.join(folder, "dump.rdb"), path + ".rdb")
-        cluster = [a for a in args if a.startswith("--cluster") or a == "yes" and "--cluster-enabled" in args]
-        self.describe_rdb(path, cluster, no_digest)
+        self.describe_rdb(path, load, no_digest)
         print(f"{path}.rdb", os.path.getsize(path + ".rdb"))
 
     def describe_rdb(self, path, args, no_digest):
         with tempfile.TemporaryDirectory() as folder:
             shutil.copy(path + ".rdb", os.path.join(folder, "dump.rdb"))
             with self.server(folder, *args) as server:
-                if args:
+                if "--cluster-enabled" in args:
                     self.wait_cluster(server.client)
                 records = expect.contents(server.client)
                 digest = server.client("DEBUG", "DIGEST").decode()
@@ -86,7 +85,26 @@ class Maker:
         if self.version >= (7,):
             self.rdb("functions", data.functions)
         if self.version >= (8,):
-            self.rdb("cluster", self.fill_cluster, "--cluster-enabled", "yes")
+            on = ("--cluster-enabled", "yes")
+            self.rdb("cluster", self.fill_cluster, *on, load=on)
+
+    def modules(self, folder):
+        """Values and aux data of two modules of the server's own tests, built by hand beforehand."""
+        load = []
+        for module in (("testrdb.so", "6"), ("datatype.so",)):
+            load += ["--loadmodule", os.path.join(folder, module[0]), *module[1:]]
+        # Digests of module types are the modules' business.
+        self.rdb("modules", self.fill_modules, *load, load=tuple(load), no_digest=True)
+
+    def fill_modules(self, client):
+        client("TESTRDB.SET.BEFORE", "before the keys")
+        client("TESTRDB.SET.AFTER", b"after\x00the keys")
+        client("TESTRDB.SET.KEY", "testrdb:1", "a value")
+        client("TESTRDB.SET.KEY", "testrdb:2", b"\x00\xff")
+        client("PEXPIREAT", "testrdb:2", data.FAR)
+        client("DATATYPE.SET", "datatype:1", -123456789, "text")
+        client("DATATYPE.SET", "datatype:2", 70000, b"b\x00")
+        client("SET", "plain", "v")
 
     def fill_expired(self, client):
         """Keys, and fields where there are such times, that are past when the file is read."""
@@ -244,6 +262,7 @@ def cut(home, keep):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=16390)
+    parser.add_argument("--modules", default="", help="folder with testrdb.so and datatype.so: makes that file only")
     parser.add_argument("--server", default="", help="for `corrupt`: the server that judges")
     parser.add_argument("what", nargs="+")
     args = parser.parse_args()
@@ -258,6 +277,9 @@ def main():
             os.makedirs(RDB, exist_ok=True)
             os.makedirs(AOF, exist_ok=True)
             maker = Maker(what, args.port)
+            if args.modules:
+                maker.modules(os.path.abspath(args.modules))
+                continue
             maker.rdbs()
             maker.aofs()
 

@@ -104,8 +104,7 @@ def key_record(client, db, key):
         record["value"] = [[text(m), score(s)] for m, s in zip(flat[::2], flat[1::2])]
     elif kind == "stream":
         record["value"] = stream(client, key)
-    else:
-        raise ValueError(kind)
+    # Else a module's: only the file tells, and `with_file_facts` writes it down.
     return record
 
 
@@ -158,6 +157,10 @@ def with_file_facts(records, reader):
         record["pexpireat"] = entry["expire"]
         if entry["type"] == 0 and not record.get("expired"):
             record["string_form"] = entry["value"][1]
+        if entry["type"] == 7:
+            identity, pieces = entry["value"]
+            values = [text(piece) if isinstance(piece, bytes) else piece for piece in pieces]
+            record["value"] = {"module_id": identity, "values": values}
         for name in ("idle", "freq"):
             if entry[name] is not None:
                 record[name] = entry[name]

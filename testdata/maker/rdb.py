@@ -102,13 +102,15 @@ class Reader:
         return struct.unpack("<q", self.take(8))[0]
 
     def module(self):
-        """Skips the opcodes of one module value; answers its raw pieces."""
+        """One module value: unsigned integers, floats as %.9g, doubles as %.17g, strings as bytes."""
         pieces = []
         while (op := self.number()) != 0:
             if op in (1, 2):
                 pieces.append(self.number())
-            elif op in (3, 4):
-                pieces.append(self.take(4 if op == 3 else 8))
+            elif op == 3:
+                pieces.append("%.9g" % struct.unpack("<f", self.take(4))[0])
+            elif op == 4:
+                pieces.append("%.17g" % struct.unpack("<d", self.take(8))[0])
             else:
                 pieces.append(self.string()[0])
         return pieces

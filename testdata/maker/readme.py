@@ -13,6 +13,7 @@ WHAT = {
     "expired": "keys, and fields where it knows such times, that are past when the file is read",
     "functions": "two function libraries and no keys",
     "cluster": "saved in cluster mode: slot info (opcode 244 in Redis, aux field in Valkey)",
+    "modules": "values and aux data of the modules testrdb and datatype of the server's own tests (`--loadmodule`)",
     "preamble": "base is an RDB, one incremental file with writes of every kind",
     "nopreamble": "base of commands (`--aof-use-rdb-preamble no`)",
     "timestamps": "`#TS:` lines, base of commands, a FLUSHDB late in the log (`--aof-timestamp-enabled yes`)",
