@@ -16,3 +16,6 @@ mod element;
 
 pub use corrupt::{Corrupt, CorruptKind};
 pub use element::{Element, IntText};
+
+#[cfg(test)]
+mod witness_tests;

@@ -218,6 +218,23 @@ fn shortest_as_valkey_lays_it_out() {
     }
 }
 
+#[test]
+fn digits_are_nearly_always_the_shortest() {
+    let mut rng = crate::base::rng::Rng::new(1);
+    let mut others = 0;
+    for _ in 0..20_000 {
+        let v = f64::from_bits(rng.next_u64() >> 1);
+        if !v.is_finite() || v == 0.0 {
+            continue;
+        }
+        let (digits, point) = grisu::digits(v);
+        let (shortest, shortest_point) = Digits::from_text(zmij::Buffer::new().format_finite(v).as_bytes());
+        assert!(digits.len <= 17, "{v:e}");
+        others += u32::from(digits.as_slice() != shortest.as_slice() || point != shortest_point);
+    }
+    assert!((1..200).contains(&others), "{others} of 20000");
+}
+
 proptest! {
     #[test]
     fn integers_come_back(v in any::<i64>(), u in any::<u64>()) {
@@ -243,17 +260,6 @@ proptest! {
             prop_assert!(s.len() <= MAX_F64_CHARS);
             prop_assert_eq!(parse_f64(s.as_bytes()).map(f64::to_bits), Some(bits), "{}", s);
         }
-    }
-
-    #[test]
-    fn shortest_has_at_most_one_digit_too_many(bits in any::<u64>()) {
-        let v = f64::from_bits(bits & !(1 << 63));
-        prop_assume!(v.is_finite() && v != 0.0);
-        let (digits, _) = grisu::digits(v);
-        let (shortest, _) = Digits::from_text(zmij::Buffer::new().format_finite(v).as_bytes());
-        prop_assert!(digits.len <= shortest.len + 1);
-        let same = digits.len.min(shortest.len) - 1;
-        prop_assert!(digits.len < 16 || digits.bytes[..same - 2] == shortest.bytes[..same - 2]);
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn walk(view: Listpack<'_>) {
     let backward = view.iter().rev().count();
     let _ = view.entries().rev().count() + view.len() + forward + backward;
     let _ = (view.first(), view.last(), view.get(3), view.seek(-2), view.is_empty());
-    for at in 0..view.as_bytes().len() + 3 {
+    for at in (0..view.as_bytes().len() + 3).step_by(3) {
         let _ = (view.at(at), view.next(at), view.prev(at), view.find(at, b"v7", 2));
     }
 }
