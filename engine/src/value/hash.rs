@@ -372,13 +372,14 @@ fn set_triple(pack: &mut ListpackBuf, field: &[u8], value: &[u8], ttl: FieldTtl,
     !was_live
 }
 
-/// Puts a triple before the first that expires later.
+/// Puts a triple before the first that expires no sooner, which is where Redis 7.4 puts it.
 fn insert_triple(pack: &mut ListpackBuf, field: &[u8], value: &[u8], expiry: i64) {
     let view = pack.view();
     let at = if expiry == NO_EXPIRY {
         view.end_offset()
     } else {
-        let later = |&(at, _): &(usize, Element<'_>)| rank(expiry_of(view, at).unwrap_or(NO_EXPIRY)) > expiry;
+        let later =
+            |&(at, _): &(usize, Element<'_>)| rank(expiry_of(view, at).unwrap_or(NO_EXPIRY)) >= expiry;
         view.entries().step_by(TRIPLE).find(later).map_or(view.end_offset(), |(at, _)| at)
     };
     // Backwards, each before the one put in last, so that one offset serves for all three.

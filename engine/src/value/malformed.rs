@@ -47,7 +47,7 @@ const FEW: usize = 8;
 /// members can make slow.
 const MANY: usize = 4096;
 /// Slots of the table that need no allocation.
-const INLINE_SLOTS: usize = 512;
+const INLINE_SLOTS: usize = 64;
 
 /// Checks that `pack` holds groups of `group` elements, the first of each distinct from all others.
 /// O(n), or O(n log n) for many. Answers how many groups there are.
@@ -71,10 +71,11 @@ pub fn distinct_groups(pack: Listpack<'_>, group: usize) -> Result<usize, Malfor
 }
 
 /// The form that is the same for the same text, whoever wrote the listpack.
+#[inline]
 fn normal(element: Element<'_>) -> Element<'_> {
     match element {
-        Element::Bytes(bytes) => Element::of(bytes),
-        Element::Int(_) => element,
+        Element::Bytes(bytes @ [b'0'..=b'9' | b'-', ..]) => Element::of(bytes),
+        _ => element,
     }
 }
 
@@ -92,9 +93,17 @@ fn by_comparing<'a>(members: impl Iterator<Item = Element<'a>>) -> Option<usize>
 /// Open addressing; a slot is the upper half of a hash and the member's offset plus one.
 fn by_hashing(pack: Listpack<'_>, group: usize, count: usize) -> Option<usize> {
     let slots = (2 * count).next_power_of_two();
-    let mut table: SmallVec<[u64; INLINE_SLOTS]> = SmallVec::from_elem(0, slots);
-    for (index, (offset, element)) in pack.entries().step_by(group).enumerate() {
-        let member = normal(element);
+    let mut few = [0; INLINE_SLOTS];
+    let mut many = Vec::new();
+    let table = if slots <= INLINE_SLOTS {
+        &mut few[..slots]
+    } else {
+        many.resize(slots, 0);
+        &mut many[..]
+    };
+    let mut offset = pack.first_offset();
+    for index in 0..count {
+        let member = normal(pack.at(offset)?);
         let hash = hash(member);
         let entry = (hash & !u64::from(u32::MAX)) | (offset as u64 + 1);
         let mut at = hash as usize & (slots - 1);
@@ -107,6 +116,9 @@ fn by_hashing(pack: Listpack<'_>, group: usize, count: usize) -> Option<usize> {
             at = (at + 1) & (slots - 1);
         }
         table[at] = entry;
+        for _ in 0..group {
+            offset = pack.next(offset)?;
+        }
     }
     None
 }
@@ -122,21 +134,34 @@ fn by_sorting<'a>(members: impl Iterator<Item = Element<'a>>) -> Option<usize> {
 }
 
 /// A quick hash; who can choose members to collide gains a walk over at most `MANY` slots.
+#[inline]
 fn hash(member: Element<'_>) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(MIX).rotate_left(29);
     let mixed = match member {
         Element::Int(v) => step(1, v as u64),
         Element::Bytes(bytes) => {
-            let (words, rest) = bytes.as_chunks::<8>();
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
+            let (words, _) = bytes.as_chunks::<8>();
             let hash =
                 words.iter().fold(bytes.len() as u64, |hash, &word| step(hash, u64::from_le_bytes(word)));
-            step(hash, u64::from_le_bytes(last))
+            step(hash, last_word(bytes))
         }
     };
     mixed.wrapping_mul(MIX) ^ (mixed >> 32)
+}
+
+/// The last eight bytes, or all there are; some may count twice.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    if let Some(last) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*last);
+    }
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32)
+        }
+        _ => bytes.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte)),
+    }
 }
 
 #[cfg(test)]

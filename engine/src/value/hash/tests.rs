@@ -71,7 +71,7 @@ fn an_expiry_makes_triples_sorted_by_it() {
     assert_eq!(text(&hash), "b=2@2000 a=1 c=3");
     hash.set_with(b"d", b"4", at(1500), NOW, &TINY);
     hash.set_expiry(b"c", Some(UnixMs(2000)), NOW);
-    assert_eq!(text(&hash), "d=4@1500 b=2@2000 c=3@2000 a=1");
+    assert_eq!(text(&hash), "d=4@1500 c=3@2000 b=2@2000 a=1");
     assert_eq!(hash.view().next_expiry(), Some(UnixMs(1500)));
     // A plain set takes the expiry away.
     assert!(!hash.set(b"b", b"x", NOW, &TINY));
