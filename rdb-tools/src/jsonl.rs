@@ -16,6 +16,7 @@ use cairn_engine::codec::rdb::{Depth, KeyHead, ObjectType, Sink, StringForm, Tra
 use crate::arena::{Arena, Span};
 use crate::json;
 
+pub use module::module_name;
 use module::{Module, push_key_meta};
 use stream::Stream;
 

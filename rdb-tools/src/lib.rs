@@ -6,6 +6,7 @@
 pub mod arena;
 pub mod cmd;
 pub mod drive;
+pub mod dropin;
 pub mod input;
 pub mod json;
 pub mod jsonl;

@@ -1,9 +1,9 @@
-//! The binary `rdb-tools`.
+//! The binary `rdb-tools`; called as `redis-check-rdb` or `valkey-check-rdb` it is that tool.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rdb_tools::{cmd, output};
+use rdb_tools::{cmd, dropin, output};
 
 /// Look into RDB files of every Redis and Valkey, and check them
 #[derive(Debug, Parser)]
@@ -19,6 +19,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let argv0 = args.next().unwrap_or_default().to_string_lossy().into_owned();
+    if dropin::basename(&argv0).contains("check-rdb") {
+        let args: Vec<_> = args.collect();
+        return output::finish(&argv0, dropin::check_rdb::main(&argv0, &args));
+    }
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Dump(args) => cmd::dump::run(args),

@@ -32,7 +32,7 @@ enum Item {
 
 /// The name in a module type id: nine characters of six bits each, above ten bits of version.
 #[must_use]
-pub(super) fn module_name(id: u64) -> [u8; 9] {
+pub fn module_name(id: u64) -> [u8; 9] {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     std::array::from_fn(|i| CHARACTERS[((id >> (10 + 6 * (8 - i))) & 63) as usize])
 }

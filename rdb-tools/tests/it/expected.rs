@@ -91,7 +91,9 @@ fn make_comparable(ours: &mut Map<String, Value>, theirs: &mut Map<String, Value
     }
     match theirs.get("type").and_then(Value::as_str) {
         Some("zset") => {
-            [ours, theirs].into_iter().for_each(|o| o.get_mut("value").into_iter().for_each(zset_numbers))
+            for object in [ours, theirs] {
+                object.get_mut("value").into_iter().for_each(zset_numbers);
+            }
         }
         Some("vectorset") if theirs["value"].get("attributes_count").is_none() => {
             ours["value"].as_object_mut().expect("an object").remove("attributes_count");
