@@ -1,0 +1,358 @@
+//! `redis-check-aof` and `valkey-check-aof`: the same lines, prompts and exit codes.
+//!
+//! Scripts read what the servers' tool prints, so this follows its habits: lengths are read as C's
+//! `strtol` does, lines in pieces of fixed size, line numbers go on counting over the files of a
+//! manifest, and the first fault ends the run. `aof-tools check` is the tool that says what is wrong.
+//! Three things are better here: a file that may only be read can be checked, an RDB base of Valkey 9
+//! is known as one, and a length that no memory could hold is a fault and not a crash.
+//! Witness: transcripts of redis-check-aof 7.0.15.
+
+mod commands;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use cairn_engine::codec::aof::manifest::{self, MAX_LINE_BYTES, Manifest};
+use cairn_engine::codec::aof::starts_with_rdb;
+use rdb_tools::dropin::check_rdb::{self, Verdict};
+use rdb_tools::dropin::{basename, log_line};
+use rdb_tools::input::{Access, Input};
+use rdb_tools::output::stdout;
+
+use commands::{Commands, Ended, leading_long};
+
+/// Runs the tool with its arguments (without `argv[0]`) and answers its exit code.
+///
+/// # Errors
+/// What keeps it from writing.
+pub(crate) fn main(argv0: &str, args: &[OsString]) -> anyhow::Result<u8> {
+    let mut out = stdout();
+    let mut tool = Tool { out: &mut out, tool: tool_name(argv0), fix: false, to_timestamp: 0, lines: 1 };
+    let result = tool.run(argv0, args);
+    let code = match result {
+        Ok(()) => 0,
+        Err(Stop::Exit) => 1,
+        Err(Stop::Write(error)) => return Err(error.into()),
+    };
+    out.flush()?;
+    Ok(code)
+}
+
+fn tool_name(argv0: &str) -> &'static str {
+    if basename(argv0).contains("valkey") { "valkey-check-aof" } else { "redis-check-aof" }
+}
+
+/// Why a run ends early.
+enum Stop {
+    /// With exit code 1; everything has been said.
+    Exit,
+    /// The output is gone.
+    Write(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+type Step<T = ()> = Result<T, Stop>;
+
+struct Tool<'o> {
+    out: &'o mut dyn Write,
+    tool: &'static str,
+    fix: bool,
+    /// 0 for none, which is why nobody can truncate to the epoch.
+    to_timestamp: i64,
+    /// Line ends seen so far, over all files.
+    lines: i64,
+}
+
+/// A file of the log: what it is called in messages, and where it is.
+struct Target<'a> {
+    name: &'a [u8],
+    path: &'a [u8],
+    is_last: bool,
+}
+
+/// How a file that is all right came out.
+enum Outcome {
+    Valid,
+    Empty,
+    Truncated,
+    TruncatedToTimestamp,
+}
+
+impl Tool<'_> {
+    fn say(&mut self, parts: &[&[u8]]) -> Step {
+        for part in parts {
+            self.out.write_all(part)?;
+        }
+        self.out.write_all(b"\n")?;
+        Ok(())
+    }
+
+    fn exit<T>(&mut self, parts: &[&[u8]]) -> Step<T> {
+        self.say(parts)?;
+        Err(Stop::Exit)
+    }
+
+    fn run(&mut self, argv0: &str, args: &[OsString]) -> Step {
+        let file = match args {
+            [flag] if flag == "-v" || flag == "--version" => {
+                return self.say(&[self.tool.as_bytes(), b" ", env!("CARGO_PKG_VERSION").as_bytes()]);
+            }
+            [file] => file,
+            [flag, file] if flag == "--fix" => {
+                self.fix = true;
+                file
+            }
+            [flag, time, file] if flag == "--truncate-to-timestamp" => {
+                match leading_long(time.as_bytes()) {
+                    Some((seconds, [])) => self.to_timestamp = seconds,
+                    _ => return self.exit(&[b"Invalid timestamp, aborting..."]),
+                }
+                file
+            }
+            _ => {
+                let usage = b" [--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>";
+                return self.exit(&[b"Usage: ", argv0.as_bytes(), usage]);
+            }
+        };
+        let path = file.as_bytes();
+        let content = self.read(path, b"")?;
+        if is_manifest(&content) {
+            return self.multi_part(path, &content);
+        }
+        let has_preamble = is_rdb(&content);
+        self.say(&[b"Start checking Old-Style AOF"])?;
+        let outcome = self.single(&Target { name: path, path, is_last: true }, &content, has_preamble)?;
+        self.tell(&outcome, b"AOF", path)
+    }
+
+    /// Reads a file; `aborting` is what the message about a file that cannot be opened ends with.
+    fn read(&mut self, path: &[u8], aborting: &[u8]) -> Step<Content> {
+        let opened = Input::open(Path::new(OsStr::from_bytes(path)), Access::Map);
+        match opened.and_then(Content::new) {
+            Ok(content) => Ok(content),
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                self.exit(&[b"Cannot read file: ", path])
+            }
+            Err(error) => {
+                let reason = reason(&error);
+                self.exit(&[b"Cannot open file ", path, b": ", reason.as_bytes(), aborting])
+            }
+        }
+    }
+
+    fn tell(&mut self, outcome: &Outcome, what: &[u8], name: &[u8]) -> Step {
+        let time = self.to_timestamp.to_string();
+        match outcome {
+            Outcome::Valid => self.say(&[what, b" ", name, b" is valid"]),
+            Outcome::Empty => self.say(&[what, b" ", name, b" is empty"]),
+            Outcome::Truncated => self.say(&[b"Successfully truncated AOF ", name]),
+            Outcome::TruncatedToTimestamp => {
+                self.say(&[b"Successfully truncated AOF ", name, b" to timestamp ", time.as_bytes()])
+            }
+        }
+    }
+
+    fn multi_part(&mut self, path: &[u8], content: &[u8]) -> Step {
+        self.say(&[b"Start checking Multi Part AOF"])?;
+        let manifest = match Manifest::parse(content) {
+            Ok(manifest) => manifest,
+            Err(error) => return self.manifest_fault(&error),
+        };
+        let folder = match path.iter().rposition(|b| *b == b'/') {
+            Some(0) => b"/",
+            Some(at) => &path[..at],
+            None => b".",
+        };
+        let in_folder = |name: &[u8]| [folder, b"/", name].concat();
+        if let Some(base) = &manifest.base {
+            let path = in_folder(&base.name);
+            let content = self.read(&path, b"")?;
+            let has_preamble = is_rdb(&content);
+            let format: &[u8] = if has_preamble { b"RDB" } else { b"RESP" };
+            self.say(&[b"Start to check BASE AOF (", format, b" format)."])?;
+            let target = Target { name: &base.name, path: &path, is_last: manifest.incr.is_empty() };
+            let outcome = self.single(&target, &content, has_preamble)?;
+            self.tell(&outcome, b"BASE AOF", &base.name)?;
+        }
+        if !manifest.incr.is_empty() {
+            self.say(&[b"Start to check INCR files."])?;
+        }
+        for (i, incr) in manifest.incr.iter().enumerate() {
+            let path = in_folder(&incr.name);
+            let content = self.read(&path, b", aborting...")?;
+            let target = Target { name: &incr.name, path: &path, is_last: i + 1 == manifest.incr.len() };
+            let outcome = self.single(&target, &content, false)?;
+            self.tell(&outcome, b"INCR AOF", &incr.name)?;
+        }
+        self.say(&[b"All AOF files and manifest are valid"])
+    }
+
+    fn manifest_fault<T>(&mut self, error: &manifest::Error) -> Step<T> {
+        log_line(self.out, b"\n*** FATAL AOF MANIFEST FILE ERROR ***\n")?;
+        if let Some((number, line)) = &error.line {
+            log_line(self.out, format!("Reading the manifest file, at line {number}\n").as_bytes())?;
+            log_line(self.out, &[b">>> '", line.as_slice(), b"'\n"].concat())?;
+        }
+        log_line(self.out, format!("{}\n", error.kind).as_bytes())?;
+        Err(Stop::Exit)
+    }
+
+    fn single(&mut self, target: &Target<'_>, content: &Content, has_preamble: bool) -> Step<Outcome> {
+        let bytes: &[u8] = content;
+        if bytes.is_empty() {
+            return Ok(Outcome::Empty);
+        }
+        let start = match has_preamble {
+            true => self.preamble(target, bytes)?,
+            false => 0,
+        };
+        let mut commands = Commands::new(bytes, start, target.path, self.to_timestamp);
+        let ended = commands.run(self.lines);
+        self.lines = commands.lines();
+        match ended {
+            Ended::Broken => {}
+            Ended::FormatError => self.say(&[b"AOF ", target.name, b" format error"])?,
+            Ended::BadTimestamp => return self.exit(&[b"Invalid timestamp annotation"]),
+            Ended::PastTimestamp(at) => return self.cut_at_timestamp(target, at),
+        }
+        if let Some(error) = commands.error() {
+            self.say(&[error])?;
+        }
+        let (size, valid) = (bytes.len(), commands.valid_up_to());
+        let diff = size - valid;
+        if diff == 0 && self.to_timestamp != 0 {
+            let time = self.to_timestamp.to_string();
+            self.say(&[b"Truncate nothing in AOF ", target.name, b" to timestamp ", time.as_bytes()])?;
+            return Ok(Outcome::Valid);
+        }
+        let numbers = format!(", size={size}, ok_up_to={valid}, ok_up_to_line={}, diff={diff}", self.lines);
+        self.say(&[b"AOF analyzed: filename=", target.name, numbers.as_bytes()])?;
+        match (diff, self.fix) {
+            (0, _) => Ok(Outcome::Valid),
+            (_, true) => self.cut(target, size, valid),
+            (_, false) => {
+                self.exit(&[b"AOF ", target.name, b" is not valid. Use the --fix option to try fixing it."])
+            }
+        }
+    }
+
+    /// Checks the RDB file in front and answers where the commands start.
+    fn preamble(&mut self, target: &Target<'_>, bytes: &[u8]) -> Step<usize> {
+        match check_rdb::check(bytes, target.name, self.out)? {
+            Verdict::Good { len } => {
+                self.say(&[b"RDB preamble is OK, proceeding with AOF tail..."])?;
+                Ok(len)
+            }
+            Verdict::Bad => self.exit(&[b"RDB preamble of AOF file is not sane, aborting."]),
+            Verdict::Exited => Err(Stop::Exit),
+        }
+    }
+
+    fn cut_at_timestamp(&mut self, target: &Target<'_>, at: usize) -> Step<Outcome> {
+        let time = self.to_timestamp.to_string();
+        let time = time.as_bytes();
+        if at == 0 {
+            return self.exit(&[
+                b"AOF ",
+                target.path,
+                b" has nothing before timestamp ",
+                time,
+                b", aborting...",
+            ]);
+        }
+        if !target.is_last {
+            let to = format!(" to offset {at} because it is not the last file.");
+            self.say(&[b"Failed to truncate AOF ", target.path, b" to timestamp ", time, to.as_bytes()])?;
+            let advice = format!(
+                "If you insist, please delete all files after this file according to the manifest file and delete \
+                 the corresponding records in manifest file manually. Then re-run {}.",
+                self.tool
+            );
+            return self.exit(&[advice.as_bytes()]);
+        }
+        if truncate(target.path, at).is_err() {
+            return self.exit(&[b"Failed to truncate AOF ", target.path, b" to timestamp ", time]);
+        }
+        Ok(Outcome::TruncatedToTimestamp)
+    }
+
+    /// Asks, and cuts the file to what is valid.
+    fn cut(&mut self, target: &Target<'_>, size: usize, valid: usize) -> Step<Outcome> {
+        if !target.is_last {
+            return self.exit(&[
+                b"Failed to truncate AOF ",
+                target.name,
+                b" because it is not the last file",
+            ]);
+        }
+        let sizes = format!(" from {size} bytes, with {} bytes, to {valid} bytes", size - valid);
+        self.say(&[b"This will shrink the AOF ", target.name, sizes.as_bytes()])?;
+        self.out.write_all(b"Continue? [y/N]: ")?;
+        self.out.flush()?;
+        let mut answer = [0];
+        let answered = io::stdin().read(&mut answer).unwrap_or(0);
+        if answered == 0 || !answer[0].eq_ignore_ascii_case(&b'y') {
+            return self.exit(&[b"Aborting..."]);
+        }
+        match truncate(target.path, valid) {
+            Ok(()) => Ok(Outcome::Truncated),
+            Err(_) => self.exit(&[b"Failed to truncate AOF ", target.name]),
+        }
+    }
+}
+
+/// A file in memory, mapped where that is possible.
+struct Content {
+    input: Input,
+}
+
+impl Content {
+    fn new(mut input: Input) -> io::Result<Self> {
+        input.rest()?;
+        Ok(Self { input })
+    }
+}
+
+impl std::ops::Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.input.mapped().unwrap_or_else(|| self.input.bytes())
+    }
+}
+
+/// Cuts a file and makes sure that it stays cut.
+fn truncate(path: &[u8], len: usize) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(OsStr::from_bytes(path))?;
+    file.set_len(len as u64)?;
+    file.sync_all()
+}
+
+/// What the system says, without the number that Rust puts behind it.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(reason, _)| reason.to_owned())
+}
+
+fn is_rdb(content: &[u8]) -> bool {
+    const LEAST_BYTES: usize = 8;
+    content.len() >= LEAST_BYTES && starts_with_rdb(content)
+}
+
+/// Whether the first line that is no comment starts with `file`.
+fn is_manifest(mut content: &[u8]) -> bool {
+    while content.first() == Some(&b'#') {
+        let window = &content[..content.len().min(MAX_LINE_BYTES)];
+        let line = memchr::memchr(b'\n', window).map_or(window.len(), |at| at + 1);
+        content = &content[line..];
+    }
+    content.starts_with(b"file")
+}

@@ -1,0 +1,4 @@
+//! The tool as a person runs it: binaries, files, transcripts of the servers' own tool.
+
+mod check_aof;
+mod support;
