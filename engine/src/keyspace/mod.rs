@@ -1,1 +1,139 @@
-//! Databases, and what acts on them.
+//! Databases, and what acts on them: expiry, access clocks, the digest.
+//!
+//! Time, randomness and thresholds are arguments, or were told before (`Keyspace::tick`).
+
+pub mod clocks;
+pub mod db;
+pub mod entry;
+
+use std::fmt;
+
+use crate::base::time::UnixMs;
+use crate::structure::hash::HashSeed;
+
+pub use clocks::{ClockKind, LfuTuning};
+pub use db::{Db, Discarded, Entries};
+pub use entry::{Entry, EntryRef};
+
+/// Databases of a server whose configuration doesn't say.
+pub const DEFAULT_DATABASES: usize = 16;
+
+/// All databases.
+pub struct Keyspace {
+    dbs: Vec<Db>,
+}
+
+impl Keyspace {
+    /// So many empty databases, whose tables hash under `seed`.
+    #[must_use]
+    pub fn new(databases: usize, seed: impl Into<HashSeed>) -> Self {
+        let seed = seed.into();
+        Self { dbs: (0..databases).map(|_| Db::new(seed)).collect() }
+    }
+
+    /// How many databases there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// Whether there are no databases at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dbs.is_empty()
+    }
+
+    /// The database `index`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[inline]
+    pub fn db(&self, index: usize) -> &Db {
+        &self.dbs[index]
+    }
+
+    /// The database `index`, to change.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline]
+    pub fn db_mut(&mut self, index: usize) -> &mut Db {
+        &mut self.dbs[index]
+    }
+
+    /// Two databases, to change.
+    ///
+    /// # Panics
+    /// If one of them isn't there, or they are the same.
+    pub fn two_mut(&mut self, a: usize, b: usize) -> (&mut Db, &mut Db) {
+        let [a, b] = self.dbs.get_disjoint_mut([a, b]).expect("two databases that are there");
+        (a, b)
+    }
+
+    /// The databases in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Db> {
+        self.dbs.iter()
+    }
+
+    /// Exchanges two databases.
+    ///
+    /// # Panics
+    /// If one of them isn't there.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        self.dbs.swap(a, b);
+    }
+
+    /// Removes all keys of all databases; answers how many.
+    pub fn clear(&mut self) -> usize {
+        self.dbs.iter_mut().map(Db::clear).sum()
+    }
+
+    /// Empties all databases and answers what was in them, to be dropped when it suits.
+    #[must_use]
+    pub fn take_all(&mut self) -> Vec<Discarded> {
+        self.dbs.iter_mut().map(Db::take_all).collect()
+    }
+
+    /// Keys of all databases.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.dbs.iter().map(Db::len).sum()
+    }
+
+    /// Heap bytes of tables and records; values outside their records are not in it.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.dbs.iter().map(Db::memory_bytes).sum()
+    }
+
+    /// Whether tables may move entries to grow and shrink; off while a child saves.
+    pub fn allow_resize(&mut self, allowed: bool) {
+        self.dbs.iter_mut().for_each(|db| db.allow_resize(allowed));
+    }
+
+    /// Tells the time to the access clocks, once a turn.
+    pub fn tick(&mut self, now: UnixMs) {
+        self.dbs.iter_mut().for_each(|db| db.tick(now));
+    }
+
+    /// Chooses the access clock of all databases.
+    pub fn set_clock_kind(&mut self, kind: ClockKind) {
+        self.dbs.iter_mut().for_each(|db| db.set_clock_kind(kind));
+    }
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.dbs.iter().filter(|db| !db.is_empty())).finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a Keyspace {
+    type Item = &'a Db;
+    type IntoIter = std::slice::Iter<'a, Db>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

@@ -169,7 +169,7 @@ impl FieldTable {
         }
         let (mut count, mut bytes, mut earliest, mut cursor) = (0, 0, i64::MAX, 0);
         loop {
-            let visit = |record: RecordRef<'_>| {
+            let visit = |record: &mut Record| {
                 let expiry = record.expiry().unwrap_or(i64::MAX);
                 if expiry < now && count < limit {
                     count += 1;

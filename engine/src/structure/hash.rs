@@ -13,6 +13,12 @@ use super::table::HashOf;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashSeed(pub u64, pub u64);
 
+impl From<[u64; 2]> for HashSeed {
+    fn from(words: [u64; 2]) -> Self {
+        Self(words[0], words[1])
+    }
+}
+
 impl HashSeed {
     /// The hash of `bytes` under this seed.
     #[must_use]

@@ -401,9 +401,14 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
 
     /// Gives every slot an access clock of 32 bits, 0 at first.
     pub fn enable_clocks(&mut self) {
+        self.enable_clocks_at(0);
+    }
+
+    /// Gives every slot an access clock of 32 bits, `clock` for the items that are there. O(n).
+    pub fn enable_clocks_at(&mut self, clock: u32) {
         if !self.has_clocks {
             self.has_clocks = true;
-            self.each_segment(Segment::enable_clocks);
+            self.each_segment(|segment| segment.enable_clocks(clock));
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::bucket::Bucket;
 use super::segment::{POSITION_BITS, Segment, Slot, home_index};
-use super::{HashOf, Table, Thin};
+use super::{Found, HashOf, Table, Thin};
 use crate::structure::record;
 
 const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
@@ -73,12 +73,12 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
     /// Visits items that may expire, from position `cursor` on, until about `budget` buckets or items
     /// were looked at or the table ends. What `visit` gives up goes to `removed`. Answers the cursor
     /// to go on with, 0 at the end, and how many items were visited. Buckets without such items are
-    /// passed over without touching an item.
+    /// passed over without touching an item. `visit` may change an item, but not its key.
     pub fn sweep(
         &mut self,
         cursor: u64,
         budget: usize,
-        mut visit: impl FnMut(T::Ref<'_>) -> Sweep,
+        mut visit: impl FnMut(&mut T) -> Sweep,
         mut removed: impl FnMut(T),
     ) -> (u64, usize) {
         /// Buckets passed over that cost as much as an item visited.
@@ -119,7 +119,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         &mut self,
         segment: Segment,
         index: usize,
-        visit: &mut impl FnMut(T::Ref<'_>) -> Sweep,
+        visit: &mut impl FnMut(&mut T) -> Sweep,
         removed: &mut impl FnMut(T),
     ) -> usize {
         if !segment.bucket(index).is_volatile() {
@@ -128,18 +128,18 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         prefetch(segment.bucket(index));
         let (mut visited, mut left) = (0, 0);
         for slot in segment.bucket(index).used() {
-            // SAFETY: a used slot owns a live item; it is looked at before anything is removed.
-            let item = unsafe { T::view(segment.bucket(index).pointer(slot)) };
-            if !T::is_volatile(item) {
+            let at = Slot { bucket: index, slot };
+            // SAFETY: a used slot owns a live item, which nothing changes during this look.
+            let view = || unsafe { T::view(segment.bucket(index).pointer(slot)) };
+            if !T::is_volatile(view()) {
                 continue;
             }
             visited += 1;
-            match visit(item) {
-                Sweep::Keep => left += 1,
-                Sweep::Remove => {
-                    let home = home_index(self.hasher.hash_of(item), segment.depth(), segment.home());
-                    removed(self.take(segment, Slot { bucket: index, slot }, home));
-                }
+            let home = home_index(self.hasher.hash_of(view()), segment.depth(), segment.home());
+            let item = segment.bucket(index).pointer(slot);
+            match self.change(Found { segment, home, at, item }, &mut *visit) {
+                Sweep::Keep => left += usize::from(T::is_volatile(view())),
+                Sweep::Remove => removed(self.take(segment, at, home)),
             }
         }
         segment.bucket_mut(index).set_volatile(left > 0);

@@ -86,7 +86,7 @@ impl Segment {
         }
         let segment = Self(at);
         if with_clocks {
-            segment.enable_clocks();
+            segment.enable_clocks(0);
         }
         segment
     }
@@ -249,12 +249,19 @@ impl Segment {
         }
     }
 
-    /// Adds clocks, all 0, if there are none yet.
-    pub(super) fn enable_clocks(self) {
+    /// Adds clocks, all `clock`, if there are none yet.
+    pub(super) fn enable_clocks(self, clock: u32) {
         if !self.has_clocks() {
-            let clocks = zeroed(layout_of::<u32>(self.buckets() * SLOTS, align_of::<u32>()));
-            // SAFETY: as in `len`; the table calls this under `&mut`.
-            unsafe { (*self.0.as_ptr()).clocks = clocks.as_ptr().cast() };
+            let slots = self.buckets() * SLOTS;
+            let clocks = zeroed(layout_of::<u32>(slots, align_of::<u32>())).as_ptr().cast::<u32>();
+            // SAFETY: the block is new and holds `slots` clocks; for the header as in `len`, the table
+            // calls this under `&mut`.
+            unsafe {
+                for slot in 0..slots {
+                    clocks.add(slot).write(clock);
+                }
+                (*self.0.as_ptr()).clocks = clocks;
+            }
         }
     }
 

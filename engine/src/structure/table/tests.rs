@@ -266,7 +266,7 @@ fn run(mix: Mix, ids: u32, steps: Vec<Step>) {
             Step::Scan(times) => (0..times).for_each(|_| scan.step(&table, &twin)),
             Step::Sweep(budget, now) => {
                 let mut gone = Vec::new();
-                let visit = |record: RecordRef<'_>| match record.expiry().expect("only those that expire") {
+                let visit = |record: &mut Record| match record.expiry().expect("only those that expire") {
                     expiry if expiry < now => Sweep::Remove,
                     _ => Sweep::Keep,
                 };

@@ -1,0 +1,69 @@
+//! Strings without a detour: SET and INCR on the bytes of the record, with no `Value` made.
+
+use super::Db;
+use crate::base::time::UnixMs;
+use crate::keyspace::entry::{Entry, EntryRef};
+use crate::structure::table::TableEntry;
+use crate::value::string::IncrError;
+use crate::value::{StrRef, ValueRef};
+
+/// Why a key's number cannot be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddError {
+    /// The key holds another type.
+    WrongType,
+    /// The string isn't an integer, or the sum would not be one.
+    Incr(IncrError),
+}
+
+impl Db {
+    /// Sets a key to the string that SET stores for these bytes. A string of the same size class is
+    /// overwritten in place.
+    #[inline]
+    pub fn set_str(&mut self, key: &[u8], bytes: &[u8], expire_at: Option<UnixMs>) {
+        self.upsert(
+            key,
+            |entry| entry.replace_string(bytes, expire_at),
+            || Entry::string(key, bytes, expire_at),
+        );
+    }
+
+    /// Puts an integer in the place of a key's value and leaves the expiry; answers whether the key
+    /// is there.
+    pub fn overwrite_int(&mut self, key: &[u8], v: i64) -> bool {
+        self.edit(key, |entry| entry.store_int(v)).is_some()
+    }
+
+    /// Adds to the integer at a key, 0 if the key isn't there, and answers the sum. One lookup.
+    ///
+    /// # Errors
+    /// As `AddError` says; nothing changes then.
+    pub fn incr(&mut self, key: &[u8], by: i64) -> Result<i64, AddError> {
+        let hash = self.hash_key(key);
+        match self.table.entry(hash, |entry| entry.key() == key) {
+            TableEntry::Occupied(mut occupied) => {
+                let old = integer(occupied.view())?;
+                let sum = old.checked_add(by).ok_or(AddError::Incr(IncrError::Overflow))?;
+                self.counts.subtract(occupied.view().marks());
+                occupied.with(|entry| entry.store_int(sum));
+                self.counts.add(occupied.view().marks());
+                Ok(sum)
+            }
+            TableEntry::Vacant(vacant) => {
+                let mut entry = Entry::string(key, b"", None);
+                entry.store_int(by);
+                self.counts.add(entry.view().marks());
+                vacant.insert_with_clock(entry, self.clocks.fresh());
+                Ok(by)
+            }
+        }
+    }
+}
+
+fn integer(entry: EntryRef<'_>) -> Result<i64, AddError> {
+    match entry.view() {
+        ValueRef::String(StrRef::Int(v)) => Ok(v),
+        ValueRef::String(text) => text.as_i64().ok_or(AddError::Incr(IncrError::NotInteger)),
+        _ => Err(AddError::WrongType),
+    }
+}

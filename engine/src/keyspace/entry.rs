@@ -1,0 +1,344 @@
+//! An entry: a key with its value and expiry, as one record.
+//!
+//! A small value is the record's payload, under its `InlineTag`; any other value is a `Box<Value>`
+//! that the payload points to and the entry owns. Which one is decided here and nowhere else. A
+//! boxed hash with expiring fields has a tag of its own, so that a sweep finds it without looking
+//! into the box. Knows no databases and no time.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ptr::NonNull;
+
+use crate::base::time::UnixMs;
+use crate::structure::hash::HashSeed;
+use crate::structure::record::{Record, RecordRef};
+use crate::structure::table::{HashOf, Thin};
+use crate::value::{InlineTag, StringValue, Value, ValueRef};
+
+/// The longest string inside a record. Beyond it a second allocation no longer counts, and a record
+/// that moves with each edit would.
+pub const INLINE_STRING_MAX_BYTES: usize = 1024;
+/// The longest packed collection inside a record: an edit copies it out and back.
+pub const INLINE_PACKED_MAX_BYTES: usize = 512;
+
+const BOXED: u8 = InlineTag::Boxed as u8;
+/// A boxed hash with fields that may expire; `InlineTag` leaves this number free.
+const BOXED_EXPIRING: u8 = 14;
+const _: () = assert!(InlineTag::from_bits(BOXED_EXPIRING).is_none());
+
+/// An owned entry; 8 bytes.
+pub struct Entry(Record);
+
+/// An entry to look at.
+#[derive(Clone, Copy)]
+pub struct EntryRef<'a>(RecordRef<'a>);
+
+/// What a database counts of an entry.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Marks {
+    pub(super) record_bytes: usize,
+    pub(super) has_expiry: bool,
+    pub(super) has_field_ttl: bool,
+}
+
+fn fits(tag: InlineTag, bytes: usize) -> bool {
+    let most = match tag {
+        InlineTag::Int | InlineTag::Str | InlineTag::StrRaw => INLINE_STRING_MAX_BYTES,
+        _ => INLINE_PACKED_MAX_BYTES,
+    };
+    bytes <= most
+}
+
+fn ms(expire_at: Option<UnixMs>) -> Option<i64> {
+    expire_at.map(|at| at.0)
+}
+
+impl Entry {
+    /// An entry of any value.
+    #[must_use]
+    pub fn new(key: &[u8], value: Value, expire_at: Option<UnixMs>) -> Self {
+        if let Some((tag, bytes)) = value.inline_form()
+            && fits(tag, bytes.len())
+        {
+            return Self(Record::new(tag as u8, key, ms(expire_at), &bytes));
+        }
+        let tag = boxed_tag(&value);
+        Self(Record::with_pointer(tag, key, ms(expire_at), Box::into_raw(Box::new(value)).cast()))
+    }
+
+    /// An entry of the string that SET stores for these bytes.
+    #[must_use]
+    #[inline]
+    pub fn string(key: &[u8], bytes: &[u8], expire_at: Option<UnixMs>) -> Self {
+        if is_surely_text(bytes) && fits(InlineTag::Str, bytes.len()) {
+            return Self(Record::new(InlineTag::Str as u8, key, ms(expire_at), bytes));
+        }
+        Self::new(key, Value::String(StringValue::new(bytes)), expire_at)
+    }
+
+    /// The entry to look at.
+    #[must_use]
+    #[inline]
+    pub fn view(&self) -> EntryRef<'_> {
+        EntryRef(self.0.view())
+    }
+
+    fn boxed(&mut self) -> Option<&mut Value> {
+        let record = self.0.view();
+        // SAFETY: under these tags the payload is a pointer that `Box::into_raw` gave, which this
+        // entry alone owns; `&mut self` is the only way to it.
+        is_boxed(record.tag()).then(|| unsafe { &mut *record.pointer().cast::<Value>() })
+    }
+
+    /// Takes a boxed value out of the record, whose payload means nothing then.
+    fn unbox(&mut self) -> Option<Box<Value>> {
+        let record = self.0.view();
+        if !is_boxed(record.tag()) {
+            return None;
+        }
+        let at = record.pointer().cast::<Value>();
+        self.0.set_tag(InlineTag::Str as u8);
+        // SAFETY: under these tags the payload is a pointer that `Box::into_raw` gave, which this
+        // entry alone owned; with the tag gone nobody takes it again.
+        Some(unsafe { Box::from_raw(at) })
+    }
+
+    /// Puts a value in place of the one that is there, and leaves the expiry.
+    fn store(&mut self, value: Value) {
+        drop(self.unbox());
+        match value.inline_form() {
+            Some((tag, bytes)) if fits(tag, bytes.len()) => self.0.set_payload(tag as u8, &bytes),
+            _ => {
+                let tag = boxed_tag(&value);
+                self.0.set_pointer(tag, Box::into_raw(Box::new(value)).cast());
+            }
+        }
+    }
+
+    /// Puts value and expiry in place of those that are there.
+    pub fn replace(&mut self, value: Value, expire_at: Option<UnixMs>) {
+        self.store(value);
+        self.0.set_expiry(ms(expire_at));
+    }
+
+    /// Puts a string, as SET stores it, and an expiry in place of those that are there; in place when
+    /// the size class stays.
+    #[inline]
+    pub fn replace_string(&mut self, bytes: &[u8], expire_at: Option<UnixMs>) {
+        if is_surely_text(bytes) && fits(InlineTag::Str, bytes.len()) {
+            drop(self.unbox());
+            self.0.replace(InlineTag::Str as u8, bytes, ms(expire_at));
+        } else {
+            self.replace(Value::String(StringValue::new(bytes)), expire_at);
+        }
+    }
+
+    /// Puts an integer in the place of the value, and leaves the expiry.
+    #[inline]
+    pub fn store_int(&mut self, v: i64) {
+        self.store(Value::String(StringValue::from_i64(v)));
+    }
+
+    /// Sets or removes the expiry.
+    pub fn set_expire_at(&mut self, expire_at: Option<UnixMs>) {
+        self.0.set_expiry(ms(expire_at));
+    }
+
+    /// Runs `change` on the value: in the box, or on a copy that is stored back. A boxed value that
+    /// has become small moves into the record once it is well below the limit.
+    pub fn modify<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> R {
+        let Some(value) = self.boxed() else {
+            let mut value = self.view().to_value();
+            let answer = change(&mut value);
+            self.store(value);
+            return answer;
+        };
+        let answer = change(value);
+        let is_small = value.inline_form().is_some_and(|(tag, bytes)| fits(tag, bytes.len() * 2));
+        let tag = boxed_tag(value);
+        if is_small {
+            let value = self.unbox().expect("the value is boxed: it was changed in its box just above");
+            self.store(*value);
+        } else {
+            self.0.set_tag(tag);
+        }
+        answer
+    }
+
+    /// The value, taken out.
+    #[must_use]
+    pub fn into_value(mut self) -> Value {
+        self.unbox().map_or_else(|| self.view().to_value(), |value| *value)
+    }
+
+    /// The same value and expiry under another key.
+    #[must_use]
+    pub fn renamed(mut self, key: &[u8]) -> Self {
+        let record = self.0.view();
+        let (tag, expiry) = (record.tag(), record.expiry());
+        match self.unbox() {
+            Some(value) => Self(Record::with_pointer(tag, key, expiry, Box::into_raw(value).cast())),
+            None => Self(Record::new(tag, key, expiry, self.0.payload())),
+        }
+    }
+}
+
+/// Whether no integer is written like this: a cheap look that spares most strings the parser.
+#[inline]
+fn is_surely_text(bytes: &[u8]) -> bool {
+    const LONGEST_INTEGER: usize = 20;
+    bytes.len() > LONGEST_INTEGER
+        || !bytes.first().is_some_and(|&b| b.is_ascii_digit() || b == b'-')
+        || !bytes.last().is_some_and(u8::is_ascii_digit)
+}
+
+fn is_boxed(tag: u8) -> bool {
+    tag == BOXED || tag == BOXED_EXPIRING
+}
+
+fn boxed_tag(value: &Value) -> u8 {
+    if has_field_ttl(value.view()) { BOXED_EXPIRING } else { BOXED }
+}
+
+fn has_field_ttl(value: ValueRef<'_>) -> bool {
+    let _ = value;
+    false
+}
+
+impl Drop for Entry {
+    #[inline]
+    fn drop(&mut self) {
+        drop(self.unbox());
+    }
+}
+
+impl<'a> EntryRef<'a> {
+    /// The key.
+    #[must_use]
+    #[inline]
+    pub fn key(self) -> &'a [u8] {
+        self.0.key()
+    }
+
+    /// When the key expires, if it does.
+    #[must_use]
+    #[inline]
+    pub fn expire_at(self) -> Option<UnixMs> {
+        self.0.expiry().map(UnixMs)
+    }
+
+    /// Whether the key's time has passed at `now`.
+    #[must_use]
+    #[inline]
+    pub fn is_expired(self, now: UnixMs) -> bool {
+        self.expire_at().is_some_and(|at| at.is_past(now))
+    }
+
+    /// The value to look at.
+    #[must_use]
+    #[inline]
+    pub fn view(self) -> ValueRef<'a> {
+        let tag = self.0.tag();
+        match InlineTag::from_bits(tag) {
+            Some(tag) if tag != InlineTag::Boxed => ValueRef::from_inline(tag, self.0.payload()),
+            _ => self.boxed().expect("a tag that isn't inline is a box").view(),
+        }
+    }
+
+    fn boxed(self) -> Option<&'a Value> {
+        // SAFETY: under these tags the payload is a pointer that `Box::into_raw` gave, which the
+        // entry owns; it stays unchanged as long as the entry does, for 'a.
+        is_boxed(self.0.tag()).then(|| unsafe { &*self.0.pointer().cast::<Value>() })
+    }
+
+    /// A copy of the value.
+    #[must_use]
+    pub fn to_value(self) -> Value {
+        match InlineTag::from_bits(self.0.tag()) {
+            Some(tag) if tag != InlineTag::Boxed => Value::from_inline(tag, self.0.payload()),
+            _ => self.view().to_owned(),
+        }
+    }
+
+    /// Whether the value is a hash with fields that expire.
+    #[must_use]
+    pub fn has_field_ttl(self) -> bool {
+        match self.0.tag() {
+            BOXED_EXPIRING => true,
+            tag if tag == InlineTag::HashListpackEx as u8 => has_field_ttl(self.view()),
+            _ => false,
+        }
+    }
+
+    /// Heap bytes of key and value, the record's own size class included.
+    #[must_use]
+    pub fn memory_bytes(self) -> usize {
+        self.0.alloc_bytes() + self.boxed().map_or(0, |value| size_of::<Value>() + value.memory_bytes())
+    }
+
+    #[inline]
+    pub(super) fn marks(self) -> Marks {
+        Marks {
+            record_bytes: self.0.alloc_bytes(),
+            has_expiry: self.0.has_expiry(),
+            has_field_ttl: self.has_field_ttl(),
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view().fmt(f)
+    }
+}
+
+impl fmt::Debug for EntryRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key().escape_ascii().to_string())
+            .field("expire_at", &self.expire_at())
+            .field("value", &self.view())
+            .finish()
+    }
+}
+
+// SAFETY: an entry is a record, which is `Thin`; the methods are the record's, and the box that an
+// entry may own moves with it.
+unsafe impl Thin for Entry {
+    type Ref<'a> = EntryRef<'a>;
+
+    #[inline]
+    fn into_raw(self) -> NonNull<u8> {
+        let entry = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the entry isn't dropped, so its record is moved out of it and not copied.
+        unsafe { std::ptr::read(&raw const entry.0) }.into_raw()
+    }
+
+    #[inline]
+    unsafe fn from_raw(at: NonNull<u8>) -> Self {
+        // SAFETY: the caller's promise is the one that `Record::from_raw` asks for.
+        Self(unsafe { Record::from_raw(at) })
+    }
+
+    #[inline]
+    unsafe fn view<'a>(at: NonNull<u8>) -> EntryRef<'a> {
+        // SAFETY: the caller's promise is the one that `RecordRef::from_raw` asks for.
+        EntryRef(unsafe { RecordRef::from_raw(at) })
+    }
+
+    #[inline]
+    fn is_volatile(view: EntryRef<'_>) -> bool {
+        view.0.has_expiry() || view.has_field_ttl()
+    }
+}
+
+/// Hashes entries by their keys.
+impl HashOf<Entry> for HashSeed {
+    #[inline]
+    fn hash_of(&self, entry: EntryRef<'_>) -> u64 {
+        self.hash(entry.key())
+    }
+}
+
+#[cfg(test)]
+mod tests;
