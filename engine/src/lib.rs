@@ -7,6 +7,7 @@
 pub mod base;
 pub mod codec;
 pub mod command;
+pub mod engine;
 pub mod keyspace;
 pub mod os;
 pub mod packed;

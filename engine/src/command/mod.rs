@@ -5,13 +5,55 @@
 //! COMMAND, ACL categories) is derived from `Spec`.
 
 mod args;
+mod context;
 mod error;
+mod expire;
+mod generic;
 pub mod grammar;
+mod hash;
+mod hash_expire;
+pub mod help;
+mod list;
+mod object;
+mod scan;
+mod server;
+mod set;
 pub mod spec;
+mod string;
+mod zset;
+mod zset_range;
+
+use crate::codec::resp::Reply;
+use crate::value::Element;
 
 pub use args::Args;
+pub use context::{Context, Data, KeyStats};
 pub use error::CommandError;
 pub use spec::Spec;
+
+/// Runs a data command.
+pub type DataFn = fn(&mut Context<'_>, Args<'_>) -> Outcome;
+
+/// A command on data.
+pub type DataCommand = Command<DataFn>;
+
+/// Every data command, family by family.
+pub fn all() -> impl Iterator<Item = &'static DataCommand> {
+    const FAMILIES: &[&[DataCommand]] = &[
+        string::COMMANDS,
+        generic::COMMANDS,
+        expire::COMMANDS,
+        object::COMMANDS,
+        server::COMMANDS,
+        list::COMMANDS,
+        set::COMMANDS,
+        zset::COMMANDS,
+        zset_range::COMMANDS,
+        hash::COMMANDS,
+        hash_expire::COMMANDS,
+    ];
+    FAMILIES.iter().copied().flatten()
+}
 
 /// What a command answers to its caller: the reply is written, or this error stands for it.
 pub type Outcome = Result<(), CommandError>;
@@ -48,5 +90,13 @@ impl<F> Command<F> {
     /// The subcommand of this name, in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command<F>> {
         self.subcommands.iter().find(|c| c.spec.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Writes an element of a collection as a bulk string.
+fn reply_element(reply: &mut Reply, element: Element<'_>) {
+    match element {
+        Element::Int(n) => reply.bulk_int(n),
+        Element::Bytes(bytes) => reply.bulk(bytes),
     }
 }

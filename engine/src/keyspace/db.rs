@@ -455,7 +455,8 @@ impl Db {
         if self.clocks.kind == ClockKind::Off {
             self.set_clock_kind(ClockKind::Lru);
         }
-        (self.clocks.kind == ClockKind::Lru).then(|| self.clock(key).map(|clock| self.clocks.idle_s(clock)))?
+        (self.clocks.kind == ClockKind::Lru)
+            .then(|| self.clock(key).map(|clock| self.clocks.idle_s(clock)))?
     }
 
     /// How often a key is used, from 0 to 255; `None` if it isn't there, or no frequencies are kept.

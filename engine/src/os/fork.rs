@@ -197,3 +197,8 @@ impl Child {
         while matches!(waitpid(self.pid, None), Err(Errno::EINTR)) {}
     }
 }
+
+/// True if there is a process of this id, ours or not.
+pub fn is_alive(pid: i32) -> bool {
+    !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
+}

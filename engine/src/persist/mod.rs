@@ -1,3 +1,7 @@
 //! When and how state reaches the disk, and how it comes back.
 
+pub mod carried;
+pub mod load;
+pub mod rules;
+pub mod snapshot;
 pub mod storage;

@@ -278,6 +278,15 @@ impl<'a> ListRef<'a> {
         }
     }
 
+    /// Its nodes, first to last, as a file has them.
+    pub fn nodes(self) -> impl Iterator<Item = NodeRef<'a>> {
+        let (one, many) = match self {
+            Self::Listpack(pack) => (Some(NodeRef::Packed(pack)), None),
+            Self::Quicklist(quick) => (None, Some(quick.nodes())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
     /// Whether it has no elements.
     #[must_use]
     pub fn is_empty(self) -> bool {

@@ -34,6 +34,7 @@ const UNSAFE_IN: &[&str] = &[
     "engine/src/os/",
     "engine/src/structure/record",
     "engine/src/structure/table",
+    "engine/src/keyspace/entry",
     // Mapping a file is a promise about other processes, which no type can hold.
     "rdb-tools/src/input",
 ];

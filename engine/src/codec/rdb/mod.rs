@@ -50,7 +50,7 @@ pub mod target;
 mod tests;
 
 pub use decode::{Decoder, DumpPayload, Options, Progress, State, decode_value, split_dump};
-pub use encode::{Drain, Writer};
+pub use encode::{Drain, Writer, WriterOptions, dump_footer};
 pub use error::{Doing, DumpError, Error, Failure, Kind};
 pub use event::{Depth, KeyHead, Sink, StreamId, StreamTotals, StringForm, Trailer, ValueEvent};
 pub use target::Target;

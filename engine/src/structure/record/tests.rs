@@ -26,7 +26,8 @@ fn check(record: &Record, twin: &Twin) {
 
 #[test]
 fn classes_are_those_of_jemalloc() {
-    let classes = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640];
+    let classes =
+        [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640];
     for bytes in 1..=640 {
         let expected = classes.iter().copied().find(|&class| class >= bytes).unwrap_or(0);
         assert_eq!(size_class(bytes), expected, "{bytes}");

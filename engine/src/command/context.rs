@@ -1,0 +1,205 @@
+//! What a data command gets: the data it may touch, the reply it writes, the time it is told.
+//!
+//! `Data` is the one way to keys: it hides what has expired, checks types, counts hits and misses and
+//! what has changed. It knows no replies; commands hold a value of `Data` and write `reply` beside it.
+
+use crate::base::rng::Rng;
+use crate::base::time::UnixMs;
+use crate::codec::resp::Reply;
+use crate::keyspace::{Db, Keyspace};
+use crate::value::hash::{Hash, HashRef};
+use crate::value::list::{List, ListRef};
+use crate::value::set::{Set, SetRef};
+//S use crate::value::stream::Stream;
+use crate::value::zset::{Zset, ZsetRef};
+use crate::value::{Limits, StrRef, StringValue, Value, ValueRef};
+
+use super::CommandError;
+
+/// Counters that INFO shows about key lookups and removals by time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyStats {
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Keys removed because their time had passed.
+    pub expired: u64,
+    /// Hash fields removed because their time had passed.
+    pub expired_fields: u64,
+}
+
+/// One call's surroundings.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The keys.
+    pub data: Data<'a>,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply,
+    /// Randomness.
+    pub rng: &'a mut Rng,
+}
+
+/// The keys that a call may touch, in its database.
+#[derive(Debug)]
+pub struct Data<'a> {
+    /// All databases.
+    pub keyspace: &'a mut Keyspace,
+    /// The call's database.
+    pub db: usize,
+    /// The time of the call: every expiry is compared with it.
+    pub now: UnixMs,
+    /// Thresholds and sizes from the configuration.
+    pub limits: &'a Limits,
+    /// Counters.
+    pub stats: &'a mut KeyStats,
+    /// Changes to the data set that the call has made, as `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+}
+
+macro_rules! typed {
+    ($(#[$doc:meta])* $name:ident, $edit:ident, $upsert:ident, $variant:ident, $view:ty, $owned:ty) => {
+        $(#[$doc])*
+        ///
+        /// `None` if the key is not there.
+        ///
+        /// # Errors
+        /// `WrongType` if the key holds another type.
+        pub fn $name(&mut self, key: &[u8]) -> Result<Option<$view>, CommandError> {
+            match self.view(key) {
+                None => Ok(None),
+                Some(ValueRef::$variant(value)) => Ok(Some(value)),
+                Some(_) => Err(CommandError::WrongType),
+            }
+        }
+
+        /// Changes the value of a key of this type; a value left empty takes its key along.
+        /// `None` if the key is not there. The caller adds to `dirty` what it has changed.
+        ///
+        /// # Errors
+        /// `WrongType` if the key holds another type.
+        pub fn $edit<R>(
+            &mut self,
+            key: &[u8],
+            change: impl FnOnce(&mut $owned, &Limits) -> R,
+        ) -> Result<Option<R>, CommandError> {
+            self.drop_if_expired(key);
+            let limits = self.limits;
+            let changed = self.keyspace.db_mut(self.db).modify(key, |value| match value {
+                Value::$variant(value) => Ok(change(value, limits)),
+                _ => Err(CommandError::WrongType),
+            });
+            changed.transpose()
+        }
+
+        /// As the function that changes a value, on a new one made by `fresh` if the key is not there.
+        ///
+        /// # Errors
+        /// `WrongType` if the key holds another type.
+        pub fn $upsert<R>(
+            &mut self,
+            key: &[u8],
+            fresh: impl FnOnce(&Limits) -> $owned,
+            change: impl FnOnce(&mut $owned, &Limits) -> R,
+        ) -> Result<R, CommandError> {
+            self.drop_if_expired(key);
+            if self.db_ref().contains(key) {
+                let changed = self.$edit(key, change)?;
+                return Ok(changed.expect("the key is there: looked up one line above"));
+            }
+            let mut value = fresh(self.limits);
+            let answer = change(&mut value, self.limits);
+            let value = Value::$variant(value);
+            if !value.is_empty() {
+                self.keyspace.db_mut(self.db).set(key, value, None);
+            }
+            Ok(answer)
+        }
+    };
+}
+
+impl Data<'_> {
+    /// The call's database.
+    pub fn db_ref(&self) -> &Db {
+        self.keyspace.db(self.db)
+    }
+
+    /// The call's database, to change.
+    pub fn db_mut(&mut self) -> &mut Db {
+        self.keyspace.db_mut(self.db)
+    }
+
+    /// Removes the key if its time has passed. True if it was removed.
+    pub fn drop_if_expired(&mut self, key: &[u8]) -> bool {
+        let now = self.now;
+        let gone = self.db_mut().remove_expired(key, now);
+        if gone {
+            self.stats.expired += 1;
+        }
+        gone
+    }
+
+    /// The value of a key, for reading; counts a hit or a miss.
+    pub fn view(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.drop_if_expired(key);
+        self.db_mut().touch(key);
+        let Data { keyspace, db, stats, .. } = self;
+        let found = keyspace.db(*db).get(key);
+        match found {
+            Some(_) => stats.hits += 1,
+            None => stats.misses += 1,
+        }
+        found
+    }
+
+    /// The value of a key, without counting or touching.
+    pub fn peek(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.drop_if_expired(key);
+        self.db_ref().get(key)
+    }
+
+    /// True if the key is there. Counts as a read.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.view(key).is_some()
+    }
+
+    /// Sets a key to a value, in place of what was there.
+    pub fn set(&mut self, key: &[u8], value: Value, expire_at: Option<UnixMs>) {
+        self.db_mut().set(key, value, expire_at);
+    }
+
+    /// Sets a key to a string, in place of what was there.
+    pub fn set_str(&mut self, key: &[u8], bytes: &[u8], expire_at: Option<UnixMs>) {
+        self.db_mut().set_str(key, bytes, expire_at);
+    }
+
+    /// Removes a key. True if it was there and its time had not passed.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        !self.drop_if_expired(key) && self.db_mut().remove(key)
+    }
+
+    typed!(
+        /// The string at a key.
+        string, edit_string, upsert_string, String, StrRef<'_>, StringValue
+    );
+    typed!(
+        /// The list at a key.
+        list, edit_list, upsert_list, List, ListRef<'_>, List
+    );
+    typed!(
+        /// The set at a key.
+        set_value, edit_set, upsert_set, Set, SetRef<'_>, Set
+    );
+    typed!(
+        /// The hash at a key.
+        hash, edit_hash, upsert_hash, Hash, HashRef<'_>, Hash
+    );
+    typed!(
+        /// The sorted set at a key.
+        zset, edit_zset, upsert_zset, Zset, ZsetRef<'_>, Zset
+    );
+    //S     typed!(
+    //S         /// The stream at a key.
+    //S         stream, edit_stream, upsert_stream, Stream, &Stream, Box<Stream>
+    //S     );
+}

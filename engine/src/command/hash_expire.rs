@@ -1,0 +1,201 @@
+//! Hash commands about the expiry of fields.
+//!
+//! Each answers a number for each field: -2 no such field, -1 no expiry, 0 a condition was not met, 1
+//! done, 2 removed because the time has passed. Behaviour: valkey src/t_hash.c.
+
+use crate::base::time::UnixMs;
+use crate::value::hash::{Hash, HashRef};
+
+use super::expire::{Conditions, Unit, absolute};
+use super::spec::{DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, Spec, UPDATES, WRITE};
+use super::{Args, CommandError, Context, DataCommand, Outcome};
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[DataCommand] =
+    &[HEXPIRE, HPEXPIRE, HEXPIREAT, HPEXPIREAT, HTTL, HPTTL, HEXPIRETIME, HPEXPIRETIME, HPERSIST];
+
+const NO_FIELD: i64 = -2;
+const NO_EXPIRY: i64 = -1;
+const NOT_MET: i64 = 0;
+const DONE: i64 = 1;
+const REMOVED: i64 = 2;
+
+/// The fields named by `FIELDS count field...` from `i` on, which must end the arguments.
+fn fields_argument(args: Args<'_>, i: usize) -> Result<&[&[u8]], CommandError> {
+    if !args.is(i, "FIELDS") {
+        return Err(CommandError::text(
+            "ERR Mandatory argument FIELDS is missing or not at the right position",
+        ));
+    }
+    let bad_count = || CommandError::text("ERR Parameter `numFields` should be greater than 0");
+    let count = args.int(i + 1).map_err(|_| bad_count())?;
+    let count = usize::try_from(count).ok().filter(|n| *n > 0).ok_or_else(bad_count)?;
+    let fields = args.0.get(i + 2..).unwrap_or_default();
+    if fields.len() != count {
+        return Err(CommandError::text("ERR The `numfields` parameter must match the number of arguments"));
+    }
+    Ok(fields)
+}
+
+macro_rules! expire_command {
+    ($const:ident, $name:literal, $syntax:literal, $unit:expr, $summary:literal) => {
+        const $const: DataCommand = DataCommand::new(
+            Spec::new($name, Group::Hash, "7.4.0", -6, $syntax)
+                .flags(WRITE.or(DENYOOM).or(FAST))
+                .keys(&[KeySpec::one(1, UPDATES)])
+                .complexity("O(N) in the fields named")
+                .summary($summary),
+            |ctx, args| expire(ctx, args, $unit, $name),
+        );
+    };
+}
+
+expire_command!(
+    HEXPIRE,
+    "hexpire",
+    "key seconds:int [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    Unit::Seconds,
+    "Makes fields expire after some seconds."
+);
+expire_command!(
+    HPEXPIRE,
+    "hpexpire",
+    "key milliseconds:int [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    Unit::Milliseconds,
+    "Makes fields expire after some milliseconds."
+);
+expire_command!(
+    HEXPIREAT,
+    "hexpireat",
+    "key unix-time-seconds:unix-time [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    Unit::UnixSeconds,
+    "Makes fields expire at a Unix time in seconds."
+);
+expire_command!(
+    HPEXPIREAT,
+    "hpexpireat",
+    "key unix-time-milliseconds:unix-time [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    Unit::UnixMilliseconds,
+    "Makes fields expire at a Unix time in milliseconds."
+);
+
+fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outcome {
+    let amount = args.int(2)?;
+    let invalid = || CommandError::InvalidExpire(name.to_owned());
+    if amount < 0 {
+        return Err(invalid());
+    }
+    let now = ctx.data.now;
+    let at = absolute(amount, unit, now, name)?;
+    let (conditions, fields_at) = match Conditions::one(args, 3) {
+        Some(conditions) => (conditions, 4),
+        None => (Conditions::default(), 3),
+    };
+    let fields = fields_argument(args, fields_at)?;
+    let change = |hash: &mut Hash, field: &[u8]| {
+        let Some(old) = hash.view().expiry(field, now) else { return NO_FIELD };
+        if !conditions.allow(old, at) {
+            return NOT_MET;
+        }
+        if at <= now {
+            hash.remove(field, now);
+            return REMOVED;
+        }
+        hash.set_expiry(field, Some(at), now);
+        DONE
+    };
+    let answers = ctx.data.edit_hash(args.at(1), |hash, _| {
+        fields.iter().map(|field| change(hash, field)).collect::<Vec<i64>>()
+    })?;
+    let answers = answers.unwrap_or_else(|| vec![NO_FIELD; fields.len()]);
+    ctx.data.dirty += answers.iter().filter(|answer| **answer > NOT_MET).count() as u64;
+    reply_numbers(ctx, &answers);
+    Ok(())
+}
+
+fn reply_numbers(ctx: &mut Context<'_>, answers: &[i64]) {
+    ctx.reply.array(answers.len());
+    for answer in answers {
+        ctx.reply.int(*answer);
+    }
+}
+
+macro_rules! ttl_command {
+    ($const:ident, $name:literal, $unit:expr, $summary:literal) => {
+        const $const: DataCommand = DataCommand::new(
+            Spec::new($name, Group::Hash, "7.4.0", -5, "key FIELDS numfields:int field...")
+                .flags(READONLY.or(FAST))
+                .keys(&[KeySpec::one(1, LOOKS)])
+                .complexity("O(N) in the fields named")
+                .summary($summary),
+            |ctx, args| ttl(ctx, args, $unit),
+        );
+    };
+}
+
+ttl_command!(HTTL, "httl", Unit::Seconds, "Gives the seconds that fields have left.");
+ttl_command!(HPTTL, "hpttl", Unit::Milliseconds, "Gives the milliseconds that fields have left.");
+ttl_command!(
+    HEXPIRETIME,
+    "hexpiretime",
+    Unit::UnixSeconds,
+    "Gives the Unix times in seconds at which fields expire."
+);
+ttl_command!(
+    HPEXPIRETIME,
+    "hpexpiretime",
+    Unit::UnixMilliseconds,
+    "Gives the Unix times in milliseconds at which fields expire."
+);
+
+fn ttl(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit) -> Outcome {
+    let fields = fields_argument(args, 2)?;
+    let now = ctx.data.now;
+    let hash = ctx.data.hash(args.at(1))?;
+    let answer = |hash: HashRef<'_>, field: &[u8]| match hash.expiry(field, now) {
+        None => NO_FIELD,
+        Some(None) => NO_EXPIRY,
+        Some(Some(at)) => remaining(at, now, unit),
+    };
+    let answers: Vec<i64> =
+        fields.iter().map(|field| hash.map_or(NO_FIELD, |hash| answer(hash, field))).collect();
+    reply_numbers(ctx, &answers);
+    Ok(())
+}
+
+/// Seconds are rounded up: a field with a millisecond left has not expired.
+fn remaining(at: UnixMs, now: UnixMs, unit: Unit) -> i64 {
+    let left = at.0.saturating_sub(now.0).max(0);
+    match unit {
+        Unit::Seconds => left.saturating_add(999) / 1000,
+        Unit::Milliseconds => left,
+        Unit::UnixSeconds => at.0.saturating_add(999) / 1000,
+        Unit::UnixMilliseconds => at.0,
+    }
+}
+
+const HPERSIST: DataCommand = DataCommand::new(
+    Spec::new("hpersist", Group::Hash, "7.4.0", -5, "key FIELDS numfields:int field...")
+        .flags(WRITE.or(FAST))
+        .keys(&[KeySpec::one(1, UPDATES)])
+        .complexity("O(N) in the fields named")
+        .summary("Makes fields stay for good."),
+    hpersist,
+);
+
+fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let fields = fields_argument(args, 2)?;
+    let now = ctx.data.now;
+    let change = |hash: &mut Hash, field: &[u8]| match hash.set_expiry(field, None, now) {
+        None => NO_FIELD,
+        Some(None) => NO_EXPIRY,
+        Some(Some(_)) => DONE,
+    };
+    let answers = ctx.data.edit_hash(args.at(1), |hash, _| {
+        fields.iter().map(|field| change(hash, field)).collect::<Vec<i64>>()
+    })?;
+    let answers = answers.unwrap_or_else(|| vec![NO_FIELD; fields.len()]);
+    ctx.data.dirty += answers.iter().filter(|answer| **answer == DONE).count() as u64;
+    reply_numbers(ctx, &answers);
+    Ok(())
+}

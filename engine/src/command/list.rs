@@ -1,0 +1,472 @@
+//! List commands, those that do not wait.
+//!
+//! Behaviour: valkey src/t_list.c.
+
+use crate::codec::resp::Reply;
+use crate::value::list::{End, List, ListRef, Side, index_range};
+
+use super::spec::{
+    DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, READONLY, READS, READS_AND_DELETES, Spec,
+    UPDATES, WRITE,
+};
+use super::{Args, CommandError, Context, Data, DataCommand, Outcome, reply_element};
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[DataCommand] = &[
+    LPUSH, RPUSH, LPUSHX, RPUSHX, LPOP, RPOP, LLEN, LINDEX, LSET, LRANGE, LTRIM, LREM, LINSERT, LPOS, LMOVE,
+    RPOPLPUSH, LMPOP,
+];
+
+macro_rules! push_command {
+    ($const:ident, $name:literal, $since:literal, $end:expr, $existing_only:literal, $summary:literal) => {
+        const $const: DataCommand = DataCommand::new(
+            Spec::new($name, Group::List, $since, -3, "key element...")
+                .flags(WRITE.or(DENYOOM).or(FAST))
+                .keys(&[KeySpec::one(1, INSERTS)])
+                .complexity("O(N) in the elements added")
+                .summary($summary),
+            |ctx, args| push(ctx, args, $end, $existing_only),
+        );
+    };
+}
+
+push_command!(LPUSH, "lpush", "1.0.0", End::Front, false, "Adds elements before the first of a list.");
+push_command!(RPUSH, "rpush", "1.0.0", End::Back, false, "Adds elements after the last of a list.");
+push_command!(
+    LPUSHX,
+    "lpushx",
+    "2.2.0",
+    End::Front,
+    true,
+    "Adds elements before the first of a list that is there."
+);
+push_command!(
+    RPUSHX,
+    "rpushx",
+    "2.2.0",
+    End::Back,
+    true,
+    "Adds elements after the last of a list that is there."
+);
+
+fn push(ctx: &mut Context<'_>, args: Args<'_>, end: End, existing_only: bool) -> Outcome {
+    let (key, items) = (args.at(1), args.from(2));
+    let add = |list: &mut List, limits: &_| {
+        list.push_all(end, items.iter().copied(), limits);
+        list.len()
+    };
+    let len = if existing_only {
+        ctx.data.edit_list(key, add)?
+    } else {
+        Some(ctx.data.upsert_list(key, |_| List::new(), add)?)
+    };
+    if len.is_some() {
+        ctx.data.dirty += items.len() as u64;
+    }
+    ctx.reply.int(len.unwrap_or(0) as i64);
+    Ok(())
+}
+
+macro_rules! pop_command {
+    ($const:ident, $name:literal, $end:expr, $summary:literal) => {
+        const $const: DataCommand = DataCommand::new(
+            Spec::new($name, Group::List, "1.0.0", -2, "key [ count:int ]")
+                .flags(WRITE.or(FAST))
+                .keys(&[KeySpec::one(1, READS_AND_DELETES)])
+                .complexity("O(N) in the elements taken")
+                .summary($summary),
+            |ctx, args| pop(ctx, args, $end, $name),
+        );
+    };
+}
+
+pop_command!(LPOP, "lpop", End::Front, "Takes the first elements of a list.");
+pop_command!(RPOP, "rpop", End::Back, "Takes the last elements of a list.");
+
+fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End, name: &str) -> Outcome {
+    let key = args.at(1);
+    let count = match args.len() {
+        2 => None,
+        3 => Some(
+            usize::try_from(args.int(2).map_err(|_| CommandError::MustBePositive)?)
+                .map_err(|_| CommandError::MustBePositive)?,
+        ),
+        _ => return Err(CommandError::Arity(name.to_owned())),
+    };
+    let Some(list) = ctx.data.list(key)? else {
+        match count {
+            Some(_) => ctx.reply.null_array(),
+            None => ctx.reply.null(),
+        }
+        return Ok(());
+    };
+    let taken = count.unwrap_or(1).min(list.len());
+    if count.is_some() {
+        ctx.reply.array(taken);
+    }
+    take(&mut ctx.data, ctx.reply, key, end, taken)
+}
+
+/// Takes elements off an end and writes them one by one.
+fn take(data: &mut Data<'_>, reply: &mut Reply, key: &[u8], end: End, count: usize) -> Outcome {
+    data.edit_list(key, |list, limits| {
+        for _ in 0..count {
+            list.pop_with(end, limits, |element| reply_element(reply, element));
+        }
+    })?;
+    data.dirty += count as u64;
+    Ok(())
+}
+
+const LLEN: DataCommand = DataCommand::new(
+    Spec::new("llen", Group::List, "1.0.0", 2, "key")
+        .flags(READONLY.or(FAST))
+        .keys(&[KeySpec::one(1, LOOKS)])
+        .summary("Counts the elements of a list."),
+    |ctx, args| {
+        let len = ctx.data.list(args.at(1))?.map_or(0, ListRef::len);
+        ctx.reply.int(len as i64);
+        Ok(())
+    },
+);
+
+const LINDEX: DataCommand = DataCommand::new(
+    Spec::new("lindex", Group::List, "1.0.0", 3, "key index:int")
+        .flags(READONLY)
+        .keys(&[KeySpec::one(1, READS)])
+        .complexity("O(log N) in the nodes of the list, O(N) in the elements of one")
+        .summary("Gives the element at an index of a list."),
+    lindex,
+);
+
+fn lindex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let index = args.int(2)?;
+    let list = ctx.data.list(args.at(1))?;
+    match list.and_then(|list| list.get(list.resolve(index)?)) {
+        Some(element) => reply_element(ctx.reply, element),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+const LSET: DataCommand = DataCommand::new(
+    Spec::new("lset", Group::List, "1.0.0", 4, "key index:int element")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::one(1, UPDATES)])
+        .complexity("O(log N) in the nodes of the list, O(N) in the elements of one")
+        .summary("Replaces the element at an index of a list."),
+    lset,
+);
+
+fn lset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (key, element) = (args.at(1), args.at(3));
+    let len_known = ctx.data.list(key)?.is_some();
+    if !len_known {
+        return Err(CommandError::NoSuchKey);
+    }
+    let index = args.int(2)?;
+    let set = ctx.data.edit_list(key, |list, limits| {
+        let index = list.view().resolve(index)?;
+        list.set(index, element, limits).then_some(())
+    })?;
+    set.flatten().ok_or(CommandError::IndexOutOfRange)?;
+    ctx.data.dirty += 1;
+    ctx.reply.ok();
+    Ok(())
+}
+
+const LRANGE: DataCommand = DataCommand::new(
+    Spec::new("lrange", Group::List, "1.0.0", 4, "key start:int stop:int")
+        .flags(READONLY)
+        .keys(&[KeySpec::one(1, READS)])
+        .complexity("O(log S + N), S nodes before the start and N elements given")
+        .summary("Gives a range of a list's elements."),
+    lrange,
+);
+
+fn lrange(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (start, stop) = (args.int(2)?, args.int(3)?);
+    let Some(list) = ctx.data.list(args.at(1))? else {
+        ctx.reply.array(0);
+        return Ok(());
+    };
+    let range = index_range(list.len(), start, stop);
+    ctx.reply.array(range.len());
+    for element in list.range(range) {
+        reply_element(ctx.reply, element);
+    }
+    Ok(())
+}
+
+const LTRIM: DataCommand = DataCommand::new(
+    Spec::new("ltrim", Group::List, "1.0.0", 4, "key start:int stop:int")
+        .flags(WRITE)
+        .keys(&[KeySpec::one(1, DELETES)])
+        .complexity("O(N) in the elements removed")
+        .summary("Removes all elements of a list but a range."),
+    ltrim,
+);
+
+fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (start, stop) = (args.int(2)?, args.int(3)?);
+    let removed = ctx.data.edit_list(args.at(1), |list, limits| {
+        let keep = index_range(list.len(), start, stop);
+        list.keep_range(keep, limits)
+    })?;
+    ctx.data.dirty += removed.unwrap_or(0) as u64;
+    ctx.reply.ok();
+    Ok(())
+}
+
+const LREM: DataCommand = DataCommand::new(
+    Spec::new("lrem", Group::List, "1.0.0", 4, "key count:int element")
+        .flags(WRITE)
+        .keys(&[KeySpec::one(1, DELETES)])
+        .complexity("O(N) in the elements of the list")
+        .summary("Removes elements that are equal to one, counted from an end."),
+    lrem,
+);
+
+fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let count = args.int(2)?;
+    if count == i64::MIN {
+        return Err(CommandError::NotInteger);
+    }
+    let from = if count < 0 { End::Back } else { End::Front };
+    let most =
+        if count == 0 { usize::MAX } else { usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX) };
+    let removed =
+        ctx.data.edit_list(args.at(1), |list, limits| list.remove_equal(args.at(3), from, most, limits))?;
+    let removed = removed.unwrap_or(0);
+    ctx.data.dirty += removed as u64;
+    ctx.reply.int(removed as i64);
+    Ok(())
+}
+
+const LINSERT: DataCommand = DataCommand::new(
+    Spec::new("linsert", Group::List, "2.2.0", 5, "key < BEFORE | AFTER > pivot element")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::one(1, INSERTS)])
+        .complexity("O(N) in the elements before the pivot")
+        .summary("Adds an element beside one that is equal to a pivot."),
+    linsert,
+);
+
+fn linsert(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let side = if args.is(2, "AFTER") {
+        Side::After
+    } else if args.is(2, "BEFORE") {
+        Side::Before
+    } else {
+        return Err(CommandError::Syntax);
+    };
+    let answer = ctx.data.edit_list(args.at(1), |list, limits| {
+        list.insert_beside(args.at(3), side, args.at(4), limits).then(|| list.len())
+    })?;
+    let answer = match answer {
+        None => 0,
+        Some(None) => -1,
+        Some(Some(len)) => {
+            ctx.data.dirty += 1;
+            len as i64
+        }
+    };
+    ctx.reply.int(answer);
+    Ok(())
+}
+
+const LPOS: DataCommand = DataCommand::new(
+    Spec::new(
+        "lpos",
+        Group::List,
+        "6.0.6",
+        -3,
+        "key element [ RANK rank:int ] [ COUNT num-matches:int ] [ MAXLEN len:int ]",
+    )
+    .flags(READONLY)
+    .keys(&[KeySpec::one(1, READS)])
+    .complexity("O(N) in the elements of the list")
+    .summary("Finds the indexes of elements that are equal to one."),
+    lpos,
+);
+
+fn lpos(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (mut rank, mut count, mut most_looked_at) = (1, None, 0);
+    let mut i = 3;
+    while i < args.len() {
+        if i + 1 >= args.len() {
+            return Err(CommandError::Syntax);
+        }
+        if args.is(i, "RANK") {
+            rank = args.int(i + 1)?;
+            if rank == i64::MIN {
+                return Err(CommandError::text(
+                    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+                ));
+            }
+            if rank == 0 {
+                return Err(CommandError::text(
+                    "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use \
+                     negative to start from the end of the list",
+                ));
+            }
+        } else if args.is(i, "COUNT") {
+            let n = args.int(i + 1)?;
+            count = Some(usize::try_from(n).map_err(|_| CommandError::text("ERR COUNT can't be negative"))?);
+        } else if args.is(i, "MAXLEN") {
+            let n = args.int(i + 1)?;
+            most_looked_at =
+                usize::try_from(n).map_err(|_| CommandError::text("ERR MAXLEN can't be negative"))?;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+        i += 2;
+    }
+    let found = match ctx.data.list(args.at(1))? {
+        Some(list) => positions(list, args.at(2), rank, count, most_looked_at),
+        None => Vec::new(),
+    };
+    if count.is_some() {
+        ctx.reply.array(found.len());
+        for index in found {
+            ctx.reply.int(index as i64);
+        }
+    } else {
+        match found.first() {
+            Some(index) => ctx.reply.int(*index as i64),
+            None => ctx.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+/// A count of 0 means all, of `None` one; `most_looked_at` of 0 means the whole list.
+fn positions(
+    list: ListRef<'_>,
+    element: &[u8],
+    rank: i64,
+    count: Option<usize>,
+    most_looked_at: usize,
+) -> Vec<usize> {
+    let len = list.len();
+    let reach = if most_looked_at == 0 { len } else { most_looked_at.min(len) };
+    let wanted = match count {
+        None => 1,
+        Some(0) => usize::MAX,
+        Some(n) => n,
+    };
+    let skip = usize::try_from(rank.unsigned_abs() - 1).unwrap_or(usize::MAX);
+    if rank > 0 {
+        list.positions(element).take_while(|i| *i < reach).skip(skip).take(wanted).collect()
+    } else {
+        list.positions_back(element).take_while(|i| *i >= len - reach).skip(skip).take(wanted).collect()
+    }
+}
+
+const LMOVE: DataCommand = DataCommand::new(
+    Spec::new(
+        "lmove",
+        Group::List,
+        "6.2.0",
+        5,
+        "source:key destination:key < LEFT | RIGHT > < LEFT | RIGHT >",
+    )
+    .flags(WRITE.or(DENYOOM))
+    .keys(&[KeySpec::one(1, READS_AND_DELETES), KeySpec::one(2, INSERTS)])
+    .summary("Takes an element off an end of a list, adds it to an end of another, and gives it."),
+    |ctx, args| {
+        let end = |i| end_argument(args, i).ok_or(CommandError::Syntax);
+        let (from, to) = (end(3)?, end(4)?);
+        move_element(ctx, args, from, to)
+    },
+);
+
+const RPOPLPUSH: DataCommand = DataCommand::new(
+    Spec::new("rpoplpush", Group::List, "1.2.0", 3, "source:key destination:key")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::one(1, READS_AND_DELETES), KeySpec::one(2, INSERTS)])
+        .summary("Takes the last element of a list, adds it before the first of another, and gives it."),
+    |ctx, args| move_element(ctx, args, End::Back, End::Front),
+);
+
+fn end_argument(args: Args<'_>, i: usize) -> Option<End> {
+    if args.is(i, "LEFT") {
+        Some(End::Front)
+    } else if args.is(i, "RIGHT") {
+        Some(End::Back)
+    } else {
+        None
+    }
+}
+
+fn move_element(ctx: &mut Context<'_>, args: Args<'_>, from: End, to: End) -> Outcome {
+    let (source, destination) = (args.at(1), args.at(2));
+    if ctx.data.list(source)?.is_none() {
+        ctx.reply.null();
+        return Ok(());
+    }
+    // The destination's type is checked before anything is taken.
+    ctx.data.list(destination)?;
+    let element = if source == destination {
+        // One edit, so that a list of one element is never left empty in between.
+        ctx.data.edit_list(source, |list, limits| {
+            let element = list.pop(from, limits)?;
+            list.push(to, &element, limits);
+            Some(element)
+        })?
+    } else {
+        let element = ctx.data.edit_list(source, |list, limits| list.pop(from, limits))?;
+        if let Some(Some(element)) = &element {
+            ctx.data.upsert_list(
+                destination,
+                |_| List::new(),
+                |list, limits| list.push(to, element, limits),
+            )?;
+        }
+        element
+    };
+    match element.flatten() {
+        Some(element) => {
+            ctx.data.dirty += 1;
+            ctx.reply.bulk(&element);
+        }
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+const LMPOP: DataCommand = DataCommand::new(
+    Spec::new("lmpop", Group::List, "7.0.0", -4, "numkeys:int key... < LEFT | RIGHT > [ COUNT count:int ]")
+        .flags(WRITE)
+        .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
+        .complexity("O(N + M), N keys named and M elements taken")
+        .summary("Takes elements of the first list that has any."),
+    lmpop,
+);
+
+fn lmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let bad_numkeys = || CommandError::text("ERR numkeys should be greater than 0");
+    let numkeys = args.int(1).map_err(|_| bad_numkeys())?;
+    let numkeys = usize::try_from(numkeys).ok().filter(|n| *n > 0).ok_or_else(bad_numkeys)?;
+    let where_at = numkeys.checked_add(2).filter(|at| *at < args.len()).ok_or(CommandError::Syntax)?;
+    let end = end_argument(args, where_at).ok_or(CommandError::Syntax)?;
+    let count = match args.len() - where_at - 1 {
+        0 => 1,
+        2 if args.is(where_at + 1, "COUNT") => {
+            let bad_count = || CommandError::text("ERR count should be greater than 0");
+            let count = args.int(where_at + 2).map_err(|_| bad_count())?;
+            usize::try_from(count).ok().filter(|n| *n > 0).ok_or_else(bad_count)?
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    for key in &args.0[2..where_at] {
+        let Some(list) = ctx.data.list(key)? else { continue };
+        let taken = count.min(list.len());
+        ctx.reply.array(2);
+        ctx.reply.bulk(key);
+        ctx.reply.array(taken);
+        return take(&mut ctx.data, ctx.reply, key, end, taken);
+    }
+    ctx.reply.null_array();
+    Ok(())
+}

@@ -1,0 +1,582 @@
+//! String commands. The bytes' layout is the value's business; what a SET option means is here.
+//!
+//! Behaviour: valkey src/t_string.c.
+
+use crate::base::long_double::LongDouble;
+use crate::base::time::UnixMs;
+use crate::value::{IntText, StrRef, StringValue, Value, ValueRef};
+
+use super::expire::{Unit, absolute};
+use super::spec::{
+    DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
+    READS_AND_UPDATES, Spec, UPDATES, WRITE,
+};
+use super::{Args, CommandError, Context, DataCommand, Outcome};
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[DataCommand] = &[
+    GET,
+    SET,
+    SETNX,
+    SETEX,
+    PSETEX,
+    GETSET,
+    GETDEL,
+    GETEX,
+    MGET,
+    MSET,
+    MSETNX,
+    STRLEN,
+    APPEND,
+    GETRANGE,
+    SUBSTR,
+    SETRANGE,
+    INCR,
+    DECR,
+    INCRBY,
+    DECRBY,
+    INCRBYFLOAT,
+];
+
+const GET: DataCommand = DataCommand::new(
+    Spec::new("get", Group::String, "1.0.0", 2, "key")
+        .flags(READONLY.or(FAST))
+        .keys(&[KeySpec::one(1, READS)])
+        .summary("Gives the string at a key."),
+    get,
+);
+
+fn get(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    match ctx.data.string(args.at(1))? {
+        Some(text) => reply_string(ctx.reply, text),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+fn reply_string(reply: &mut crate::codec::resp::Reply, text: StrRef<'_>) {
+    match text {
+        StrRef::Int(n) => reply.bulk_int(n),
+        StrRef::Text(bytes) | StrRef::Edited(bytes) => reply.bulk(bytes),
+    }
+}
+
+const SET: DataCommand = DataCommand::new(
+    Spec::new(
+        "set",
+        Group::String,
+        "1.0.0",
+        -3,
+        "key value [ NX | XX | IFEQ comparison-value ] [ GET ] [ EX seconds:int | PX milliseconds:int | \
+         EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL ]",
+    )
+    .flags(WRITE.or(DENYOOM))
+    .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+    .summary("Sets a key to a string, in place of any value."),
+    set,
+);
+
+/// When SET may write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Condition<'a> {
+    Always,
+    IfAbsent,
+    IfPresent,
+    IfEqual(&'a [u8]),
+}
+
+/// What becomes of the key's expiry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    Clear,
+    Keep,
+    At(UnixMs),
+}
+
+struct SetOptions<'a> {
+    condition: Condition<'a>,
+    expiry: Expiry,
+    give_old: bool,
+}
+
+impl<'a> SetOptions<'a> {
+    fn parse(args: Args<'a>, now: UnixMs) -> Result<SetOptions<'a>, CommandError> {
+        let mut options = SetOptions { condition: Condition::Always, expiry: Expiry::Clear, give_old: false };
+        let mut i = 3;
+        while i < args.len() {
+            let is_free = options.condition == Condition::Always;
+            let no_expiry = options.expiry == Expiry::Clear;
+            if args.is(i, "NX") && is_free {
+                options.condition = Condition::IfAbsent;
+            } else if args.is(i, "XX") && is_free {
+                options.condition = Condition::IfPresent;
+            } else if args.is(i, "IFEQ") && is_free && i + 1 < args.len() {
+                options.condition = Condition::IfEqual(args.at(i + 1));
+                i += 1;
+            } else if args.is(i, "GET") {
+                options.give_old = true;
+            } else if args.is(i, "KEEPTTL") && no_expiry {
+                options.expiry = Expiry::Keep;
+            } else if let Some(unit) = Unit::from_option(args, i)
+                && no_expiry
+                && i + 1 < args.len()
+            {
+                options.expiry = Expiry::At(expiry_argument(args, i + 1, unit, now, "set")?);
+                i += 1;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            i += 1;
+        }
+        Ok(options)
+    }
+}
+
+/// An expiry given to a command that writes a value: it must be above zero.
+fn expiry_argument(
+    args: Args<'_>,
+    i: usize,
+    unit: Unit,
+    now: UnixMs,
+    name: &str,
+) -> Result<UnixMs, CommandError> {
+    let amount = args.int(i)?;
+    if amount <= 0 {
+        return Err(CommandError::InvalidExpire(name.to_owned()));
+    }
+    absolute(amount, unit, now, name)
+}
+
+fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (key, value) = (args.at(1), args.at(2));
+    if args.len() == 3 {
+        ctx.data.set_str(key, value, None);
+        ctx.data.dirty += 1;
+        ctx.reply.ok();
+        return Ok(());
+    }
+    let options = SetOptions::parse(args, ctx.data.now)?;
+    let (may_write, is_there) = match options.condition {
+        Condition::Always if options.give_old => (true, ctx.data.string(key)?.is_some()),
+        Condition::Always => (true, false),
+        Condition::IfAbsent => {
+            if options.give_old {
+                ctx.data.string(key)?;
+            }
+            let is_there = ctx.data.peek(key).is_some();
+            (!is_there, is_there)
+        }
+        Condition::IfPresent => {
+            if options.give_old {
+                ctx.data.string(key)?;
+            }
+            let is_there = ctx.data.peek(key).is_some();
+            (is_there, is_there)
+        }
+        Condition::IfEqual(expected) => {
+            let old = ctx.data.string(key)?;
+            (old.is_some_and(|old| old.bytes(&mut IntText::new()) == expected), old.is_some())
+        }
+    };
+    if options.give_old {
+        match ctx.data.string(key)? {
+            Some(old) => reply_string(ctx.reply, old),
+            None => ctx.reply.null(),
+        }
+    }
+    if may_write {
+        let expire_at = match options.expiry {
+            Expiry::Clear => None,
+            Expiry::Keep => ctx.data.db_ref().expire_at(key),
+            Expiry::At(at) => Some(at),
+        };
+        ctx.data.set_str(key, value, expire_at);
+        ctx.data.dirty += 1;
+        if expire_at.is_some_and(|at| at <= ctx.data.now) {
+            ctx.data.remove(key);
+        }
+    }
+    let _ = is_there;
+    if !options.give_old {
+        if may_write { ctx.reply.ok() } else { ctx.reply.null() }
+    }
+    Ok(())
+}
+
+const SETNX: DataCommand = DataCommand::new(
+    Spec::new("setnx", Group::String, "1.0.0", 3, "key value")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, INSERTS)])
+        .summary("Sets a key to a string if the key is not there."),
+    setnx,
+);
+
+fn setnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let absent = ctx.data.peek(args.at(1)).is_none();
+    if absent {
+        ctx.data.set_str(args.at(1), args.at(2), None);
+        ctx.data.dirty += 1;
+    }
+    ctx.reply.int(i64::from(absent));
+    Ok(())
+}
+
+const SETEX: DataCommand = DataCommand::new(
+    Spec::new("setex", Group::String, "2.0.0", 4, "key seconds:int value")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::one(1, OVERWRITES)])
+        .summary("Sets a key to a string that expires after some seconds."),
+    |ctx, args| set_expiring(ctx, args, Unit::Seconds, "setex"),
+);
+
+const PSETEX: DataCommand = DataCommand::new(
+    Spec::new("psetex", Group::String, "2.6.0", 4, "key milliseconds:int value")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::one(1, OVERWRITES)])
+        .summary("Sets a key to a string that expires after some milliseconds."),
+    |ctx, args| set_expiring(ctx, args, Unit::Milliseconds, "psetex"),
+);
+
+fn set_expiring(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outcome {
+    let at = expiry_argument(args, 2, unit, ctx.data.now, name)?;
+    ctx.data.set_str(args.at(1), args.at(3), Some(at));
+    ctx.data.dirty += 1;
+    ctx.reply.ok();
+    Ok(())
+}
+
+const GETSET: DataCommand = DataCommand::new(
+    Spec::new("getset", Group::String, "1.0.0", 3, "key value")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+        .summary("Sets a key to a string and gives the one it had."),
+    getset,
+);
+
+fn getset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    get(ctx, args)?;
+    ctx.data.set_str(args.at(1), args.at(2), None);
+    ctx.data.dirty += 1;
+    Ok(())
+}
+
+const GETDEL: DataCommand = DataCommand::new(
+    Spec::new("getdel", Group::String, "6.2.0", 2, "key")
+        .flags(WRITE.or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_DELETES)])
+        .summary("Gives the string at a key and removes the key."),
+    getdel,
+);
+
+fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    get(ctx, args)?;
+    if ctx.data.remove(args.at(1)) {
+        ctx.data.dirty += 1;
+    }
+    Ok(())
+}
+
+const GETEX: DataCommand = DataCommand::new(
+    Spec::new(
+        "getex",
+        Group::String,
+        "6.2.0",
+        -2,
+        "key [ EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:unix-time | \
+         PXAT unix-time-milliseconds:unix-time | PERSIST ]",
+    )
+    .flags(WRITE.or(FAST))
+    .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+    .summary("Gives the string at a key and changes when it expires."),
+    getex,
+);
+
+fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let now = ctx.data.now;
+    let change = match args.len() {
+        2 => None,
+        3 if args.is(2, "PERSIST") => Some(Expiry::Clear),
+        4 => {
+            let unit = Unit::from_option(args, 2).ok_or(CommandError::Syntax)?;
+            Some(Expiry::At(expiry_argument(args, 3, unit, now, "getex")?))
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    get(ctx, args)?;
+    let key = args.at(1);
+    let Some(change) = change else { return Ok(()) };
+    if ctx.data.peek(key).is_none() {
+        return Ok(());
+    }
+    match change {
+        Expiry::At(at) if at <= now => {
+            ctx.data.remove(key);
+            ctx.data.dirty += 1;
+        }
+        Expiry::At(at) => {
+            ctx.data.db_mut().set_expire_at(key, Some(at));
+            ctx.data.dirty += 1;
+        }
+        _ => {
+            if ctx.data.db_mut().set_expire_at(key, None) {
+                ctx.data.dirty += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+const MGET: DataCommand = DataCommand::new(
+    Spec::new("mget", Group::String, "1.0.0", -2, "key...")
+        .flags(READONLY.or(FAST))
+        .keys(&[KeySpec::rest(1, 1, READS)])
+        .complexity("O(N) in the number of keys")
+        .summary("Gives the strings at several keys."),
+    mget,
+);
+
+fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let keys = args.from(1);
+    ctx.reply.array(keys.len());
+    for key in keys {
+        match ctx.data.view(key) {
+            Some(ValueRef::String(text)) => reply_string(ctx.reply, text),
+            _ => ctx.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+const MSET: DataCommand = DataCommand::new(
+    Spec::new("mset", Group::String, "1.0.1", -3, "< key value >...")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::rest(1, 2, OVERWRITES)])
+        .complexity("O(N) in the number of keys")
+        .summary("Sets several keys to strings, all at once."),
+    mset,
+);
+
+fn mset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    set_pairs(ctx, args, "mset")?;
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Outcome {
+    let pairs = args.from(1);
+    if !pairs.len().is_multiple_of(2) {
+        return Err(CommandError::Arity(name.to_owned()));
+    }
+    for pair in pairs.chunks_exact(2) {
+        ctx.data.set_str(pair[0], pair[1], None);
+        ctx.data.dirty += 1;
+    }
+    Ok(())
+}
+
+const MSETNX: DataCommand = DataCommand::new(
+    Spec::new("msetnx", Group::String, "1.0.1", -3, "< key value >...")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::rest(1, 2, INSERTS)])
+        .complexity("O(N) in the number of keys")
+        .summary("Sets several keys to strings if none of them is there."),
+    msetnx,
+);
+
+fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if args.len().is_multiple_of(2) {
+        return Err(CommandError::Arity("msetnx".to_owned()));
+    }
+    let any = args.from(1).chunks_exact(2).any(|pair| ctx.data.peek(pair[0]).is_some());
+    if !any {
+        set_pairs(ctx, args, "msetnx")?;
+    }
+    ctx.reply.int(i64::from(!any));
+    Ok(())
+}
+
+const STRLEN: DataCommand = DataCommand::new(
+    Spec::new("strlen", Group::String, "2.2.0", 2, "key")
+        .flags(READONLY.or(FAST))
+        .keys(&[KeySpec::one(1, LOOKS)])
+        .summary("Gives the length of the string at a key in bytes."),
+    strlen,
+);
+
+fn strlen(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let len = ctx.data.string(args.at(1))?.map_or(0, StrRef::len);
+    ctx.reply.int(len as i64);
+    Ok(())
+}
+
+const APPEND: DataCommand = DataCommand::new(
+    Spec::new("append", Group::String, "2.0.0", 3, "key value")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, INSERTS)])
+        .complexity("O(1), amortised")
+        .summary("Adds bytes to the end of the string at a key."),
+    append,
+);
+
+fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (key, more) = (args.at(1), args.at(2));
+    let old_len = ctx.data.string(key)?.map_or(0, StrRef::len);
+    if old_len.saturating_add(more.len()) > ctx.data.limits.max_string_bytes {
+        return Err(CommandError::StringTooLong);
+    }
+    if ctx.data.edit_string(key, |text, _| text.append(more))?.is_none() {
+        ctx.data.set_str(key, more, None);
+    }
+    ctx.data.dirty += 1;
+    ctx.reply.int((old_len + more.len()) as i64);
+    Ok(())
+}
+
+const GETRANGE: DataCommand = DataCommand::new(
+    Spec::new("getrange", Group::String, "2.4.0", 4, "key start:int end:int")
+        .flags(READONLY)
+        .keys(&[KeySpec::one(1, READS)])
+        .complexity("O(N) in the bytes given")
+        .summary("Gives a part of the string at a key."),
+    getrange,
+);
+
+const SUBSTR: DataCommand = DataCommand::new(
+    Spec::new("substr", Group::String, "1.0.0", 4, "key start:int end:int")
+        .flags(READONLY)
+        .keys(&[KeySpec::one(1, READS)])
+        .complexity("O(N) in the bytes given")
+        .summary("Gives a part of the string at a key."),
+    getrange,
+);
+
+fn getrange(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (start, end) = (args.int(2)?, args.int(3)?);
+    let Some(text) = ctx.data.string(args.at(1))? else {
+        ctx.reply.bulk(b"");
+        return Ok(());
+    };
+    ctx.reply.bulk(text.range(start, end, &mut IntText::new()));
+    Ok(())
+}
+
+const SETRANGE: DataCommand = DataCommand::new(
+    Spec::new("setrange", Group::String, "2.2.0", 4, "key offset:int value")
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::one(1, UPDATES)])
+        .complexity("O(N) in the bytes written")
+        .summary("Overwrites a part of the string at a key, filling a gap with zero bytes."),
+    setrange,
+);
+
+fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (key, offset, piece) = (args.at(1), args.int(2)?, args.at(3));
+    let offset = usize::try_from(offset).map_err(|_| CommandError::text("ERR offset is out of range"))?;
+    let old = ctx.data.string(key)?.map(StrRef::len);
+    if piece.is_empty() {
+        ctx.reply.int(old.unwrap_or(0) as i64);
+        return Ok(());
+    }
+    if offset.saturating_add(piece.len()) > ctx.data.limits.max_string_bytes {
+        return Err(CommandError::StringTooLong);
+    }
+    let len =
+        ctx.data.upsert_string(key, |_| StringValue::new(b""), |text, _| text.set_range(offset, piece))?;
+    ctx.data.dirty += 1;
+    ctx.reply.int(len as i64);
+    Ok(())
+}
+
+const INCR: DataCommand = DataCommand::new(
+    Spec::new("incr", Group::String, "1.0.0", 2, "key")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+        .summary("Adds one to the integer at a key, 0 if the key is not there."),
+    |ctx, args| add(ctx, args.at(1), 1),
+);
+
+const DECR: DataCommand = DataCommand::new(
+    Spec::new("decr", Group::String, "1.0.0", 2, "key")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+        .summary("Takes one from the integer at a key, 0 if the key is not there."),
+    |ctx, args| add(ctx, args.at(1), -1),
+);
+
+const INCRBY: DataCommand = DataCommand::new(
+    Spec::new("incrby", Group::String, "1.0.0", 3, "key increment:int")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+        .summary("Adds to the integer at a key, 0 if the key is not there."),
+    |ctx, args| {
+        let by = args.int(2)?;
+        add(ctx, args.at(1), by)
+    },
+);
+
+const DECRBY: DataCommand = DataCommand::new(
+    Spec::new("decrby", Group::String, "1.0.0", 3, "key decrement:int")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+        .summary("Takes from the integer at a key, 0 if the key is not there."),
+    decrby,
+);
+
+fn decrby(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let by = args.int(2)?.checked_neg().ok_or(CommandError::text("ERR decrement would overflow"))?;
+    add(ctx, args.at(1), by)
+}
+
+fn add(ctx: &mut Context<'_>, key: &[u8], by: i64) -> Outcome {
+    let old = match ctx.data.string(key)? {
+        None => None,
+        Some(text) => Some(text.as_i64().ok_or(CommandError::NotInteger)?),
+    };
+    let sum = old.unwrap_or(0).checked_add(by).ok_or(CommandError::Overflow)?;
+    match old {
+        Some(_) => drop(ctx.data.db_mut().overwrite_int(key, sum)),
+        None => ctx.data.set(key, Value::String(StringValue::from_i64(sum)), None),
+    }
+    ctx.data.dirty += 1;
+    ctx.reply.int(sum);
+    Ok(())
+}
+
+const INCRBYFLOAT: DataCommand = DataCommand::new(
+    Spec::new("incrbyfloat", Group::String, "2.6.0", 3, "key increment:double")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+        .summary("Adds to the number at a key, 0 if the key is not there."),
+    incrbyfloat,
+);
+
+fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (key, by) = (args.at(1), args.at(2));
+    let old = ctx.data.string(key)?.map(StrRef::to_vec);
+    let sum = add_float(old.as_deref(), by, CommandError::NotFloat)?;
+    let expire_at = ctx.data.db_ref().expire_at(key);
+    ctx.data.set_str(key, &sum, expire_at);
+    ctx.data.dirty += 1;
+    ctx.reply.bulk(&sum);
+    Ok(())
+}
+
+/// The sum of a stored number (0 if there is none) and an increment, as text.
+///
+/// # Errors
+/// `bad_old` if what is stored is no number; `NotFloat` for the increment; `NanOrInfinity`.
+pub(super) fn add_float(
+    old: Option<&[u8]>,
+    by: &[u8],
+    bad_old: CommandError,
+) -> Result<Vec<u8>, CommandError> {
+    let old = LongDouble::parse(old.unwrap_or(b"0")).ok_or(bad_old)?;
+    let by = LongDouble::parse(by).ok_or(CommandError::NotFloat)?;
+    let sum = old.plus(by);
+    if !sum.is_finite() {
+        return Err(CommandError::NanOrInfinity);
+    }
+    let mut text = Vec::new();
+    sum.push_to(&mut text);
+    Ok(text)
+}

@@ -1,0 +1,525 @@
+//! Sorted set commands: adding, removing, single members. Ranges are in `zset_range.rs`.
+//!
+//! Behaviour: valkey src/t_zset.c.
+
+use crate::base::num;
+use crate::codec::resp::{Protocol, Reply};
+use crate::value::Element;
+use crate::value::zset::{AddOutcome, Change, NewScore, Presence, Zset, ZsetRef};
+
+use super::scan::{ScanOptions, write_cursor};
+use super::spec::{
+    DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, READS_AND_DELETES, READS_AND_UPDATES,
+    Spec, UPDATES, WRITE,
+};
+use super::{Args, CommandError, Context, Data, DataCommand, Outcome, reply_element};
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[DataCommand] = &[
+    ZADD,
+    ZINCRBY,
+    ZREM,
+    ZCARD,
+    ZSCORE,
+    ZMSCORE,
+    ZRANK,
+    ZREVRANK,
+    ZPOPMIN,
+    ZPOPMAX,
+    ZMPOP,
+    ZRANDMEMBER,
+    ZSCAN,
+];
+
+const ZADD: DataCommand = DataCommand::new(
+    Spec::new(
+        "zadd",
+        Group::SortedSet,
+        "1.2.0",
+        -4,
+        "key [ NX | XX ] [ GT | LT ] [ CH ] [ INCR ] < score:double member >...",
+    )
+    .flags(WRITE.or(DENYOOM).or(FAST))
+    .keys(&[KeySpec::one(1, UPDATES)])
+    .complexity("O(log N) for each member, N members in the set")
+    .summary("Adds members to a sorted set, or changes their scores."),
+    |ctx, args| {
+        let mut options = AddOptions::default();
+        let mut i = 2;
+        while i < args.len() && options.take(args, i) {
+            i += 1;
+        }
+        add(ctx, args, i, options)
+    },
+);
+
+const ZINCRBY: DataCommand = DataCommand::new(
+    Spec::new("zincrby", Group::SortedSet, "1.2.0", 4, "key increment:double member")
+        .flags(WRITE.or(DENYOOM).or(FAST))
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+        .complexity("O(log N) in the members of the set")
+        .summary("Adds to the score of a member."),
+    |ctx, args| add(ctx, args, 2, AddOptions { increment: true, ..AddOptions::default() }),
+);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct AddOptions {
+    new_only: bool,
+    existing_only: bool,
+    greater: bool,
+    less: bool,
+    count_changes: bool,
+    increment: bool,
+}
+
+impl AddOptions {
+    /// True if argument `i` was an option.
+    fn take(&mut self, args: Args<'_>, i: usize) -> bool {
+        let flag = if args.is(i, "NX") {
+            &mut self.new_only
+        } else if args.is(i, "XX") {
+            &mut self.existing_only
+        } else if args.is(i, "GT") {
+            &mut self.greater
+        } else if args.is(i, "LT") {
+            &mut self.less
+        } else if args.is(i, "CH") {
+            &mut self.count_changes
+        } else if args.is(i, "INCR") {
+            &mut self.increment
+        } else {
+            return false;
+        };
+        *flag = true;
+        true
+    }
+
+    fn check(self) -> Outcome {
+        if self.new_only && self.existing_only {
+            return Err(CommandError::text("ERR XX and NX options at the same time are not compatible"));
+        }
+        if usize::from(self.greater) + usize::from(self.less) + usize::from(self.new_only) > 1 {
+            return Err(CommandError::text(
+                "ERR GT, LT, and/or NX options at the same time are not compatible",
+            ));
+        }
+        Ok(())
+    }
+
+    fn presence(self) -> Presence {
+        match (self.new_only, self.existing_only) {
+            (true, _) => Presence::New,
+            (_, true) => Presence::Existing,
+            _ => Presence::Any,
+        }
+    }
+
+    fn change(self) -> Change {
+        match (self.greater, self.less) {
+            (true, _) => Change::Up,
+            (_, true) => Change::Down,
+            _ => Change::Any,
+        }
+    }
+}
+
+/// What an add did, over all of its members.
+#[derive(Debug, Default)]
+struct Added {
+    added: usize,
+    updated: usize,
+    /// The score of the last member that was not refused.
+    score: Option<f64>,
+}
+
+fn add(ctx: &mut Context<'_>, args: Args<'_>, pairs_at: usize, options: AddOptions) -> Outcome {
+    let pairs = args.from(pairs_at);
+    if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
+    }
+    options.check()?;
+    if options.increment && pairs.len() > 2 {
+        return Err(CommandError::text("ERR INCR option supports a single increment-element pair"));
+    }
+    // Every score is read before anything is changed.
+    let mut scores: smallvec::SmallVec<[f64; 4]> = smallvec::SmallVec::new();
+    for i in (pairs_at..args.len()).step_by(2) {
+        scores.push(args.float(i).map_err(|_| CommandError::ScoreNotFloat)?);
+    }
+    let key = args.at(1);
+    let members = || pairs.iter().skip(1).step_by(2).copied();
+    let put =
+        |zset: &mut Zset, limits: &_| put_all(zset, limits, members().zip(scores.iter().copied()), options);
+    let result = if options.existing_only {
+        ctx.data.edit_zset(key, put)?
+    } else {
+        let fresh = |limits: &_| {
+            let longest = members().map(<[u8]>::len).max().unwrap_or(0);
+            Zset::with_hint(pairs.len() / 2, longest, limits)
+        };
+        Some(ctx.data.upsert_zset(key, fresh, put)?)
+    };
+    let done = result.transpose()?.unwrap_or_default();
+    ctx.data.dirty += (done.added + done.updated) as u64;
+    if options.increment {
+        match done.score {
+            Some(score) => ctx.reply.double(score),
+            None => ctx.reply.null(),
+        }
+    } else {
+        let changed = if options.count_changes { done.updated } else { 0 };
+        ctx.reply.int((done.added + changed) as i64);
+    }
+    Ok(())
+}
+
+fn put_all<'m>(
+    zset: &mut Zset,
+    limits: &crate::value::Limits,
+    pairs: impl Iterator<Item = (&'m [u8], f64)>,
+    options: AddOptions,
+) -> Result<Added, CommandError> {
+    let mut done = Added::default();
+    for (member, score) in pairs {
+        let score = if options.increment { NewScore::Add(score) } else { NewScore::Set(score) };
+        match zset.add(member, score, options.presence(), options.change(), limits) {
+            AddOutcome::Added(score) => {
+                done.added += 1;
+                done.score = Some(score);
+            }
+            AddOutcome::Updated(score) => {
+                done.updated += 1;
+                done.score = Some(score);
+            }
+            AddOutcome::Same(score) => done.score = Some(score),
+            AddOutcome::Refused => {}
+            AddOutcome::NotANumber => {
+                return Err(CommandError::text("ERR resulting score is not a number (NaN)"));
+            }
+        }
+    }
+    Ok(done)
+}
+
+const ZREM: DataCommand = DataCommand::new(
+    Spec::new("zrem", Group::SortedSet, "1.2.0", -3, "key member...")
+        .flags(WRITE.or(FAST))
+        .keys(&[KeySpec::one(1, DELETES)])
+        .complexity("O(M log N), M members removed of N")
+        .summary("Removes members from a sorted set."),
+    |ctx, args| {
+        let members = args.from(2);
+        let removed = ctx.data.edit_zset(args.at(1), |zset, _| {
+            members.iter().filter(|member| zset.remove(member).is_some()).count()
+        })?;
+        let removed = removed.unwrap_or(0);
+        ctx.data.dirty += removed as u64;
+        ctx.reply.int(removed as i64);
+        Ok(())
+    },
+);
+
+const ZCARD: DataCommand = DataCommand::new(
+    Spec::new("zcard", Group::SortedSet, "1.2.0", 2, "key")
+        .flags(READONLY.or(FAST))
+        .keys(&[KeySpec::one(1, LOOKS)])
+        .summary("Counts the members of a sorted set."),
+    |ctx, args| {
+        let len = ctx.data.zset(args.at(1))?.map_or(0, ZsetRef::len);
+        ctx.reply.int(len as i64);
+        Ok(())
+    },
+);
+
+const ZSCORE: DataCommand = DataCommand::new(
+    Spec::new("zscore", Group::SortedSet, "1.2.0", 3, "key member")
+        .flags(READONLY.or(FAST))
+        .keys(&[KeySpec::one(1, READS)])
+        .complexity("O(1), O(N) in the members of a small set")
+        .summary("Gives the score of a member."),
+    |ctx, args| {
+        match ctx.data.zset(args.at(1))?.and_then(|zset| zset.score(args.at(2))) {
+            Some(score) => ctx.reply.double(score),
+            None => ctx.reply.null(),
+        }
+        Ok(())
+    },
+);
+
+const ZMSCORE: DataCommand = DataCommand::new(
+    Spec::new("zmscore", Group::SortedSet, "6.2.0", -3, "key member...")
+        .flags(READONLY.or(FAST))
+        .keys(&[KeySpec::one(1, READS)])
+        .complexity("O(M) in the members asked for")
+        .summary("Gives the scores of several members."),
+    |ctx, args| {
+        let zset = ctx.data.zset(args.at(1))?;
+        let members = args.from(2);
+        ctx.reply.array(members.len());
+        for member in members {
+            match zset.and_then(|zset| zset.score(member)) {
+                Some(score) => ctx.reply.double(score),
+                None => ctx.reply.null(),
+            }
+        }
+        Ok(())
+    },
+);
+
+macro_rules! rank_command {
+    ($const:ident, $name:literal, $first:expr, $summary:literal) => {
+        const $const: DataCommand = DataCommand::new(
+            Spec::new($name, Group::SortedSet, "2.0.0", -3, "key member [ WITHSCORE ]")
+                .flags(READONLY.or(FAST))
+                .keys(&[KeySpec::one(1, READS)])
+                .complexity("O(log N) in the members of the set")
+                .summary($summary),
+            |ctx, args| rank(ctx, args, $first),
+        );
+    };
+}
+
+rank_command!(ZRANK, "zrank", End::Lowest, "Gives the position of a member, the lowest score first.");
+rank_command!(ZREVRANK, "zrevrank", End::Highest, "Gives the position of a member, the highest score first.");
+
+fn rank(ctx: &mut Context<'_>, args: Args<'_>, first: End) -> Outcome {
+    let with_score = match args.len() {
+        3 => false,
+        4 if args.is(3, "WITHSCORE") => true,
+        _ => return Err(CommandError::Syntax),
+    };
+    let find = |zset: ZsetRef<'_>| match first {
+        End::Lowest => zset.rank(args.at(2)),
+        End::Highest => zset.rev_rank(args.at(2)),
+    };
+    match ctx.data.zset(args.at(1))?.and_then(find) {
+        Some((rank, score)) => {
+            if with_score {
+                ctx.reply.array(2);
+            }
+            ctx.reply.int(rank as i64);
+            if with_score {
+                ctx.reply.double(score);
+            }
+        }
+        None if with_score => ctx.reply.null_array(),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+macro_rules! pop_command {
+    ($const:ident, $name:literal, $end:expr, $summary:literal) => {
+        const $const: DataCommand = DataCommand::new(
+            Spec::new($name, Group::SortedSet, "5.0.0", -2, "key [ count:int ]")
+                .flags(WRITE.or(FAST))
+                .keys(&[KeySpec::one(1, READS_AND_DELETES)])
+                .complexity("O(M log N), M members taken of N")
+                .summary($summary),
+            |ctx, args| pop(ctx, args, $end),
+        );
+    };
+}
+
+/// The end that members are counted or taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Lowest,
+    Highest,
+}
+
+pop_command!(ZPOPMIN, "zpopmin", End::Lowest, "Takes the members with the lowest scores.");
+pop_command!(ZPOPMAX, "zpopmax", End::Highest, "Takes the members with the highest scores.");
+
+fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Outcome {
+    let count = match args.len() {
+        2 => None,
+        3 => {
+            let count = args.int(2).map_err(|_| CommandError::MustBePositive)?;
+            Some(usize::try_from(count).map_err(|_| CommandError::MustBePositive)?)
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    let Some(zset) = ctx.data.zset(args.at(1))? else {
+        ctx.reply.array(0);
+        return Ok(());
+    };
+    let taken = count.unwrap_or(1).min(zset.len());
+    // RESP3 nests each pair only if a count was given.
+    let nested = count.is_some() && ctx.reply.protocol() == Protocol::Resp3;
+    ctx.reply.array(if nested { taken } else { taken * 2 });
+    take(&mut ctx.data, ctx.reply, args.at(1), end, taken, nested)
+}
+
+fn take(data: &mut Data<'_>, reply: &mut Reply, key: &[u8], end: End, count: usize, nested: bool) -> Outcome {
+    data.edit_zset(key, |zset, _| {
+        for _ in 0..count {
+            let popped = match end {
+                End::Lowest => zset.pop_min(),
+                End::Highest => zset.pop_max(),
+            };
+            let Some((member, score)) = popped else { break };
+            if nested {
+                reply.array(2);
+            }
+            reply.bulk(&member);
+            reply.double(score);
+        }
+    })?;
+    data.dirty += count as u64;
+    Ok(())
+}
+
+const ZMPOP: DataCommand = DataCommand::new(
+    Spec::new("zmpop", Group::SortedSet, "7.0.0", -4, "numkeys:int key... < MIN | MAX > [ COUNT count:int ]")
+        .flags(WRITE)
+        .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
+        .complexity("O(K + M log N), K keys named, M members taken of N")
+        .summary("Takes members of the first sorted set that has any."),
+    zmpop,
+);
+
+fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let bad_numkeys = || CommandError::text("ERR numkeys should be greater than 0");
+    let numkeys = args.int(1).map_err(|_| bad_numkeys())?;
+    let numkeys = usize::try_from(numkeys).ok().filter(|n| *n > 0).ok_or_else(bad_numkeys)?;
+    let where_at = numkeys.checked_add(2).filter(|at| *at < args.len()).ok_or(CommandError::Syntax)?;
+    let end = if args.is(where_at, "MIN") {
+        End::Lowest
+    } else if args.is(where_at, "MAX") {
+        End::Highest
+    } else {
+        return Err(CommandError::Syntax);
+    };
+    let count = match args.len() - where_at - 1 {
+        0 => 1,
+        2 if args.is(where_at + 1, "COUNT") => {
+            let bad_count = || CommandError::text("ERR count should be greater than 0");
+            let count = args.int(where_at + 2).map_err(|_| bad_count())?;
+            usize::try_from(count).ok().filter(|n| *n > 0).ok_or_else(bad_count)?
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    for key in &args.0[2..where_at] {
+        let Some(zset) = ctx.data.zset(key)? else { continue };
+        let taken = count.min(zset.len());
+        ctx.reply.array(2);
+        ctx.reply.bulk(key);
+        ctx.reply.array(taken);
+        return take(&mut ctx.data, ctx.reply, key, end, taken, true);
+    }
+    ctx.reply.null_array();
+    Ok(())
+}
+
+const ZRANDMEMBER: DataCommand = DataCommand::new(
+    Spec::new("zrandmember", Group::SortedSet, "6.2.0", -2, "key [ count:int [ WITHSCORES ] ]")
+        .flags(READONLY)
+        .keys(&[KeySpec::one(1, READS)])
+        .complexity("O(M log N), M members given of N")
+        .summary("Gives random members of a sorted set."),
+    zrandmember,
+);
+
+/// A count whose reply could not be counted is refused.
+const MOST_DRAWS: i64 = i64::MAX / 2;
+
+fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let Context { data, reply, rng } = ctx;
+    if args.len() == 2 {
+        match data.zset(args.at(1))?.and_then(|zset| zset.random(rng)) {
+            Some((member, _)) => reply_element(reply, member),
+            None => reply.null(),
+        }
+        return Ok(());
+    }
+    let count = args.int(2)?;
+    let with_scores = match args.len() {
+        3 => false,
+        4 if args.is(3, "WITHSCORES") => true,
+        _ => return Err(CommandError::Syntax),
+    };
+    if !(-MOST_DRAWS..=MOST_DRAWS).contains(&count) {
+        return Err(CommandError::OutOfRange);
+    }
+    let Some(zset) = data.zset(args.at(1))? else {
+        reply.array(0);
+        return Ok(());
+    };
+    let nested = with_scores && reply.protocol() == Protocol::Resp3;
+    let write = |reply: &mut Reply, member: Element<'_>, score: f64| {
+        if nested {
+            reply.array(2);
+        }
+        reply_element(reply, member);
+        if with_scores {
+            reply.double(score);
+        }
+    };
+    let width = if with_scores && !nested { 2 } else { 1 };
+    if count < 0 {
+        let draws = count.unsigned_abs() as usize;
+        reply.array(draws * width);
+        for _ in 0..draws {
+            if let Some((member, score)) = zset.random(rng) {
+                write(reply, member, score);
+            }
+        }
+    } else {
+        let (mut left, len) = ((count as usize).min(zset.len()), zset.len());
+        reply.array(left * width);
+        // One pass: each member is taken with the chance that fills the rest exactly.
+        for (i, (member, score)) in zset.iter().enumerate() {
+            if left > 0 && rng.index(len - i) < left {
+                left -= 1;
+                write(reply, member, score);
+            }
+        }
+    }
+    Ok(())
+}
+
+const ZSCAN: DataCommand = DataCommand::new(
+    Spec::new(
+        "zscan",
+        Group::SortedSet,
+        "2.8.0",
+        -3,
+        "key cursor:int [ MATCH pattern:pattern ] [ COUNT count:int ] [ NOSCORES ]",
+    )
+    .flags(READONLY)
+    .keys(&[KeySpec::one(1, READS)])
+    .complexity("O(1) a call, O(N) for all members")
+    .summary("Lists members of a sorted set, some at each call."),
+    zscan,
+);
+
+fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let cursor = num::parse_u64(args.at(2)).ok_or(CommandError::InvalidCursor)?;
+    let options = ScanOptions::parse(args, 3, &["NOSCORES"])?;
+    let Some(zset) = ctx.data.zset(args.at(1))? else {
+        ctx.reply.array(2);
+        write_cursor(ctx.reply, 0);
+        ctx.reply.array(0);
+        return Ok(());
+    };
+    let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
+    let next = zset.scan(cursor, options.count, |member, score| {
+        member.with_bytes(|bytes| {
+            if options.matches(bytes) {
+                found.push((bytes.to_vec(), score));
+            }
+        });
+    });
+    ctx.reply.array(2);
+    write_cursor(ctx.reply, next);
+    ctx.reply.array(found.len() * if options.names_only { 1 } else { 2 });
+    for (member, score) in &found {
+        ctx.reply.bulk(member);
+        if !options.names_only {
+            // Text in both protocols: that is how ZSCAN has always given scores.
+            ctx.reply.bulk_with(|out| num::push_f64_shortest(out, *score));
+        }
+    }
+    Ok(())
+}

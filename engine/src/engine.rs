@@ -1,0 +1,385 @@
+//! The facade: one engine holds the keys, runs commands on them, saves and loads them.
+//!
+//! The caller brings the time, the connection's database and a reply to write; the engine knows no
+//! clients and reads no configuration file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::rng::Rng;
+use crate::base::time::UnixMs;
+use crate::codec::rdb::Options;
+use crate::codec::resp::Reply;
+use crate::command::{Args, Context, Data, DataCommand, KeyStats};
+use crate::keyspace::Keyspace;
+use crate::persist::carried::Carried;
+use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
+use crate::persist::rules::{self, SaveRule, Situation};
+use crate::persist::snapshot::{
+    self, Background, Contents, Producer, Progress, SaveError, Saved, Settings, TargetChoice,
+};
+use crate::persist::storage::{Disk, Storage};
+use crate::structure::hash::HashSeed;
+use crate::value::Limits;
+
+/// What an engine is made with.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Number of databases.
+    pub databases: usize,
+    /// Seed of the hash function and of all randomness: must not be guessable from outside.
+    pub seed: [u64; 2],
+    /// Thresholds and sizes.
+    pub limits: Limits,
+    /// The snapshot's file.
+    pub rdb_path: PathBuf,
+    /// How snapshots are written.
+    pub settings: Settings,
+    /// The Redis version in snapshots.
+    pub redis_version: &'static str,
+}
+
+/// What is known of snapshots, for INFO, LASTSAVE and the rules.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotStats {
+    /// Changes since the last good save.
+    pub dirty: u64,
+    /// When the last good save ended (or the engine was made).
+    pub last_save: UnixMs,
+    /// When the last background save was tried.
+    pub last_attempt: Option<UnixMs>,
+    /// False after a failed save, until one succeeds.
+    pub failed: bool,
+    /// What the last failure was.
+    pub last_error: String,
+    /// How long the last background save took; `None` if there was none.
+    pub last_duration: Option<Duration>,
+    /// Good saves.
+    pub saves: u64,
+    /// Copy-on-write bytes of the last background save.
+    pub last_cow_bytes: u64,
+    /// Microseconds of the last fork.
+    pub last_fork_us: u64,
+    /// Forks ever.
+    pub forks: u64,
+}
+
+/// A background save under way.
+#[derive(Debug)]
+struct Running {
+    background: Background,
+    started: UnixMs,
+    dirty_at_start: u64,
+}
+
+/// How a background save ended.
+#[derive(Debug)]
+pub struct BackgroundEnd {
+    /// The file, or why there is none.
+    pub result: Result<Saved, SaveError>,
+    /// The child.
+    pub pid: i32,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine {
+    keyspace: Keyspace,
+    carried: Carried,
+    rng: Rng,
+    key_stats: KeyStats,
+    snapshot_stats: SnapshotStats,
+    running: Option<Running>,
+    storage: Box<dyn Storage>,
+    /// Thresholds and sizes; the caller may change them at any time.
+    pub limits: Limits,
+    /// How snapshots are written; the caller may change it at any time.
+    pub settings: Settings,
+    /// The snapshot's file; the caller may change it at any time.
+    pub rdb_path: PathBuf,
+    redis_version: &'static str,
+}
+
+/// What one call has changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Changes to the data set.
+    pub dirty: u64,
+}
+
+impl Engine {
+    /// An engine without keys, on the machine's own files.
+    pub fn new(config: EngineConfig, now: UnixMs) -> Engine {
+        Engine::with_storage(config, now, Box::new(Disk))
+    }
+
+    /// An engine without keys, on other files.
+    pub fn with_storage(config: EngineConfig, now: UnixMs, storage: Box<dyn Storage>) -> Engine {
+        let EngineConfig { databases, seed, limits, rdb_path, settings, redis_version } = config;
+        Engine {
+            keyspace: Keyspace::new(databases, HashSeed(seed[0], seed[1])),
+            carried: Carried::default(),
+            rng: Rng::new(seed[0] ^ seed[1].rotate_left(32)),
+            key_stats: KeyStats::default(),
+            snapshot_stats: SnapshotStats { last_save: now, ..SnapshotStats::default() },
+            running: None,
+            storage,
+            limits,
+            settings,
+            rdb_path,
+            redis_version,
+        }
+    }
+
+    /// The keys.
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// The keys, to change without a command.
+    pub fn keyspace_mut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
+    /// Function libraries and module data that the file brought.
+    pub fn carried(&self) -> &Carried {
+        &self.carried
+    }
+
+    /// Hits, misses, expired keys.
+    pub fn key_stats(&self) -> &KeyStats {
+        &self.key_stats
+    }
+
+    /// Sets the counters of hits, misses and expired keys to zero.
+    pub fn reset_key_stats(&mut self) {
+        self.key_stats = KeyStats::default();
+    }
+
+    /// Snapshots so far.
+    pub fn snapshot_stats(&self) -> &SnapshotStats {
+        &self.snapshot_stats
+    }
+
+    /// Randomness of the engine.
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    /// Runs a data command whose number of arguments has been checked. The reply is complete, also if
+    /// it is an error.
+    pub fn apply(
+        &mut self,
+        command: &DataCommand,
+        args: Args<'_>,
+        db: usize,
+        now: UnixMs,
+        reply: &mut Reply,
+    ) -> Effects {
+        let start = reply.len();
+        let data = Data {
+            keyspace: &mut self.keyspace,
+            db,
+            now,
+            limits: &self.limits,
+            stats: &mut self.key_stats,
+            dirty: 0,
+        };
+        let mut context = Context { data, reply, rng: &mut self.rng };
+        let outcome = (command.run)(&mut context, args);
+        let dirty = context.data.dirty;
+        if let Err(error) = outcome {
+            reply.truncate(start);
+            reply.error(&error.message());
+        }
+        self.snapshot_stats.dirty += dirty;
+        Effects { dirty }
+    }
+
+    /// Counts changes that were made without a command.
+    pub fn add_dirty(&mut self, changes: u64) {
+        self.snapshot_stats.dirty += changes;
+    }
+
+    fn producer(&self, now: UnixMs, used_memory: u64) -> Producer {
+        Producer { redis_version: self.redis_version, created_at: now, used_memory, is_aof_base: false }
+    }
+
+    fn contents(&self) -> Contents<'_> {
+        Contents { keyspace: &self.keyspace, carried: &self.carried }
+    }
+
+    /// Saves now, in place; nothing else runs meanwhile.
+    ///
+    /// # Errors
+    /// `SaveError`; the old file is as it was.
+    pub fn save(&mut self, now: UnixMs, used_memory: u64) -> Result<Saved, SaveError> {
+        let producer = self.producer(now, used_memory);
+        let saved = snapshot::save(
+            self.storage.as_ref(),
+            &self.rdb_path,
+            self.settings,
+            &producer,
+            self.contents(),
+            &mut |_| {},
+        );
+        let stats = &mut self.snapshot_stats;
+        match &saved {
+            Ok(_) => {
+                stats.dirty = 0;
+                stats.last_save = now;
+                stats.saves += 1;
+                stats.failed = false;
+            }
+            Err(error) => {
+                stats.failed = true;
+                stats.last_error = error.to_string();
+            }
+        }
+        saved
+    }
+
+    /// True while a child saves.
+    pub fn is_saving(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// When the running background save began, and what its child told last.
+    pub fn running(&self) -> Option<(UnixMs, Progress)> {
+        self.running.as_ref().map(|r| (r.started, r.background.progress()))
+    }
+
+    /// Starts a background save. The caller has made sure that none is running. Returns the child's
+    /// process id.
+    ///
+    /// # Errors
+    /// `Fork`.
+    pub fn start_background_save(&mut self, now: UnixMs, used_memory: u64) -> Result<i32, SaveError> {
+        let producer = self.producer(now, used_memory);
+        self.snapshot_stats.last_attempt = Some(now);
+        let started =
+            snapshot::start(self.storage.as_ref(), &self.rdb_path, self.settings, &producer, self.contents());
+        let stats = &mut self.snapshot_stats;
+        match started {
+            Ok(background) => {
+                stats.forks += 1;
+                stats.last_fork_us = background.fork_us();
+                let pid = background.pid();
+                self.running = Some(Running { background, started: now, dirty_at_start: stats.dirty });
+                // Moving entries between buckets would copy pages that the child shares.
+                self.keyspace.allow_resize(false);
+                Ok(pid)
+            }
+            Err(error) => {
+                stats.failed = true;
+                stats.last_error = error.to_string();
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks after the running background save. `Some` once, when it has ended.
+    pub fn poll_background_save(&mut self, now: UnixMs) -> Option<BackgroundEnd> {
+        let running = self.running.as_mut()?;
+        let result = running.background.poll()?;
+        let running = self.running.take()?;
+        self.keyspace.allow_resize(true);
+        let pid = running.background.pid();
+        let stats = &mut self.snapshot_stats;
+        stats.last_duration =
+            Some(Duration::from_millis(now.0.saturating_sub(running.started.0).max(0) as u64));
+        match &result {
+            Ok(saved) => {
+                stats.dirty = stats.dirty.saturating_sub(running.dirty_at_start);
+                stats.last_save = now;
+                stats.saves += 1;
+                stats.failed = false;
+                stats.last_cow_bytes = saved.cow_bytes;
+            }
+            Err(error) => {
+                stats.failed = true;
+                stats.last_error = error.to_string();
+                let temp = snapshot::temp_path(&self.rdb_path, pid.unsigned_abs());
+                // The child removes it by itself unless it was killed.
+                let _ = self.storage.remove(&temp);
+            }
+        }
+        Some(BackgroundEnd { result, pid })
+    }
+
+    /// Ends the running background save, if there is one, and removes its temporary file.
+    pub fn cancel_background_save(&mut self) -> Option<i32> {
+        let running = self.running.take()?;
+        let pid = running.background.pid();
+        running.background.kill(self.storage.as_ref(), &self.rdb_path);
+        self.keyspace.allow_resize(true);
+        Some(pid)
+    }
+
+    /// The rule by which a background save is due.
+    pub fn due_save(&self, rules: &[SaveRule], now: UnixMs) -> Option<SaveRule> {
+        let since = |then: UnixMs| Duration::from_millis(now.0.saturating_sub(then.0).max(0) as u64);
+        let stats = &self.snapshot_stats;
+        rules::due(
+            rules,
+            Situation {
+                changes: stats.dirty,
+                since_save: since(stats.last_save),
+                since_attempt: stats.last_attempt.map(since),
+                last_failed: stats.failed,
+            },
+        )
+    }
+
+    /// Loads the snapshot's file into the engine, which must be empty. `progress` hears how far it is.
+    /// `Ok(None)` if there is no file.
+    ///
+    /// # Errors
+    /// `LoadError`; the engine then holds a part of the file and must not be used. The file is never
+    /// changed.
+    pub fn load(
+        &mut self,
+        now: UnixMs,
+        options: Options,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Option<Loaded>, LoadError> {
+        let mut input = match self.storage.open(&self.rdb_path) {
+            Ok(input) => input,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(LoadError::io(&self.rdb_path, e)),
+        };
+        let into = load::Destination {
+            keyspace: &mut self.keyspace,
+            carried: &mut self.carried,
+            limits: &self.limits,
+            now: Some(now),
+        };
+        let loaded = load::load(into, input.as_mut(), options, progress)
+            .map_err(|fault| LoadError { path: self.rdb_path.clone(), fault: Box::new(fault) })?;
+        if let (TargetChoice::Auto(family), Some(version)) = (&mut self.settings.target, loaded.version) {
+            // A file that needs more than version 11 goes back to the family of servers it came from.
+            *family = version.dialect;
+        }
+        Ok(Some(loaded))
+    }
+
+    /// Removes temporary snapshot files that dead processes left beside the snapshot's file. Returns
+    /// those removed.
+    pub fn sweep_temp_files(&self) -> Vec<PathBuf> {
+        snapshot::sweep(self.storage.as_ref(), &self.rdb_path)
+    }
+
+    /// Empties every database and forgets what was carried, for a reload.
+    pub fn clear(&mut self) {
+        for db in 0..self.keyspace.len() {
+            self.keyspace.db_mut(db).clear();
+        }
+        self.carried = Carried::default();
+    }
+
+    /// The folder of the snapshot's file.
+    pub fn dir(&self) -> &Path {
+        self.rdb_path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+}

@@ -1,0 +1,393 @@
+//! Loading an RDB file into an empty keyspace.
+//!
+//! A bad file is refused with the offset and the key; the file is never changed, and what was loaded
+//! until then is not to be used. Expired keys are dropped, empty collections skipped and counted.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::base::time::UnixMs;
+use crate::codec::rdb::{
+    Decoder, Depth, Error, Failure, KeyHead, Options, Sink, State, Trailer, ValueEvent, Version,
+};
+use crate::keyspace::Keyspace;
+use crate::transcode::build::{BuildError, Builder};
+use crate::value::{Limits, StringValue, Value};
+
+use super::carried::Carried;
+use super::storage::InputFile;
+
+/// Bytes asked of the disk at a time; also how often progress is told.
+const READ_BYTES: usize = 1 << 20;
+/// A record takes this many bytes at the least, so a file of n bytes has at most n of them.
+const FEWEST_RECORD_BYTES: u64 = 3;
+
+/// What a load has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Size of the file.
+    pub bytes: u64,
+    /// Its version.
+    pub version: Option<Version>,
+    /// Keys now in the keyspace.
+    pub keys: u64,
+    /// Keys left out because their time had passed.
+    pub expired: u64,
+    /// Names of collections without elements, which were left out (the first few).
+    pub empty_keys: Vec<Vec<u8>>,
+    /// How many of them there were.
+    pub empty: u64,
+    /// True if the file was written without a checksum.
+    pub unchecked: bool,
+    /// Bytes after the end of the file's content.
+    pub trailing_bytes: u64,
+    /// Auxiliary fields.
+    pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Member times to live of KeyDB that have no place here.
+    pub dropped_member_ttls: u64,
+}
+
+/// Empty collections that are named; more are only counted.
+const NAMED_EMPTY_KEYS: usize = 16;
+
+/// How far a load is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Keys loaded.
+    pub keys: u64,
+}
+
+/// Why a file was refused.
+#[derive(Debug)]
+pub struct LoadError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub fault: Box<LoadFault>,
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub enum LoadFault {
+    /// It could not be read.
+    Io(io::Error),
+    /// Its bytes are wrong, or its values cannot be.
+    Format(Error),
+    /// A key's value is wrong in a way that its layout does not show.
+    Value {
+        /// Offset of the record.
+        at: u64,
+        /// Its key.
+        key: Vec<u8>,
+        /// What is wrong.
+        error: BuildError,
+    },
+    /// A key is there twice.
+    DuplicateKey {
+        /// Offset of the second record.
+        at: u64,
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// A database that this server does not have.
+    NoSuchDb {
+        /// Offset after the opcode.
+        at: u64,
+        /// The database.
+        db: u64,
+        /// Databases there are.
+        databases: usize,
+    },
+    /// The file holds commands (a forkless transfer of Valkey 9.2), which only a replica may take.
+    Update {
+        /// Offset.
+        at: u64,
+    },
+}
+
+impl LoadError {
+    /// A file that could not be read.
+    pub fn io(path: &Path, error: io::Error) -> LoadError {
+        LoadError { path: path.to_owned(), fault: Box::new(LoadFault::Io(error)) }
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.path.display())?;
+        match &*self.fault {
+            LoadFault::Io(error) => write!(f, "{error}"),
+            LoadFault::Format(error) => write!(f, "{error}"),
+            LoadFault::Value { at, key, error } => {
+                write!(f, "offset {at}, key \"{}\": {error}", key.escape_ascii())
+            }
+            LoadFault::DuplicateKey { at, key } => {
+                write!(f, "offset {at}, key \"{}\": the key is there twice", key.escape_ascii())
+            }
+            LoadFault::NoSuchDb { at, db, databases } => {
+                write!(f, "offset {at}: database {db}, but the server has {databases}")
+            }
+            LoadFault::Update { at } => {
+                write!(f, "offset {at}: a command inside the file; only a replica may load it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Where a load puts what it finds.
+#[derive(Debug)]
+pub struct Destination<'a> {
+    /// The keys.
+    pub keyspace: &'a mut Keyspace,
+    /// The rest.
+    pub carried: &'a mut Carried,
+    /// Thresholds for encodings.
+    pub limits: &'a Limits,
+    /// Keys whose time has passed at this time are left out; `None` keeps all.
+    pub now: Option<UnixMs>,
+}
+
+/// Reads `input` to its end. `progress` hears how far it is about once a MiB.
+///
+/// # Errors
+/// `LoadFault`.
+pub fn load(
+    into: Destination<'_>,
+    input: &mut dyn InputFile,
+    options: Options,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<Loaded, LoadFault> {
+    let total_bytes = input.bytes();
+    let mut sink = Loader::new(into, total_bytes);
+    let mut decoder = Decoder::new(options);
+    let mut window: Vec<u8> = Vec::new();
+    let mut start = 0;
+    let mut wanted: u64 = 0;
+    let mut is_last = false;
+    loop {
+        // What is left of the last piece moves to the front; a unit is seldom cut, so this is short.
+        window.drain(..start);
+        while !is_last && (window.len() as u64) < wanted.max(READ_BYTES as u64) {
+            is_last = read_piece(input, &mut window)? == 0;
+        }
+        let step = decoder.advance(&window, is_last, &mut sink).map_err(|failure| match failure {
+            Failure::Format(error) => LoadFault::Format(error),
+            Failure::Sink(fault) => fault,
+        })?;
+        progress(LoadProgress { bytes: decoder.offset(), total_bytes, keys: sink.loaded.keys });
+        start = step.consumed;
+        match step.state {
+            State::Done => {
+                let mut trailing = (window.len() - start) as u64;
+                window.clear();
+                while !is_last {
+                    let n = read_piece(input, &mut window)?;
+                    trailing += n as u64;
+                    is_last = n == 0;
+                    window.clear();
+                }
+                sink.loaded.trailing_bytes = trailing;
+                sink.loaded.bytes = decoder.offset();
+                return Ok(sink.finish());
+            }
+            State::More { at_least } => wanted = at_least,
+        }
+    }
+}
+
+fn read_piece(input: &mut dyn InputFile, window: &mut Vec<u8>) -> Result<usize, LoadFault> {
+    let old = window.len();
+    window.resize(old + READ_BYTES, 0);
+    let n = input.read(&mut window[old..]).map_err(LoadFault::Io)?;
+    window.truncate(old + n);
+    Ok(n)
+}
+
+/// The key whose value comes now.
+#[derive(Debug, Default)]
+struct Current {
+    at: u64,
+    key: Vec<u8>,
+    expire_at: Option<UnixMs>,
+    idle_s: Option<u64>,
+    freq: Option<u8>,
+    /// Its time has passed: the value is read and dropped.
+    expired: bool,
+}
+
+struct Loader<'a> {
+    into: Destination<'a>,
+    builder: Builder,
+    db: usize,
+    total_bytes: u64,
+    current: Current,
+    /// KeyDB names a member in one auxiliary field and gives its expiry in the next.
+    subkey: Option<Vec<u8>>,
+    loaded: Loaded,
+}
+
+impl<'a> Loader<'a> {
+    fn new(into: Destination<'a>, total_bytes: u64) -> Loader<'a> {
+        let builder = Builder::new(into.limits.clone());
+        Loader {
+            into,
+            builder,
+            db: 0,
+            total_bytes,
+            current: Current::default(),
+            subkey: None,
+            loaded: Loaded::default(),
+        }
+    }
+
+    fn finish(self) -> Loaded {
+        self.loaded
+    }
+
+    fn fault(&self, error: BuildError) -> LoadFault {
+        LoadFault::Value { at: self.current.at, key: self.current.key.clone(), error }
+    }
+
+    fn insert(&mut self, value: Value) -> Result<(), LoadFault> {
+        let Current { at, key, expire_at, idle_s, freq, .. } = &self.current;
+        let db = self.into.keyspace.db_mut(self.db);
+        if !db.insert_new(key, value, *expire_at) {
+            return Err(LoadFault::DuplicateKey { at: *at, key: key.clone() });
+        }
+        if idle_s.is_some() || freq.is_some() {
+            db.restore_clock(key, *idle_s, *freq);
+        }
+        self.loaded.keys += 1;
+        Ok(())
+    }
+
+    /// A string goes in without a builder: most keys are strings.
+    fn insert_string(&mut self, bytes: &[u8]) -> Result<(), LoadFault> {
+        self.insert(Value::String(StringValue::new(bytes)))
+    }
+
+    /// KeyDB writes a member's expiry behind its key as two auxiliary fields.
+    fn keydb_subkey(&mut self, key: &[u8], value: &[u8]) {
+        match key {
+            b"keydb-subexpire-key" => self.subkey = Some(value.to_vec()),
+            _ => {
+                let Some(member) = self.subkey.take() else { return };
+                let when = crate::base::num::parse_i64(value).map(UnixMs);
+                let set = self.into.keyspace.db_mut(self.db).modify(&self.current.key, |owner| match owner {
+                    // The time of the load does not matter: a field past its expiry goes later.
+                    Value::Hash(hash) => hash.set_expiry(&member, when, UnixMs::MIN).is_some(),
+                    _ => false,
+                });
+                if set != Some(true) {
+                    self.loaded.dropped_member_ttls += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Sink for Loader<'_> {
+    type Error = LoadFault;
+
+    fn start(&mut self, version: Version) -> Result<(), LoadFault> {
+        self.loaded.version = Some(version);
+        self.builder.start(version);
+        Ok(())
+    }
+
+    fn aux(&mut self, key: &[u8], value: &[u8], _end: u64) -> Result<(), LoadFault> {
+        if key == b"keydb-subexpire-key" || key == b"keydb-subexpire-when" {
+            self.keydb_subkey(key, value);
+        } else {
+            self.loaded.aux.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn select_db(&mut self, db: u64, end: u64) -> Result<(), LoadFault> {
+        let databases = self.into.keyspace.len();
+        match usize::try_from(db) {
+            Ok(index) if index < databases => {
+                self.db = index;
+                Ok(())
+            }
+            _ => Err(LoadFault::NoSuchDb { at: end, db, databases }),
+        }
+    }
+
+    fn resize_db(&mut self, keys: u64, _expires: u64) -> Result<(), LoadFault> {
+        let most = self.total_bytes / FEWEST_RECORD_BYTES;
+        self.into.keyspace.db_mut(self.db).reserve(keys.min(most) as usize);
+        Ok(())
+    }
+
+    fn function(&mut self, _at: u64, code: &[u8]) -> Result<(), LoadFault> {
+        self.into.carried.functions.push(code.to_vec());
+        Ok(())
+    }
+
+    fn module_aux(&mut self, _at: u64, _id: u64, payload: &[u8]) -> Result<(), LoadFault> {
+        let carried = &mut *self.into.carried;
+        let list = if self.loaded.keys == 0 && self.loaded.expired == 0 {
+            &mut carried.module_aux_before
+        } else {
+            &mut carried.module_aux_after
+        };
+        list.push(payload.to_vec());
+        Ok(())
+    }
+
+    fn update(&mut self, at: u64, _argv: &[&[u8]]) -> Result<(), LoadFault> {
+        Err(LoadFault::Update { at })
+    }
+
+    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, LoadFault> {
+        let current = &mut self.current;
+        current.at = head.at;
+        current.key.clear();
+        current.key.extend_from_slice(head.key);
+        current.expire_at = head.expire_at;
+        current.idle_s = head.idle_s;
+        current.freq = head.freq;
+        current.expired = matches!((head.expire_at, self.into.now), (Some(at), Some(now)) if at <= now);
+        // An expired key's value is built too: a fault in it is a fault of the file.
+        Ok(self.builder.begin(head.object, head.type_byte, head.meta))
+    }
+
+    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), LoadFault> {
+        if let ValueEvent::String { bytes, .. } = event
+            && !self.current.expired
+        {
+            return self.insert_string(bytes);
+        }
+        self.builder.event(event).map_err(|error| self.fault(error))
+    }
+
+    fn end_key(&mut self, _end: u64) -> Result<(), LoadFault> {
+        let value = self.builder.finish().map_err(|error| self.fault(error))?;
+        match value {
+            None => {}
+            Some(_) if self.current.expired => self.loaded.expired += 1,
+            Some(value) if value.is_empty() => {
+                self.loaded.empty += 1;
+                if self.loaded.empty_keys.len() < NAMED_EMPTY_KEYS {
+                    self.loaded.empty_keys.push(self.current.key.clone());
+                }
+            }
+            Some(value) => self.insert(value)?,
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailer: Trailer) -> Result<(), LoadFault> {
+        self.loaded.unchecked = trailer == Trailer::Disabled;
+        Ok(())
+    }
+}

@@ -1,0 +1,454 @@
+//! Snapshots: the keyspace into an RDB file, in place or in a fork child.
+//!
+//! The file is written beside its final name, synced, renamed, and its folder synced; until then the
+//! old file is untouched. Decides nothing about when (`rules.rs`), and knows no logger: what happened
+//! is returned, or reported through the child's pipe.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::base::time::UnixMs;
+use crate::codec::rdb::{Dialect, Drain, Target, Writer, WriterOptions};
+use crate::keyspace::Keyspace;
+use crate::os::fork::{self, Ended};
+use crate::os::memory;
+use crate::transcode::save::{self, Fault, Feature};
+
+use super::carried::Carried;
+use super::storage::{OutputFile, Storage};
+
+/// Which version a snapshot is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetChoice {
+    /// Version 11, and higher only if the data cannot be expressed in it; then of this family if it can.
+    Auto(Dialect),
+    /// This one: what it cannot hold makes the save fail.
+    Named(Target),
+}
+
+/// How to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Version.
+    pub target: TargetChoice,
+    /// LZF for strings that it makes smaller.
+    pub compress: bool,
+    /// Compute the checksum.
+    pub checksum: bool,
+}
+
+/// Facts for the file's auxiliary fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Producer {
+    /// The Redis version that this server claims to be compatible with.
+    pub redis_version: &'static str,
+    /// When the snapshot was taken.
+    pub created_at: UnixMs,
+    /// Memory in use then.
+    pub used_memory: u64,
+    /// True for the base of an append only file.
+    pub is_aof_base: bool,
+}
+
+/// What is to be saved.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// Every key.
+    pub keyspace: &'a Keyspace,
+    /// What belongs to no database.
+    pub carried: &'a Carried,
+}
+
+/// A snapshot that is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Saved {
+    /// Size of the file.
+    pub bytes: u64,
+    /// Keys in it.
+    pub keys: u64,
+    /// The version it was written in.
+    pub target: Target,
+    /// What copy-on-write has cost the child; 0 for a save in place.
+    pub cow_bytes: u64,
+}
+
+/// Why there is no snapshot. The old file, if there was one, is as it was, except after
+/// `SyncFolder`, when either may be there after a power cut.
+#[derive(Debug)]
+pub enum SaveError {
+    /// A call on the file failed.
+    Io {
+        /// `create`, `write`, `sync`, `rename` or `sync folder`.
+        step: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        error: io::Error,
+    },
+    /// The named target cannot hold a value.
+    Inexpressible(String),
+    /// The child ended without a word.
+    Child(Ended),
+    /// The child said this.
+    Reported(String),
+    /// Fork failed.
+    Fork(io::Error),
+}
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SaveError::Io { step, path, error } => write!(f, "{step} {}: {error}", path.display()),
+            SaveError::Inexpressible(what) | SaveError::Reported(what) => f.write_str(what),
+            SaveError::Child(Ended::Signaled(signal)) => write!(f, "terminated by signal {signal}"),
+            SaveError::Child(Ended::Exited(status)) => write!(f, "exited with status {status}"),
+            SaveError::Fork(error) => write!(f, "Can't save in background: fork: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SaveError {}
+
+/// Progress is looked at after this many keys.
+const KEYS_PER_STEP: u64 = 1 << 10;
+/// A child reports no more often than this: finding its private pages costs milliseconds a GiB.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+struct FileDrain(Box<dyn OutputFile>);
+
+impl Drain for FileDrain {
+    type Error = io::Error;
+
+    fn drain(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
+/// The name that a snapshot has while process `pid` writes it.
+pub fn temp_path(path: &Path, pid: u32) -> PathBuf {
+    path.with_file_name(format!("temp-{pid}.rdb"))
+}
+
+/// Writes a snapshot to `path`. `progress` hears the number of keys written, now and then.
+///
+/// # Errors
+/// See `SaveError`. The temporary file is removed.
+pub fn save(
+    storage: &dyn Storage,
+    path: &Path,
+    settings: Settings,
+    producer: &Producer,
+    contents: Contents<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Saved, SaveError> {
+    let temp = temp_path(path, std::process::id());
+    let saved = write_temp(storage, &temp, settings, producer, contents, progress)
+        .and_then(|saved| publish(storage, &temp, path).map(|()| saved));
+    if matches!(&saved, Err(e) if !matches!(e, SaveError::Io { step: "sync folder", .. })) {
+        // Best effort: the start-up sweep takes what is left.
+        let _ = storage.remove(&temp);
+    }
+    saved
+}
+
+fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> SaveError + 'a {
+    move |error| SaveError::Io { step, path: path.to_owned(), error }
+}
+
+fn publish(storage: &dyn Storage, temp: &Path, path: &Path) -> Result<(), SaveError> {
+    storage.rename(temp, path).map_err(failed("rename", path))?;
+    let dir = dir_of(path);
+    storage.sync_dir(dir).map_err(failed("sync folder", dir))
+}
+
+fn write_temp(
+    storage: &dyn Storage,
+    temp: &Path,
+    settings: Settings,
+    producer: &Producer,
+    contents: Contents<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Saved, SaveError> {
+    let mut target = match settings.target {
+        TargetChoice::Auto(_) => Target::default(),
+        TargetChoice::Named(target) => target,
+    };
+    let mut needed: Vec<Feature> = Vec::new();
+    loop {
+        let file = storage.create(temp).map_err(failed("create", temp))?;
+        let options = WriterOptions { compress: settings.compress, checksum: settings.checksum };
+        let writer = Writer::new(FileDrain(file), options);
+        match write_all(writer, target, producer, contents, progress) {
+            Ok((mut drain, bytes, keys)) => {
+                drain.0.sync().map_err(failed("sync", temp))?;
+                return Ok(Saved { bytes, keys, target, cow_bytes: 0 });
+            }
+            Err((_, Fault::Drain(error))) => return Err(failed("write", temp)(error)),
+            Err((at, Fault::Inexpressible(feature))) => {
+                // The next target holds all that was met so far, so this ends.
+                needed.push(feature);
+                let next = first_holding(settings.target, &needed);
+                match (settings.target, next) {
+                    (TargetChoice::Auto(_), Some(next)) => target = next,
+                    _ => return Err(SaveError::Inexpressible(refusal(target, &at, feature, next))),
+                }
+            }
+        }
+    }
+}
+
+/// The lowest target from version 11 on, of the preferred family first, that holds all of these.
+fn first_holding(choice: TargetChoice, needed: &[Feature]) -> Option<Target> {
+    let preferred = match choice {
+        TargetChoice::Auto(dialect) => dialect,
+        TargetChoice::Named(target) => target.version().dialect,
+    };
+    let holds = |target: &Target| needed.iter().all(|feature| feature.held_by(*target));
+    let candidates = || Target::all().filter(|t| *t >= Target::default()).filter(holds);
+    candidates().find(|t| t.version().dialect == preferred).or_else(|| candidates().next())
+}
+
+/// Where in the data set a feature was met.
+type Place = String;
+
+fn refusal(target: Target, at: &Place, feature: Feature, holder: Option<Target>) -> String {
+    let remedy = match holder {
+        Some(holder) => format!("rdb-target {} can", holder.name()),
+        None => "no single target can hold all of this data set".to_owned(),
+    };
+    format!("{at}: rdb-target {} can't hold {feature}; {remedy}", target.name())
+}
+
+type Written = (FileDrain, u64, u64);
+
+fn write_all(
+    mut w: Writer<FileDrain>,
+    target: Target,
+    producer: &Producer,
+    contents: Contents<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Written, (Place, Fault<io::Error>)> {
+    let disk = |error: io::Error| (Place::new(), Fault::Drain(error));
+    w.start(target).map_err(disk)?;
+    write_aux(&mut w, producer).map_err(disk)?;
+    for aux in &contents.carried.module_aux_before {
+        w.module_aux(aux).map_err(disk)?;
+    }
+    save::functions(&mut w, target, &contents.carried.functions)
+        .map_err(|fault| ("function libraries".to_owned(), fault))?;
+    let mut keys = 0;
+    for (index, db) in contents.keyspace.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
+        w.select_db(index as u64).map_err(disk)?;
+        w.resize_db(db.len() as u64, db.expires_len() as u64).map_err(disk)?;
+        for entry in db {
+            save::entry(&mut w, target, entry.key(), entry.expire_at(), entry.view())
+                .map_err(|fault| (format!("db {index}, key \"{}\"", entry.key().escape_ascii()), fault))?;
+            keys += 1;
+            if keys % KEYS_PER_STEP == 0 {
+                progress(keys);
+            }
+        }
+    }
+    for aux in &contents.carried.module_aux_after {
+        w.module_aux(aux).map_err(disk)?;
+    }
+    progress(keys);
+    finish(w, keys).map_err(disk)
+}
+
+fn finish(w: Writer<FileDrain>, keys: u64) -> io::Result<Written> {
+    const TRAILER_BYTES: u64 = 9;
+    let bytes = w.offset() + TRAILER_BYTES;
+    let (drain, _) = w.finish()?;
+    Ok((drain, bytes, keys))
+}
+
+fn write_aux(w: &mut Writer<FileDrain>, producer: &Producer) -> io::Result<()> {
+    w.aux(b"redis-ver", producer.redis_version.as_bytes())?;
+    w.aux(b"redis-bits", b"64")?;
+    w.aux(b"ctime", (producer.created_at.0 / 1000).to_string().as_bytes())?;
+    w.aux(b"used-mem", producer.used_memory.to_string().as_bytes())?;
+    w.aux(b"aof-base", if producer.is_aof_base { b"1" } else { b"0" })
+}
+
+/// A snapshot that a child is writing.
+#[derive(Debug)]
+pub struct Background {
+    child: fork::Child,
+    unread: Vec<u8>,
+    progress: Progress,
+    outcome: Option<Result<Saved, SaveError>>,
+}
+
+/// What a running child has told last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Keys written.
+    pub keys: u64,
+    /// Keys to write.
+    pub keys_total: u64,
+    /// What copy-on-write has cost the child so far.
+    pub cow_bytes: u64,
+    /// The most it has been.
+    pub cow_peak_bytes: u64,
+}
+
+/// A report is a kind and four numbers; a failure's text follows its report, as long as the first says.
+const REPORT_BYTES: usize = 1 + 4 * 8;
+const REPORT_PROGRESS: u8 = 0;
+const REPORT_SAVED: u8 = 1;
+const REPORT_FAILED: u8 = 2;
+/// A failure's text is cut to this, so that it fits the pipe at once.
+const MOST_FAILURE_BYTES: usize = 2048;
+
+fn report(kind: u8, numbers: [u64; 4]) -> [u8; REPORT_BYTES] {
+    let mut bytes = [kind; REPORT_BYTES];
+    for (i, number) in numbers.iter().enumerate() {
+        bytes[1 + 8 * i..][..8].copy_from_slice(&number.to_le_bytes());
+    }
+    bytes
+}
+
+/// Starts a child that writes a snapshot to `path`.
+///
+/// The caller keeps the table from moving entries while the child runs, so that pages stay shared.
+///
+/// # Errors
+/// `Fork`.
+pub fn start(
+    storage: &dyn Storage,
+    path: &Path,
+    settings: Settings,
+    producer: &Producer,
+    contents: Contents<'_>,
+) -> Result<Background, SaveError> {
+    crate::base::crc64::warm_up();
+    let keys_total = contents.keyspace.iter().map(|db| db.len() as u64).sum();
+    let child = fork::spawn(|reporter| {
+        let mut last = Instant::now();
+        let mut told = |keys| {
+            if last.elapsed() < REPORT_EVERY {
+                return;
+            }
+            last = Instant::now();
+            // A parent that is gone has taken the child along; one that is slow blocks nobody else.
+            let _ = reporter.send(&report(REPORT_PROGRESS, [keys, memory::private_dirty_bytes(), 0, 0]));
+        };
+        let saved = save(storage, path, settings, producer, contents, &mut told);
+        match saved {
+            Ok(saved) => {
+                let target = Target::all().position(|t| t == saved.target).unwrap_or_default() as u64;
+                let cow = memory::private_dirty_bytes();
+                let _ = reporter.send(&report(REPORT_SAVED, [saved.bytes, saved.keys, target, cow]));
+                0
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let text = &text.as_bytes()[..text.len().min(MOST_FAILURE_BYTES)];
+                let mut bytes = report(REPORT_FAILED, [text.len() as u64, 0, 0, 0]).to_vec();
+                bytes.extend_from_slice(text);
+                let _ = reporter.send(&bytes);
+                1
+            }
+        }
+    })
+    .map_err(SaveError::Fork)?;
+    let progress = Progress { keys_total, ..Progress::default() };
+    Ok(Background { child, unread: Vec::new(), progress, outcome: None })
+}
+
+impl Background {
+    /// What the child told last.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The child's process id.
+    pub fn pid(&self) -> i32 {
+        self.child.pid()
+    }
+
+    /// Microseconds that the fork took.
+    pub fn fork_us(&self) -> u64 {
+        self.child.fork_time().as_micros() as u64
+    }
+
+    /// Reads reports and, if the child has ended, says how. Never waits.
+    pub fn poll(&mut self) -> Option<Result<Saved, SaveError>> {
+        // The end is asked for first: what the child wrote before it is then all in the pipe.
+        let ended = self.child.try_wait();
+        if self.child.read_reports(&mut self.unread).is_ok() {
+            self.take_reports();
+        }
+        let ended = match ended {
+            Ok(None) => return None,
+            Ok(Some(ended)) => ended,
+            Err(error) => return Some(Err(SaveError::Fork(error))),
+        };
+        Some(match (self.outcome.take(), ended) {
+            (Some(outcome), Ended::Exited(_)) => outcome,
+            (_, ended) => Err(SaveError::Child(ended)),
+        })
+    }
+
+    fn take_reports(&mut self) {
+        let mut rest = &self.unread[..];
+        while let Some((head, tail)) = rest.split_at_checked(REPORT_BYTES) {
+            let number = |i: usize| {
+                u64::from_le_bytes(head[1 + 8 * i..][..8].try_into().expect("a slice of eight bytes"))
+            };
+            rest = tail;
+            match head[0] {
+                REPORT_PROGRESS => {
+                    self.progress.keys = number(0);
+                    self.progress.cow_bytes = number(1);
+                }
+                REPORT_SAVED => {
+                    let target = Target::all().nth(number(2) as usize).unwrap_or_default();
+                    self.progress.cow_bytes = number(3);
+                    self.outcome =
+                        Some(Ok(Saved { bytes: number(0), keys: number(1), target, cow_bytes: number(3) }));
+                }
+                _ => {
+                    let len = (number(0) as usize).min(MOST_FAILURE_BYTES);
+                    let Some((text, after)) = tail.split_at_checked(len) else {
+                        // The text has not come yet: keep its head for the next call.
+                        rest = &self.unread[self.unread.len() - tail.len() - REPORT_BYTES..];
+                        break;
+                    };
+                    self.outcome = Some(Err(SaveError::Reported(String::from_utf8_lossy(text).into_owned())));
+                    rest = after;
+                }
+            }
+            self.progress.cow_peak_bytes = self.progress.cow_peak_bytes.max(self.progress.cow_bytes);
+        }
+        let left = rest.len();
+        let read = self.unread.len() - left;
+        self.unread.drain(..read);
+    }
+
+    /// Ends the child at once and removes its temporary file.
+    pub fn kill(mut self, storage: &dyn Storage, path: &Path) {
+        let pid = self.child.pid();
+        self.child.kill();
+        let _ = storage.remove(&temp_path(path, pid.unsigned_abs()));
+    }
+}
+
+/// Removes the temporary files of processes that are gone. Returns those removed.
+pub fn sweep(storage: &dyn Storage, path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = storage.list(dir_of(path)) else { return Vec::new() };
+    let is_dead = |path: &PathBuf| temp_pid(path).is_some_and(|pid| !fork::is_alive(pid));
+    entries.into_iter().filter(is_dead).filter(|path| storage.remove(path).is_ok()).collect()
+}
+
+/// The process in the name of a temporary file.
+fn temp_pid(path: &Path) -> Option<i32> {
+    path.file_name()?.to_str()?.strip_prefix("temp-")?.strip_suffix(".rdb")?.parse().ok()
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

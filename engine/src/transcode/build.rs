@@ -1,0 +1,249 @@
+//! A value from the events of a decoder.
+//!
+//! Packed encodings are taken over as the bytes they are, after a search for members that come twice;
+//! those of old servers are rewritten. What this server has no commands for is kept as its payload.
+//! Whether a value is empty, expired or a duplicate of another key is the caller's business.
+
+use std::fmt;
+
+use crate::codec::rdb::{Depth, Dialect, ObjectType, ValueEvent, Version};
+use crate::packed::intset::IntsetBuf;
+use crate::packed::listpack::ListpackBuf;
+use crate::value::hash::Hash;
+use crate::value::list::List;
+use crate::value::malformed::Malformed;
+use crate::value::set::Set;
+use crate::value::zset::{Zset, ZsetBuilder};
+use crate::value::{Limits, Opaque, OpaqueDialect, StringValue, Value};
+
+use super::module_name;
+//S use stream::StreamBuilder;
+
+//S mod stream;
+
+/// Why events make no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildError {
+    /// A packed collection is sound as bytes and not as a collection.
+    Malformed(Malformed),
+    /// A member or field comes twice.
+    Duplicate(Vec<u8>),
+    /// A member comes twice, far apart: which one is not known any more.
+    DuplicateMember,
+    /// Consumer groups and entries of a stream contradict each other.
+    Stream(&'static str),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Malformed(fault) => write!(f, "{fault}"),
+            BuildError::Duplicate(member) => write!(f, "\"{}\" is there twice", member.escape_ascii()),
+            BuildError::DuplicateMember => f.write_str("a member is there twice"),
+            BuildError::Stream(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl From<Malformed> for BuildError {
+    fn from(fault: Malformed) -> Self {
+        BuildError::Malformed(fault)
+    }
+}
+
+/// A declared count is believed up to this many elements; the rest is grown into.
+const MOST_RESERVED: u64 = 1 << 20;
+
+#[derive(Debug)]
+enum Growing {
+    Nothing,
+    Whole(Value),
+    List(List),
+    Set(Set),
+    Hash(Hash),
+    Zset(Box<ZsetBuilder>),
+    //S Stream(Box<StreamBuilder>),
+    Raw(Vec<u8>),
+}
+
+/// Makes one value after the other.
+#[derive(Debug)]
+pub struct Builder {
+    limits: Limits,
+    version: Version,
+    object: ObjectType,
+    type_byte: u8,
+    meta: Option<Vec<u8>>,
+    growing: Growing,
+}
+
+impl Builder {
+    /// A builder whose values follow these limits.
+    pub fn new(limits: Limits) -> Builder {
+        Builder {
+            limits,
+            version: Version { dialect: Dialect::Redis, number: 11 },
+            object: ObjectType::String,
+            type_byte: 0,
+            meta: None,
+            growing: Growing::Nothing,
+        }
+    }
+
+    /// The version of the file or payload that the values come from.
+    pub fn start(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// Begins a value; says how deep its events must be.
+    pub fn begin(&mut self, object: ObjectType, type_byte: u8, meta: Option<&[u8]>) -> Depth {
+        self.object = object;
+        self.type_byte = type_byte;
+        self.meta = meta.map(<[u8]>::to_vec);
+        use ObjectType as T;
+        let limits = &self.limits;
+        // Metadata belongs to modules and has no place in a value of ours: such a key is carried whole.
+        self.growing = if meta.is_some() {
+            Growing::Raw(Vec::new())
+        } else {
+            match object {
+                T::String | T::SetIntset => Growing::Nothing,
+                T::List | T::ListZiplist | T::ListQuicklist | T::ListQuicklist2 => Growing::List(List::new()),
+                T::Set | T::SetListpack => Growing::Set(Set::new()),
+                T::Zset | T::ZsetText => Growing::Zset(Box::new(ZsetBuilder::new(limits))),
+                T::ZsetListpack | T::ZsetZiplist => Growing::Nothing,
+                T::Hash
+                | T::HashZipmap
+                | T::HashZiplist
+                | T::HashListpack
+                | T::HashMetadataPreGa
+                | T::HashListpackExPreGa
+                | T::HashMetadata
+                | T::HashListpackEx
+                | T::HashExpiry
+                | T::HashTemplateListpack
+                | T::HashTemplateListpackRef
+                | T::HashTemplateArray
+                | T::HashTemplateArrayRef => Growing::Hash(Hash::new()),
+                T::StreamListpacks
+                | T::StreamListpacks2
+                | T::StreamListpacks3
+                | T::StreamListpacks4
+                | T::StreamListpacks5 => Growing::Raw(Vec::new()), //S
+                T::Module | T::ModulePreGa | T::Array | T::PathHash => Growing::Raw(Vec::new()),
+            }
+        };
+        if matches!(self.growing, Growing::Raw(_)) { Depth::Raw } else { Depth::Packed }
+    }
+
+    /// Takes an event of the value.
+    ///
+    /// # Errors
+    /// `BuildError`; the builder is ready for the next value then.
+    pub fn event(&mut self, event: ValueEvent<'_>) -> Result<(), BuildError> {
+        let limits = &self.limits;
+        match (event, &mut self.growing) {
+            (ValueEvent::Raw(piece), Growing::Raw(payload)) => payload.extend_from_slice(piece),
+            (ValueEvent::String { bytes, .. }, growing) => {
+                *growing = Growing::Whole(Value::String(StringValue::new(bytes)));
+            }
+            (ValueEvent::Begin { declared }, Growing::Set(set)) => {
+                *set = Set::for_loading(declared.min(MOST_RESERVED) as usize, limits);
+            }
+            (ValueEvent::Begin { declared }, Growing::Hash(hash)) => {
+                *hash = Hash::with_hint(declared.min(MOST_RESERVED) as usize, limits);
+            }
+            (ValueEvent::Begin { .. } | ValueEvent::BeginNodes { .. }, _) => {}
+            (ValueEvent::Element(member), Growing::Set(set)) => {
+                if !set.add(member, limits) {
+                    return Err(BuildError::Duplicate(member.to_vec()));
+                }
+            }
+            (ValueEvent::Element(element), Growing::List(list)) => {
+                list.push(crate::value::list::End::Back, element, limits);
+            }
+            (ValueEvent::Field { field, value, expire_at }, Growing::Hash(hash)) => {
+                if !hash.add_loaded(field, value, expire_at, limits) {
+                    return Err(BuildError::Duplicate(field.to_vec()));
+                }
+            }
+            (ValueEvent::Member { member, score }, Growing::Zset(zset)) => {
+                zset.push(member, score).map_err(|_| BuildError::Duplicate(member.to_vec()))?;
+            }
+            (ValueEvent::Intset(intset), growing) => {
+                let own = IntsetBuf::from_trusted(intset.as_bytes().to_vec());
+                *growing = Growing::Set(Set::from_intset(own, limits));
+            }
+            (ValueEvent::Listpack(pack), growing) => {
+                let own = ListpackBuf::from_trusted(pack.as_bytes().to_vec());
+                *growing = packed(self.object, own, limits)?;
+            }
+            (ValueEvent::Ziplist(old), Growing::List(list)) => list.push_node(old.to_listpack()),
+            (ValueEvent::Ziplist(old), growing) => *growing = packed(self.object, old.to_listpack(), limits)?,
+            (ValueEvent::Zipmap(old), growing) => {
+                let mut pack = ListpackBuf::new();
+                for (field, value) in &old {
+                    pack.push_back(field);
+                    pack.push_back(value);
+                }
+                *growing = packed(self.object, pack, limits)?;
+            }
+            (ValueEvent::ListNode(pack), Growing::List(list)) => {
+                list.push_node(ListpackBuf::from_trusted(pack.as_bytes().to_vec()));
+            }
+            (ValueEvent::OldListNode(old), Growing::List(list)) => list.push_node(old.to_listpack()),
+            (ValueEvent::PlainListNode(bytes), Growing::List(list)) => list.push_plain(bytes.to_vec()),
+            //S (event, Growing::Stream(stream)) => stream.event(event, limits)?,
+            (event, _) => unreachable!("a decoder gives no {event:?} for {:?}", self.object),
+        }
+        Ok(())
+    }
+
+    /// The value; `None` if no event came since `begin`.
+    ///
+    /// # Errors
+    /// `BuildError`.
+    pub fn finish(&mut self) -> Result<Option<Value>, BuildError> {
+        let limits = &self.limits;
+        Ok(Some(match std::mem::replace(&mut self.growing, Growing::Nothing) {
+            Growing::Nothing => return Ok(None),
+            Growing::Whole(value) => value,
+            Growing::List(mut list) => {
+                list.settle(limits);
+                Value::List(list)
+            }
+            Growing::Set(set) => Value::Set(set),
+            Growing::Hash(hash) => Value::Hash(hash),
+            Growing::Zset(zset) => Value::Zset(zset.finish(limits).map_err(|_| BuildError::DuplicateMember)?),
+            //S Growing::Stream(stream) => Value::Stream(stream.finish()?),
+            Growing::Raw(payload) => Value::Opaque(Box::new(self.opaque(payload))),
+        }))
+    }
+
+    fn opaque(&mut self, payload: Vec<u8>) -> Opaque {
+        Opaque {
+            dialect: match self.version.dialect {
+                Dialect::Redis => OpaqueDialect::Redis,
+                Dialect::Valkey => OpaqueDialect::Valkey,
+            },
+            version: u32::from(self.version.number),
+            type_byte: self.type_byte,
+            type_name: module_name::type_name(self.object, &payload).into(),
+            payload: payload.into(),
+            meta: self.meta.take().map(Vec::into_boxed_slice),
+        }
+    }
+}
+
+/// A collection out of a listpack that is sound as bytes.
+fn packed(object: ObjectType, pack: ListpackBuf, limits: &Limits) -> Result<Growing, BuildError> {
+    use ObjectType as T;
+    Ok(match object {
+        T::SetListpack => Growing::Set(Set::from_listpack(pack, limits)?),
+        T::ZsetListpack | T::ZsetZiplist => Growing::Whole(Value::Zset(Zset::from_pack(pack, limits)?)),
+        T::HashListpackEx | T::HashListpackExPreGa => Growing::Hash(Hash::from_listpack_ex(pack, limits)?),
+        _ => Growing::Hash(Hash::from_listpack(pack, limits)?),
+    })
+}

@@ -1,0 +1,99 @@
+//! DUMP and RESTORE: one value with the version and checksum that belong to it.
+
+use crate::base::crc64::crc64;
+use crate::codec::rdb::{
+    Depth, DumpError, Failure, KeyHead, Sink, Target, ValueEvent, Version, Writer, WriterOptions,
+    decode_value, dump_footer, opcode, split_dump,
+};
+use crate::value::{Limits, Value, ValueRef};
+
+use super::build::{BuildError, Builder};
+use super::save::{self, Fault};
+
+/// Why a payload was refused.
+#[derive(Debug)]
+pub enum RestoreError {
+    /// Version or checksum are wrong.
+    Footer,
+    /// What is between is no value.
+    Content(String),
+}
+
+/// The payload that RESTORE takes, in the lowest version that holds the value and is 11 at least.
+pub fn dump(value: ValueRef<'_>) -> Vec<u8> {
+    if let ValueRef::Opaque(opaque) = value {
+        return carried(
+            opaque.meta.as_deref(),
+            opaque.type_byte,
+            &opaque.payload,
+            save::opaque_version(opaque),
+        );
+    }
+    for target in Target::all().filter(|t| *t >= Target::default()) {
+        let options = WriterOptions { compress: true, checksum: false };
+        let mut w = Writer::new(Vec::new(), options);
+        match save::record(&mut w, target, None, value) {
+            Ok(()) => {
+                let Ok(mut payload) = w.into_drain();
+                dump_footer(target, &mut payload);
+                return payload;
+            }
+            Err(Fault::Inexpressible(_)) => {}
+            Err(Fault::Drain(never)) => match never {},
+        }
+    }
+    unreachable!("the newest target of Redis holds every value that has commands")
+}
+
+fn carried(meta: Option<&[u8]>, type_byte: u8, payload: &[u8], version: Version) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 16);
+    if let Some(meta) = meta {
+        out.push(opcode::KEY_META);
+        out.extend_from_slice(meta);
+    }
+    out.push(type_byte);
+    out.extend_from_slice(payload);
+    out.extend_from_slice(&version.number.to_le_bytes());
+    let checksum = crc64(&out);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+/// The value that a payload holds.
+///
+/// # Errors
+/// `RestoreError`; what is wrong inside is said with an offset from the value's first byte.
+pub fn restore(bytes: &[u8], limits: &Limits) -> Result<Value, RestoreError> {
+    let payload = split_dump(bytes).map_err(|_: DumpError| RestoreError::Footer)?;
+    let content = |text: String| RestoreError::Content(text);
+    let mut sink = One(Builder::new(limits.clone()));
+    sink.0.start(payload.version);
+    let depth = sink.0.begin(payload.object, payload.type_byte, payload.meta);
+    let decoded = decode_value(payload.version, payload.type_byte, payload.payload, depth, &mut sink);
+    let used = decoded.map_err(|failure| match failure {
+        Failure::Format(error) => content(error.to_string()),
+        Failure::Sink(error) => content(error.to_string()),
+    })?;
+    if used != payload.payload.len() {
+        return Err(content(format!("{} bytes after the value", payload.payload.len() - used)));
+    }
+    match sink.0.finish().map_err(|error| content(error.to_string()))? {
+        Some(value) if !value.is_empty() => Ok(value),
+        _ => Err(content("a collection without elements".to_owned())),
+    }
+}
+
+/// Takes the events of one value.
+struct One(Builder);
+
+impl Sink for One {
+    type Error = BuildError;
+
+    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, BuildError> {
+        Ok(self.0.begin(head.object, head.type_byte, head.meta))
+    }
+
+    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), BuildError> {
+        self.0.event(event)
+    }
+}

@@ -1,0 +1,239 @@
+//! Snapshots under failure: whatever goes wrong, the old file stays and the engine says so.
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cairn_engine::base::time::UnixMs;
+use cairn_engine::codec::rdb::{Dialect, Options};
+use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::persist::snapshot::{SaveError, Settings, TargetChoice};
+use cairn_engine::persist::storage::{Disk, InputFile, OutputFile, Storage};
+use cairn_engine::value::{Limits, StringValue, Value};
+
+const NOW: UnixMs = UnixMs(1_800_000_000_000);
+/// A background save of these tests ends far sooner.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(path: &Path) -> EngineConfig {
+    EngineConfig {
+        databases: 16,
+        seed: [3, 4],
+        limits: Limits::DEFAULT,
+        rdb_path: path.to_owned(),
+        settings: Settings { target: TargetChoice::Auto(Dialect::Redis), compress: true, checksum: true },
+        redis_version: "7.4.2",
+    }
+}
+
+fn fill(engine: &mut Engine, keys: usize) {
+    for i in 0..keys {
+        let value = StringValue::new(format!("value {i}").as_bytes());
+        engine.keyspace_mut().db_mut(0).set(format!("key:{i}").as_bytes(), Value::String(value), None);
+    }
+    engine.add_dirty(keys as u64);
+}
+
+fn keys_in(path: &Path) -> usize {
+    let mut engine = Engine::new(config(path), NOW);
+    engine.load(NOW, Options::default(), &mut |_| {}).unwrap().expect("the file is there");
+    engine.keyspace().db(0).len()
+}
+
+fn wait_for_end(engine: &mut Engine) -> Result<u64, String> {
+    let started = Instant::now();
+    loop {
+        if let Some(end) = engine.poll_background_save(NOW) {
+            return end.result.map(|saved| saved.keys).map_err(|e| e.to_string());
+        }
+        assert!(started.elapsed() < PATIENCE, "the child does not end");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A disk whose n-th call from now fails.
+#[derive(Debug, Clone)]
+struct Failing {
+    calls_left: Rc<Cell<usize>>,
+}
+
+impl Failing {
+    fn call(&self) -> io::Result<()> {
+        let left = self.calls_left.get();
+        self.calls_left.set(left.wrapping_sub(1));
+        if left == 0 { Err(io::Error::from_raw_os_error(libc_eio())) } else { Ok(()) }
+    }
+}
+
+/// EIO, the same number on every Unix.
+fn libc_eio() -> i32 {
+    5
+}
+
+#[derive(Debug)]
+struct FailingOutput(Failing, Box<dyn OutputFile>);
+
+impl OutputFile for FailingOutput {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.call()?;
+        self.1.write_all(bytes)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.call()?;
+        self.1.sync()
+    }
+}
+
+impl Storage for Failing {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
+        self.call()?;
+        Ok(Box::new(FailingOutput(self.clone(), Disk.create(path)?)))
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn InputFile>> {
+        Disk.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call()?;
+        Disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call()?;
+        Disk.sync_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        Disk.list(dir)
+    }
+}
+
+#[test]
+fn whichever_call_fails_the_file_is_the_old_one_or_the_whole_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut old = Engine::new(config(&path), NOW);
+    fill(&mut old, 3);
+    old.save(NOW, 0).unwrap();
+    let mut failures = 0;
+    for n in 0.. {
+        let calls_left = Rc::new(Cell::new(n));
+        let mut engine = Engine::with_storage(config(&path), NOW, Box::new(Failing { calls_left }));
+        fill(&mut engine, 5);
+        match engine.save(NOW, 0) {
+            Ok(_) => break,
+            Err(SaveError::Io { step, .. }) => {
+                failures += 1;
+                let expected = if step == "sync folder" { 5 } else { 3 };
+                assert_eq!(keys_in(&path), expected, "call {n} ({step})");
+                assert!(engine.snapshot_stats().failed && engine.snapshot_stats().dirty == 5);
+                assert_eq!(names(dir.path()), ["dump.rdb"], "call {n} ({step})");
+                // The next round starts from the old file again.
+                old.save(NOW, 0).unwrap();
+            }
+            Err(other) => panic!("call {n}: {other}"),
+        }
+    }
+    assert!(failures >= 5, "create, write, sync, rename and folder sync fail each: {failures}");
+    assert_eq!(keys_in(&path), 5);
+}
+
+#[test]
+fn a_child_saves_what_was_there_when_it_forked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut engine = Engine::new(config(&path), NOW);
+    fill(&mut engine, 20_000);
+    engine.start_background_save(NOW, 0).unwrap();
+    fill(&mut engine, 30_000);
+    assert_eq!(wait_for_end(&mut engine), Ok(20_000));
+    assert_eq!(engine.snapshot_stats().dirty, 30_000, "changes made meanwhile stay counted");
+    assert_eq!(keys_in(&path), 20_000);
+    assert_eq!(names(dir.path()), ["dump.rdb"]);
+}
+
+#[test]
+fn a_killed_child_leaves_the_old_file_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut engine = Engine::new(config(&path), NOW);
+    fill(&mut engine, 7);
+    engine.save(NOW, 0).unwrap();
+    fill(&mut engine, 200_000);
+    let pid = engine.start_background_save(NOW, 0).unwrap();
+    nix_kill(pid);
+    let end = wait_for_end(&mut engine);
+    // The child may have been done before the signal came: then the file is the new one, whole.
+    match end {
+        Err(text) => {
+            assert_eq!(text, "terminated by signal 9");
+            assert!(engine.snapshot_stats().failed);
+            assert_eq!(keys_in(&path), 7);
+        }
+        Ok(keys) => assert_eq!(keys, 200_000),
+    }
+    assert_eq!(names(dir.path()), ["dump.rdb"]);
+    engine.start_background_save(NOW, 0).unwrap();
+    assert_eq!(wait_for_end(&mut engine), Ok(200_000));
+    assert!(!engine.snapshot_stats().failed, "a good save clears the failure");
+}
+
+fn nix_kill(pid: i32) {
+    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+#[test]
+fn a_failure_in_the_child_is_reported_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut engine = Engine::new(config(&path), NOW);
+    fill(&mut engine, 10);
+    // A folder where the file should go: the rename fails, whoever we are.
+    fs::create_dir(&path).unwrap();
+    engine.start_background_save(NOW, 0).unwrap();
+    let error = wait_for_end(&mut engine).unwrap_err();
+    assert!(error.starts_with("rename ") && error.contains("dump.rdb"), "{error}");
+    assert_eq!(names(dir.path()), ["dump.rdb"], "the temporary file is gone");
+}
+
+#[test]
+fn temporary_files_of_the_dead_are_swept_and_others_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = format!("temp-{}.rdb", std::process::id());
+    for name in ["temp-999999999.rdb", own.as_str(), "temp-x.rdb", "dump.rdb", "temp-1.txt"] {
+        fs::write(dir.path().join(name), b"x").unwrap();
+    }
+    let engine = Engine::new(config(&dir.path().join("dump.rdb")), NOW);
+    let swept = engine.sweep_temp_files();
+    assert_eq!(swept, [dir.path().join("temp-999999999.rdb")]);
+    assert_eq!(names(dir.path()).len(), 4);
+}
+
+#[test]
+fn a_refused_file_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut engine = Engine::new(config(&path), NOW);
+    fill(&mut engine, 50);
+    engine.save(NOW, 0).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let mut next = Engine::new(config(&path), NOW);
+    let error = next.load(NOW, Options::default(), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("dump.rdb: offset"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(names(dir.path()), ["dump.rdb"]);
+}
