@@ -11,6 +11,7 @@ pub mod list;
 pub mod malformed;
 pub mod opaque;
 pub mod set;
+pub mod stream;
 pub mod string;
 pub mod zset;
 
@@ -21,6 +22,7 @@ pub use list::{List, ListRef};
 pub use malformed::Malformed;
 pub use opaque::{Opaque, OpaqueDialect};
 pub use set::{Set, SetRef};
+pub use stream::Stream;
 pub use string::{StrRef, StringValue};
 pub use zset::{Zset, ZsetRef};
 
@@ -45,6 +47,8 @@ pub enum Value {
     Hash(Hash),
     /// A sorted set.
     Zset(Zset),
+    /// A stream.
+    Stream(Box<Stream>),
     /// Something this server only carries.
     Opaque(Box<Opaque>),
 }
@@ -62,6 +66,8 @@ pub enum ValueRef<'a> {
     Hash(HashRef<'a>),
     /// A sorted set.
     Zset(ZsetRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
     /// Something this server only carries.
     Opaque(&'a Opaque),
 }
@@ -84,6 +90,7 @@ impl Value {
             | Self::Set(Set::Table(_))
             | Self::Hash(Hash::Table(_))
             | Self::Zset(Zset::Tree(_))
+            | Self::Stream(_)
             | Self::Opaque(_) => None,
         }
     }
@@ -107,6 +114,7 @@ impl Value {
             Self::Set(set) => ValueRef::Set(set.view()),
             Self::Hash(hash) => ValueRef::Hash(hash.view()),
             Self::Zset(zset) => ValueRef::Zset(zset.view()),
+            Self::Stream(stream) => ValueRef::Stream(stream),
             Self::Opaque(o) => ValueRef::Opaque(o),
         }
     }
@@ -126,6 +134,7 @@ impl Value {
             Self::Set(set) => set.memory_bytes(),
             Self::Hash(hash) => hash.memory_bytes(),
             Self::Zset(zset) => zset.memory_bytes(),
+            Self::Stream(stream) => size_of::<Stream>() + stream.memory_bytes(),
             Self::Opaque(o) => size_of::<Opaque>() + o.memory_bytes(),
         }
     }
@@ -169,7 +178,7 @@ impl<'a> ValueRef<'a> {
     #[must_use]
     pub fn is_empty(self) -> bool {
         match self {
-            Self::String(_) | Self::Opaque(_) => false,
+            Self::String(_) | Self::Stream(_) | Self::Opaque(_) => false,
             Self::List(list) => list.is_empty(),
             Self::Set(set) => set.is_empty(),
             Self::Hash(hash) => hash.is_empty(),
@@ -186,6 +195,7 @@ impl<'a> ValueRef<'a> {
             Self::Set(_) => "set",
             Self::Hash(_) => "hash",
             Self::Zset(_) => "zset",
+            Self::Stream(_) => "stream",
             Self::Opaque(o) => &o.type_name,
         }
     }
@@ -199,6 +209,7 @@ impl<'a> ValueRef<'a> {
             Self::Set(set) => set.encoding_name(),
             Self::Hash(hash) => hash.encoding_name(),
             Self::Zset(zset) => zset.encoding_name(),
+            Self::Stream(_) => "stream",
             // What Valkey says of modules' values.
             Self::Opaque(_) => "raw",
         }
@@ -213,6 +224,7 @@ impl<'a> ValueRef<'a> {
             Self::Set(set) => Value::Set(set.to_owned()),
             Self::Hash(hash) => Value::Hash(hash.to_owned()),
             Self::Zset(zset) => Value::Zset(zset.to_owned()),
+            Self::Stream(stream) => Value::Stream(Box::new(stream.clone())),
             Self::Opaque(o) => Value::Opaque(Box::new(o.clone())),
         }
     }

@@ -1,0 +1,299 @@
+//! A consumer group: how far it has read, who its consumers are, which entries they have yet to
+//! acknowledge.
+//!
+//! Pending entries are in one tree by id, each with the number of its consumer; each consumer has
+//! the ids of its own. Both always agree. Names are in byte order, as Redis saves them. Knows no
+//! entries: what an id stands for is the stream's business. Behaviour: valkey src/t_stream.c.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use crate::base::stream_id::StreamId;
+use crate::base::time::UnixMs;
+
+/// The number of no consumer: of entries that were given back (XNACK).
+const NOBODY: u32 = u32::MAX;
+
+/// A consumer group.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub(super) last_id: StreamId,
+    pub(super) entries_read: Option<u64>,
+    pel: BTreeMap<StreamId, Nack>,
+    names: BTreeMap<Box<[u8]>, u32>,
+    consumers: Vec<Option<Box<Consumer>>>,
+    nacked: Vec<StreamId>,
+}
+
+/// A consumer of a group.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    name: Box<[u8]>,
+    /// The last time it tried anything.
+    pub seen_at: UnixMs,
+    /// The last time it got something; `None` before the first.
+    pub active_at: Option<UnixMs>,
+    pending: BTreeSet<StreamId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Nack {
+    consumer: u32,
+    delivered_at: UnixMs,
+    deliveries: u64,
+}
+
+/// An entry that was delivered and not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending<'a> {
+    /// The entry's id.
+    pub id: StreamId,
+    /// Whose it is; `None` if it was given back.
+    pub consumer: Option<&'a [u8]>,
+    /// When it was last delivered.
+    pub delivered_at: UnixMs,
+    /// How often it was delivered.
+    pub deliveries: u64,
+}
+
+/// The number of a consumer within its group, until it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ConsumerId(u32);
+
+impl Consumer {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// How many entries it has yet to acknowledge.
+    #[must_use]
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The ids of the entries it has yet to acknowledge, in order.
+    pub fn pending_ids(&self) -> impl Iterator<Item = StreamId> {
+        self.pending.iter().copied()
+    }
+}
+
+impl Group {
+    pub(super) fn new(last_id: StreamId, entries_read: Option<u64>) -> Self {
+        Self {
+            last_id,
+            entries_read,
+            pel: BTreeMap::new(),
+            names: BTreeMap::new(),
+            consumers: Vec::new(),
+            nacked: Vec::new(),
+        }
+    }
+
+    /// The last id that was delivered.
+    #[must_use]
+    pub fn last_id(&self) -> StreamId {
+        self.last_id
+    }
+
+    /// How many entries were delivered, when that is known.
+    #[must_use]
+    pub fn entries_read(&self) -> Option<u64> {
+        self.entries_read
+    }
+
+    /// How many entries wait for an acknowledgement.
+    #[must_use]
+    pub fn pending_len(&self) -> usize {
+        self.pel.len()
+    }
+
+    /// The least and the greatest id that wait for an acknowledgement.
+    #[must_use]
+    pub fn pending_bounds(&self) -> Option<(StreamId, StreamId)> {
+        Some((*self.pel.first_key_value()?.0, *self.pel.last_key_value()?.0))
+    }
+
+    /// The pending entries with ids from `start` to `end`, both included, in order.
+    pub fn pending(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Pending<'_>> {
+        let bounds = if start <= end { Some(start..=end) } else { None };
+        bounds.into_iter().flat_map(|b| self.pel.range(b)).map(|(&id, nack)| self.describe(id, nack))
+    }
+
+    /// The pending entries of one consumer with ids from `start` to `end`, in order.
+    pub fn pending_of<'a>(
+        &'a self,
+        consumer: &'a Consumer,
+        start: StreamId,
+        end: StreamId,
+    ) -> impl Iterator<Item = Pending<'a>> {
+        let bounds = if start <= end { Some(start..=end) } else { None };
+        let ids = bounds.into_iter().flat_map(|b| consumer.pending.range(b));
+        ids.filter_map(|&id| self.pending_at(id))
+    }
+
+    /// The pending entry with this id.
+    #[must_use]
+    pub fn pending_at(&self, id: StreamId) -> Option<Pending<'_>> {
+        self.pel.get(&id).map(|nack| self.describe(id, nack))
+    }
+
+    /// The pending entries that were given back, in the order in which that happened.
+    #[must_use]
+    pub fn nacked(&self) -> &[StreamId] {
+        &self.nacked
+    }
+
+    /// How many consumers there are.
+    #[must_use]
+    pub fn consumers_len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The consumers in the byte order of their names.
+    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.names.values().filter_map(|&at| self.consumers[at as usize].as_deref())
+    }
+
+    /// The consumer of this name.
+    #[must_use]
+    pub fn consumer(&self, name: &[u8]) -> Option<&Consumer> {
+        self.consumers[*self.names.get(name)? as usize].as_deref()
+    }
+
+    fn describe<'a>(&'a self, id: StreamId, nack: &Nack) -> Pending<'a> {
+        let consumer = self.consumers.get(nack.consumer as usize).and_then(Option::as_deref);
+        Pending {
+            id,
+            consumer: consumer.map(|c| &*c.name),
+            delivered_at: nack.delivered_at,
+            deliveries: nack.deliveries,
+        }
+    }
+
+    pub(super) fn find_consumer(&self, name: &[u8]) -> Option<ConsumerId> {
+        self.names.get(name).copied().map(ConsumerId)
+    }
+
+    pub(super) fn consumer_mut(&mut self, id: ConsumerId) -> &mut Consumer {
+        self.consumers[id.0 as usize].as_deref_mut().expect("a number is good until its consumer is deleted")
+    }
+
+    /// Adds a consumer; `None` if there is one of that name.
+    pub(super) fn add_consumer(&mut self, name: &[u8], now: UnixMs) -> Option<ConsumerId> {
+        if self.names.contains_key(name) {
+            return None;
+        }
+        let consumer =
+            Box::new(Consumer { name: name.into(), seen_at: now, active_at: None, pending: BTreeSet::new() });
+        let free = self.consumers.iter().position(Option::is_none);
+        let at = free.unwrap_or_else(|| {
+            self.consumers.push(None);
+            self.consumers.len() - 1
+        });
+        self.consumers[at] = Some(consumer);
+        let at = u32::try_from(at).expect("four billion consumers do not fit into memory");
+        self.names.insert(name.into(), at);
+        Some(ConsumerId(at))
+    }
+
+    /// Removes a consumer and its pending entries; answers how many there were.
+    pub(super) fn remove_consumer(&mut self, name: &[u8]) -> Option<u64> {
+        let at = self.names.remove(name)?;
+        let consumer = self.consumers[at as usize].take()?;
+        for id in &consumer.pending {
+            self.pel.remove(id);
+        }
+        Some(consumer.pending.len() as u64)
+    }
+
+    /// Removes a pending entry from the group and from its consumer.
+    pub(super) fn remove_pending(&mut self, id: StreamId) -> bool {
+        let Some(nack) = self.pel.remove(&id) else { return false };
+        self.disown(id, nack.consumer);
+        true
+    }
+
+    fn disown(&mut self, id: StreamId, owner: u32) {
+        match self.consumers.get_mut(owner as usize).and_then(Option::as_deref_mut) {
+            Some(consumer) => drop(consumer.pending.remove(&id)),
+            None => self.nacked.retain(|&n| n != id),
+        }
+    }
+
+    /// Makes an entry, pending or not, pending for this consumer.
+    pub(super) fn assign(&mut self, id: StreamId, to: ConsumerId, delivered_at: UnixMs, deliveries: u64) {
+        let nack = Nack { consumer: to.0, delivered_at, deliveries };
+        let old = self.pel.insert(id, nack);
+        if let Some(old) = old {
+            if old.consumer == to.0 {
+                return;
+            }
+            self.disown(id, old.consumer);
+        }
+        self.consumer_mut(to).pending.insert(id);
+    }
+
+    /// Counts one more delivery of a pending entry.
+    pub(super) fn deliver_again(&mut self, id: StreamId, now: UnixMs) {
+        if let Some(nack) = self.pel.get_mut(&id) {
+            nack.delivered_at = now;
+            nack.deliveries = nack.deliveries.wrapping_add(1);
+        }
+    }
+
+    /// The first pending id above `id`, or from `start` on.
+    pub(super) fn pending_after(&self, bound: Bound<StreamId>) -> Option<StreamId> {
+        self.pel.range((bound, Bound::Unbounded)).next().map(|(&id, _)| id)
+    }
+
+    /// The first pending id of a consumer from `bound` on.
+    pub(super) fn pending_of_after(&self, consumer: ConsumerId, bound: Bound<StreamId>) -> Option<StreamId> {
+        let consumer = self.consumers[consumer.0 as usize].as_deref()?;
+        consumer.pending.range((bound, Bound::Unbounded)).next().copied()
+    }
+
+    /// Adds a pending entry of nobody, as files have them before their consumers; `false` if there.
+    pub(super) fn load_pending(&mut self, id: StreamId, delivered_at: UnixMs, deliveries: u64) -> bool {
+        let nack = Nack { consumer: NOBODY, delivered_at, deliveries };
+        self.pel.insert(id, nack).is_none()
+    }
+
+    /// Gives a pending entry of nobody to a consumer; `false` if it is not there or is taken.
+    pub(super) fn load_owner(&mut self, id: StreamId, to: ConsumerId) -> bool {
+        match self.pel.get_mut(&id) {
+            Some(nack) if nack.consumer == NOBODY => nack.consumer = to.0,
+            _ => return false,
+        }
+        self.consumer_mut(to).pending.insert(id)
+    }
+
+    /// Marks a pending entry as given back; `false` if it is not there or is marked already.
+    pub(super) fn load_nacked(&mut self, id: StreamId) -> bool {
+        if !self.pel.contains_key(&id) {
+            return false;
+        }
+        self.nacked.push(id);
+        true
+    }
+
+    /// Whether the entries of nobody are those that were given back.
+    pub(super) fn is_complete(&self) -> bool {
+        let given_back: BTreeSet<_> = self.nacked.iter().collect();
+        given_back.len() == self.nacked.len()
+            && self.pel.iter().all(|(id, nack)| (nack.consumer == NOBODY) == given_back.contains(id))
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let pel = self.pel.len() * (size_of::<StreamId>() + size_of::<Nack>());
+        let consumers: usize = self
+            .consumers()
+            .map(|c| size_of::<Consumer>() + 2 * c.name.len() + c.pending.len() * size_of::<StreamId>())
+            .sum();
+        pel + consumers
+            + self.consumers.capacity() * size_of::<Option<Box<Consumer>>>()
+            + self.names.len() * size_of::<(Box<[u8]>, u32)>()
+            + self.nacked.capacity() * size_of::<StreamId>()
+    }
+}
