@@ -13,7 +13,9 @@
 //! | `0xf0`      | string, length in 4 bytes          |
 //! | `0xf1..f4`  | integer of 2, 3, 4, 8 bytes        |
 //!
-//! Knows no hashes, sets, scores or streams. Behaviour: valkey src/listpack.c.
+//! Knows no hashes, sets, scores or streams. Behaviour: valkey src/listpack.c, whose
+//! `lpValidateIntegrity` lets a back length pass that is written in more bytes than it needs, when the
+//! entry happens to end in a zero; nobody writes that, and we refuse it.
 
 mod edit;
 mod encoding;

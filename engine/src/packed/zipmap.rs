@@ -1,10 +1,11 @@
 //! Zipmap: how hashes of Redis 2.0 to 2.4 were packed. A view only.
 //!
-//! Layout: `count u8 | entries | 0xff`; a count from 254 on means "walk and see". An entry is
+//! Layout: `count u8 | entries | 0xff`; the count 254 means "walk and see". An entry is
 //! `length | field | length | free u8 | value | free bytes`. A length is one byte below 254, else
 //! 254 and four bytes little-endian. The free bytes are room that shrinking left behind.
 //! (Before March 2010 the mark was 253, but no release wrote zipmaps into files then.)
-//! Behaviour: valkey src/zipmap.c, `zipmapValidateIntegrity`.
+//! Behaviour: valkey src/zipmap.c, `zipmapValidateIntegrity`, which takes garbage behind an early end
+//! mark; we don't.
 
 use super::listpack::ListpackBuf;
 use super::{Corrupt, CorruptKind};
@@ -160,7 +161,7 @@ fn validate(bytes: &[u8]) -> Result<usize, Corrupt> {
         count += 1;
     }
     let declared = bytes[0];
-    if declared < BIG_LEN && usize::from(declared) != count {
+    if declared != BIG_LEN && usize::from(declared) != count {
         let kind = CorruptKind::CountMismatch { declared: declared.into(), counted: count };
         return Err(Corrupt::new(0, kind));
     }

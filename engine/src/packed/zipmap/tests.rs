@@ -80,6 +80,7 @@ fn what_is_wrong_is_said_exactly() {
     check(b"\x01\x01f\x01\x00\xff", 3, "entry 0 runs past its 4-byte body");
     check(b"\x01\x01f\x01\x02v\x00\xff", 3, "entry 0 runs past its 6-byte body");
     check(b"\x02\x01f\x01\x00v\xff", 0, "the header counts 2 entries, there are 1");
+    check(b"\xff\x01f\x01\x00v\xff", 0, "the header counts 255 entries, there are 1");
     check(b"\x01\xfe\xff\xff\xff\xff\xff", 1, "entry 0 runs past its 5-byte body");
 }
 
