@@ -10,7 +10,7 @@ use crate::keyspace::{Db, Keyspace};
 use crate::value::hash::{Hash, HashRef};
 use crate::value::list::{List, ListRef};
 use crate::value::set::{Set, SetRef};
-//S use crate::value::stream::Stream;
+use crate::value::stream::Stream;
 use crate::value::zset::{Zset, ZsetRef};
 use crate::value::{Limits, StrRef, StringValue, Value, ValueRef};
 
@@ -198,8 +198,8 @@ impl Data<'_> {
         /// The sorted set at a key.
         zset, edit_zset, upsert_zset, Zset, ZsetRef<'_>, Zset
     );
-    //S     typed!(
-    //S         /// The stream at a key.
-    //S         stream, edit_stream, upsert_stream, Stream, &Stream, Box<Stream>
-    //S     );
+    typed!(
+        /// The stream at a key.
+        stream, edit_stream, upsert_stream, Stream, &Stream, Box<Stream>
+    );
 }

@@ -13,13 +13,14 @@ use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::malformed::Malformed;
 use crate::value::set::Set;
+use crate::value::stream::BadStream;
 use crate::value::zset::{Zset, ZsetBuilder};
 use crate::value::{Limits, Opaque, OpaqueDialect, StringValue, Value};
 
 use super::module_name;
-//S use stream::StreamBuilder;
+use stream::StreamBuilder;
 
-//S mod stream;
+mod stream;
 
 /// Why events make no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum BuildError {
     /// A member comes twice, far apart: which one is not known any more.
     DuplicateMember,
     /// Consumer groups and entries of a stream contradict each other.
-    Stream(&'static str),
+    Stream(BadStream),
 }
 
 impl fmt::Display for BuildError {
@@ -40,12 +41,18 @@ impl fmt::Display for BuildError {
             BuildError::Malformed(fault) => write!(f, "{fault}"),
             BuildError::Duplicate(member) => write!(f, "\"{}\" is there twice", member.escape_ascii()),
             BuildError::DuplicateMember => f.write_str("a member is there twice"),
-            BuildError::Stream(what) => f.write_str(what),
+            BuildError::Stream(fault) => write!(f, "{fault}"),
         }
     }
 }
 
 impl std::error::Error for BuildError {}
+
+impl From<BadStream> for BuildError {
+    fn from(fault: BadStream) -> Self {
+        BuildError::Stream(fault)
+    }
+}
 
 impl From<Malformed> for BuildError {
     fn from(fault: Malformed) -> Self {
@@ -64,7 +71,7 @@ enum Growing {
     Set(Set),
     Hash(Hash),
     Zset(Box<ZsetBuilder>),
-    //S Stream(Box<StreamBuilder>),
+    Stream(Box<StreamBuilder>),
     Raw(Vec<u8>),
 }
 
@@ -131,7 +138,7 @@ impl Builder {
                 | T::StreamListpacks2
                 | T::StreamListpacks3
                 | T::StreamListpacks4
-                | T::StreamListpacks5 => Growing::Raw(Vec::new()), //S
+                | T::StreamListpacks5 => Growing::Stream(Box::new(StreamBuilder::new(object))),
                 T::Module | T::ModulePreGa | T::Array | T::PathHash => Growing::Raw(Vec::new()),
             }
         };
@@ -195,7 +202,7 @@ impl Builder {
             }
             (ValueEvent::OldListNode(old), Growing::List(list)) => list.push_node(old.to_listpack()),
             (ValueEvent::PlainListNode(bytes), Growing::List(list)) => list.push_plain(bytes.to_vec()),
-            //S (event, Growing::Stream(stream)) => stream.event(event, limits)?,
+            (event, Growing::Stream(stream)) => stream.event(&event)?,
             (event, _) => unreachable!("a decoder gives no {event:?} for {:?}", self.object),
         }
         Ok(())
@@ -217,7 +224,7 @@ impl Builder {
             Growing::Set(set) => Value::Set(set),
             Growing::Hash(hash) => Value::Hash(hash),
             Growing::Zset(zset) => Value::Zset(zset.finish(limits).map_err(|_| BuildError::DuplicateMember)?),
-            //S Growing::Stream(stream) => Value::Stream(stream.finish()?),
+            Growing::Stream(stream) => Value::Stream(stream.finish()?),
             Growing::Raw(payload) => Value::Opaque(Box::new(self.opaque(payload))),
         }))
     }

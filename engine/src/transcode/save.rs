@@ -16,7 +16,7 @@ use crate::value::set::SetRef;
 use crate::value::zset::ZsetRef;
 use crate::value::{Opaque, OpaqueDialect, StrRef, ValueRef};
 
-//S mod stream;
+mod stream;
 
 /// Something that not every target can express.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +150,7 @@ pub fn record<D: Drain>(
         ValueRef::Set(set) => out.set(set),
         ValueRef::Hash(hash) => out.hash(hash),
         ValueRef::Zset(zset) => out.zset(zset),
-        //S ValueRef::Stream(stream) => stream::write(&mut out, stream),
+        ValueRef::Stream(stream) => stream::write(&mut out, stream),
         ValueRef::Opaque(opaque) => out.opaque(opaque),
     }
 }

@@ -1,0 +1,106 @@
+//! A stream as an RDB record. The layout is in `codec/rdb/decode/stream.rs`.
+
+use crate::base::stream_id::StreamId;
+use crate::base::time::UnixMs;
+use crate::codec::rdb::{Drain, ObjectType, Writer};
+use crate::value::stream::{Group, Stream};
+
+use super::{Answer, Feature, Record, require};
+
+/// What stands for a count of entries read that is not known.
+const UNKNOWN: u64 = u64::MAX;
+/// What stands for a consumer that has never got anything.
+const NEVER: UnixMs = UnixMs(-1);
+
+/// Writes a stream with its groups, in all that the target can say of it.
+pub(super) fn write<D: Drain>(out: &mut Record<'_, D>, stream: &Stream) -> Answer<D> {
+    if stream.idempotence().is_some() {
+        require(out.target, Feature::StreamIdmp)?;
+    }
+    if stream.groups().any(|(_, group)| !group.nacked().is_empty()) {
+        require(out.target, Feature::StreamNacks)?;
+    }
+    let form = out.target.stream();
+    out.begin(form)?;
+    let w = &mut *out.w;
+    w.len(stream.nodes_len() as u64)?;
+    for (master, entries) in stream.nodes() {
+        w.blob(&master.to_bytes())?;
+        w.blob(entries.as_bytes())?;
+    }
+    let totals = stream.totals();
+    w.len(totals.length)?;
+    w.stream_id(totals.last_id)?;
+    if form != ObjectType::StreamListpacks {
+        w.stream_id(totals.first_id)?;
+        w.stream_id(totals.max_deleted_id)?;
+        w.len(totals.entries_added)?;
+    }
+    w.len(stream.groups().len() as u64)?;
+    for (name, group) in stream.groups() {
+        w.string(name)?;
+        write_group(w, form, group)?;
+    }
+    if matches!(form, ObjectType::StreamListpacks4 | ObjectType::StreamListpacks5) {
+        write_idempotence(w, stream)?;
+    }
+    Ok(())
+}
+
+fn write_group<D: Drain>(w: &mut Writer<D>, form: ObjectType, group: &Group) -> Answer<D> {
+    w.stream_id(group.last_id())?;
+    if form != ObjectType::StreamListpacks {
+        w.len(group.entries_read().unwrap_or(UNKNOWN))?;
+    }
+    w.len(group.pending_len() as u64)?;
+    for pending in group.pending(StreamId::MIN, StreamId::MAX) {
+        w.raw_stream_id(pending.id)?;
+        w.ms(pending.delivered_at)?;
+        w.len(pending.deliveries)?;
+    }
+    w.len(group.consumers_len() as u64)?;
+    for consumer in group.consumers() {
+        w.string(consumer.name())?;
+        w.ms(consumer.seen_at)?;
+        if !matches!(form, ObjectType::StreamListpacks | ObjectType::StreamListpacks2) {
+            w.ms(consumer.active_at.unwrap_or(NEVER))?;
+        }
+        w.len(consumer.pending_len() as u64)?;
+        for id in consumer.pending_ids() {
+            w.raw_stream_id(id)?;
+        }
+    }
+    if form == ObjectType::StreamListpacks5 {
+        w.len(group.nacked().len() as u64)?;
+        for id in group.nacked() {
+            w.raw_stream_id(*id)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_idempotence<D: Drain>(w: &mut Writer<D>, stream: &Stream) -> Answer<D> {
+    let Some(own) = stream.idempotence() else {
+        // Settings that Redis takes for its defaults, and no producers, ids, duplicates.
+        for _ in 0..NUMBERS_WITHOUT_STATE {
+            w.len(0)?;
+        }
+        return Ok(());
+    };
+    w.len(own.duration_s)?;
+    w.len(own.max_entries)?;
+    w.len(own.producers.len() as u64)?;
+    for (producer, ids) in &own.producers {
+        w.string(producer)?;
+        w.len(ids.len() as u64)?;
+        for (iid, id) in ids {
+            w.string(iid)?;
+            w.stream_id(*id)?;
+        }
+    }
+    w.len(own.added)?;
+    w.len(own.duplicates)?;
+    Ok(())
+}
+
+const NUMBERS_WITHOUT_STATE: usize = 5;
