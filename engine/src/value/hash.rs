@@ -169,7 +169,7 @@ impl Hash {
         is_new
     }
 
-    /// Adds a field of a file; answers false, changing nothing, if it is there already.
+    /// Adds a field of a file; answers false if it is there already, and the hash is of no use then.
     pub fn add_loaded(
         &mut self,
         field: &[u8],
@@ -177,6 +177,9 @@ impl Hash {
         expire_at: Option<UnixMs>,
         limits: &Limits,
     ) -> bool {
+        if let Self::Table(table) = self {
+            return !table.set(field, value, expire_at.map(clamp));
+        }
         if self.view().lookup(field).is_some() {
             return false;
         }
@@ -211,12 +214,10 @@ impl Hash {
         now: UnixMs,
     ) -> Option<Option<UnixMs>> {
         let old = self.view().expiry(field, now)?;
-        if old == expire_at {
+        if old.is_none() && expire_at.is_none() {
             return Some(old);
         }
-        if expire_at.is_some() {
-            self.use_expiries();
-        }
+        self.use_expiries();
         match self {
             Self::Listpack(_) => {}
             Self::ListpackEx(pack) => {
