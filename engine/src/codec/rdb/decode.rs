@@ -86,11 +86,26 @@ struct Prefix {
 /// Field names of the hash templates that the file has defined.
 type Templates = HashMap<u64, Arc<Vec<Vec<u8>>>>;
 
+/// What scratch space is kept from one value to the next.
+const KEPT_SCRATCH: usize = 1 << 20;
+
 /// Room for two strings that do not stand in the input as they are.
 #[derive(Debug, Default)]
 struct Scratch {
     first: Vec<u8>,
     second: Vec<u8>,
+}
+
+impl Scratch {
+    /// Gives back what an unusually large string took.
+    #[inline(always)]
+    fn trim(&mut self) {
+        for buffer in [&mut self.first, &mut self.second] {
+            if buffer.capacity() > KEPT_SCRATCH {
+                *buffer = Vec::new();
+            }
+        }
+    }
 }
 
 /// Reads one RDB file or transfer.

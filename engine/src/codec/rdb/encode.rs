@@ -68,23 +68,17 @@ pub struct Writer<D: Drain> {
     buffer: Vec<u8>,
     crc: Crc64,
     options: WriterOptions,
-    lzf: lzf::Encoder,
+    /// Made for the first string that is to be compressed: a DUMP often has none.
+    lzf: Option<lzf::Encoder>,
     /// Bytes that have left the buffer.
     drained: u64,
 }
 
 impl<D: Drain> Writer<D> {
-    /// A writer that has written nothing.
+    /// A writer that has written nothing, and holds no memory yet.
     #[must_use]
     pub fn new(drain: D, options: WriterOptions) -> Self {
-        Self {
-            drain,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            crc: Crc64::new(),
-            options,
-            lzf: lzf::Encoder::new(),
-            drained: 0,
-        }
+        Self { drain, buffer: Vec::new(), crc: Crc64::new(), options, lzf: None, drained: 0 }
     }
 
     /// Bytes written so far, drained or not.
@@ -244,7 +238,8 @@ impl<D: Drain> Writer<D> {
         self.room(HEADER + bytes.len())?;
         let start = self.buffer.len();
         self.buffer.resize(start + HEADER, 0);
-        let Some(packed) = self.lzf.compress(bytes, &mut self.buffer) else {
+        let encoder = self.lzf.get_or_insert_default();
+        let Some(packed) = encoder.compress(bytes, &mut self.buffer) else {
             self.buffer.truncate(start);
             return Ok(false);
         };

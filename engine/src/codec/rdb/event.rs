@@ -265,6 +265,10 @@ pub trait Sink {
         Ok(())
     }
     /// An auxiliary field of the file. `end` is the offset after it.
+    ///
+    /// Some servers write fields of their own among the keys: KeyDB's `keydb-subexpire-key` and
+    /// `keydb-subexpire-when` belong to the key before them, `mvcc-tstamp` to the one behind it;
+    /// Valkey's `slot-info` announces the keys of a slot. Unknown fields mean nothing.
     fn aux(&mut self, _key: &[u8], _value: &[u8], _end: u64) -> Result<(), Self::Error> {
         Ok(())
     }

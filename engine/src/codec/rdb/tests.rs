@@ -1,5 +1,6 @@
 //! Tests of the codec: vectors by hand, round trips, corruption, and files of real servers.
 
+mod contents;
 mod corruption;
 mod encoding;
 mod fixtures;

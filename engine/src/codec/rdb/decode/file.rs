@@ -73,6 +73,7 @@ impl Decoder {
                 Ok(WRAPPING_BYTES)
             }
             Some(_) => Ok(0),
+            None if looked_at < WRAPPING_START.len() => Err(looked_at as u64 + 1),
             None => Err(WRAPPING_BYTES as u64),
         }
     }
@@ -288,6 +289,7 @@ impl Decoder {
 
     #[inline(always)]
     fn end_value<S: Sink>(&mut self, cur: &Cursor<'_>, sink: &mut S) -> Step<S> {
+        self.scratch.trim();
         sink.end_key(cur.offset()).map_err(Halt::Sink)?;
         self.object = None;
         Ok(())

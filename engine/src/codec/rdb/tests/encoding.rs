@@ -2,8 +2,10 @@
 
 use super::support::{Outcome, decode, decode_in_pieces};
 use crate::base::time::UnixMs;
-use crate::codec::rdb::encode::{WriterOptions, dump_footer};
-use crate::codec::rdb::{Depth, DumpError, ObjectType, Options, Target, Version, Writer, split_dump};
+use crate::codec::rdb::encode::dump_footer;
+use crate::codec::rdb::{
+    Depth, DumpError, ObjectType, Options, Target, Version, Writer, WriterOptions, split_dump,
+};
 
 fn written(
     options: WriterOptions,

@@ -190,3 +190,24 @@ fn expiry_in_seconds_is_signed_and_prefixes_belong_to_one_key() {
     assert!(log[1].contains("expire_at: Some(UnixMs(-1000))"));
     assert!(log[4].contains("expire_at: None"));
 }
+
+#[test]
+fn more_is_asked_for_no_further_than_is_known() {
+    use super::support::Recorder;
+    use crate::codec::rdb::{Decoder, Progress, State};
+    let at_least = |input: &[u8]| {
+        let mut decoder = Decoder::new(Options::default());
+        match decoder.advance(input, false, &mut Recorder::new(Depth::Item)) {
+            Ok(Progress { consumed, state: State::More { at_least } }) => (consumed, at_least),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(at_least(b""), (0, 1));
+    assert_eq!(at_least(b"$EO"), (0, 4));
+    assert_eq!(at_least(b"$EOF:01"), (0, 47));
+    assert_eq!(at_least(b"REDIS"), (0, 9));
+    assert_eq!(at_least(b"REDIS0011"), (9, 1));
+    assert_eq!(at_least(b"REDIS0011\xfa"), (9, 2));
+    // Type and key are read; the value is 5 bytes of length and a million more.
+    assert_eq!(at_least(b"REDIS0011\x00\x01k\x80\x00\x0f\x42\x40ab"), (12, 1_000_005));
+}
