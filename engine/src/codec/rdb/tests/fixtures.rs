@@ -103,6 +103,10 @@ fn public_files_decode_at_every_depth() {
                 (Err(error), _) if name == "corrupt_ziplist.rdb" && is_looked_into => {
                     assert_eq!(error.at, 488);
                 }
+                // A count of 255, which valkey's check tool refuses too.
+                (Err(error), _) if name == "zipmap_big_len.rdb" && is_looked_into => {
+                    assert_eq!(error.at, 34);
+                }
                 // Text of the library's own follows its checksum.
                 (Ok(end), None) if name == "redis_40_with_module.rdb" => assert_eq!(end, 248),
                 (Ok(end), None) => assert_eq!(end, bytes.len(), "{name} at {depth:?}"),
