@@ -14,7 +14,7 @@ const NEVER: UnixMs = UnixMs(-1);
 
 /// Writes a stream with its groups, in all that the target can say of it.
 pub(super) fn write<D: Drain>(out: &mut Record<'_, D>, stream: &Stream) -> Answer<D> {
-    if stream.idempotence().is_some() {
+    if stream.idempotence().is_some_and(|own| !own.is_unused()) {
         require(out.target, Feature::StreamIdmp)?;
     }
     if stream.groups().any(|(_, group)| !group.nacked().is_empty()) {

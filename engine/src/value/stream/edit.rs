@@ -144,7 +144,7 @@ impl Stream {
             node.flag_deleted(&head);
             node.set_counts(header.live - 1, header.deleted + 1);
         }
-        self.totals.length -= 1;
+        self.totals.length = self.totals.length.saturating_sub(1);
         self.totals.max_deleted_id = self.totals.max_deleted_id.max(id);
         if self.totals.length == 0 || id == self.totals.first_id {
             self.find_first();
@@ -197,7 +197,7 @@ impl Stream {
         let mut offset = header.entries_at;
         while let Some(head) = node.view().entry_head(&header, offset) {
             let stop = match keep {
-                Keep::Newest(max) => length - removed <= max,
+                Keep::Newest(max) => length.saturating_sub(removed) <= max,
                 Keep::From(id) => head.id >= id,
             };
             if stop {
@@ -211,7 +211,7 @@ impl Stream {
             }
         }
         node.set_counts(header.live.saturating_sub(removed), header.deleted + removed);
-        self.totals.length -= removed;
+        self.totals.length = length.saturating_sub(removed);
         removed
     }
 

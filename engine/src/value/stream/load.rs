@@ -108,7 +108,16 @@ impl StreamLoader {
     /// # Errors
     /// `Node`, `DuplicateNode`.
     pub fn node(&mut self, master: StreamId, pack: Listpack<'_>) -> Result<(), BadStream> {
-        let live = NodeRef { master, pack }.check().map_err(|_| BadStream::Node { master })?;
+        NodeRef { master, pack }.check().map_err(|_| BadStream::Node { master })?;
+        self.checked_node(master, pack)
+    }
+
+    /// Takes a node whose layout was checked before: its header is believed.
+    ///
+    /// # Errors
+    /// `Node` without a header, `DuplicateNode`.
+    pub fn checked_node(&mut self, master: StreamId, pack: Listpack<'_>) -> Result<(), BadStream> {
+        let live = NodeRef { master, pack }.header().ok_or(BadStream::Node { master })?.live;
         self.live = self.live.saturating_add(live);
         let pack = ListpackBuf::from_trusted(pack.as_bytes().to_vec());
         if self.stream.nodes.insert(Node { master, pack }) {

@@ -43,7 +43,7 @@ pub struct Stream {
 pub type IdempotentId = (Box<[u8]>, StreamId);
 
 /// What Redis 8.6 keeps of producers whose entries must not be added twice.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotence {
     /// Seconds an id is remembered.
     pub duration_s: u64,
@@ -55,6 +55,28 @@ pub struct Idempotence {
     pub duplicates: u64,
     /// Producers in byte order, with their idempotent ids and the entries these made.
     pub producers: BTreeMap<Box<[u8]>, Vec<IdempotentId>>,
+}
+
+impl Idempotence {
+    /// Seconds and ids that Redis remembers unless told otherwise.
+    const DEFAULT_LIMIT: u64 = 100;
+
+    /// Whether nothing is lost without it: no producer has been there, nothing was set.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        let nothing_set = |limit| limit == 0 || limit == Self::DEFAULT_LIMIT;
+        self.producers.is_empty()
+            && (self.added, self.duplicates) == (0, 0)
+            && nothing_set(self.duration_s)
+            && nothing_set(self.max_entries)
+    }
+}
+
+impl Default for Idempotence {
+    fn default() -> Self {
+        let limit = Self::DEFAULT_LIMIT;
+        Self { duration_s: limit, max_entries: limit, added: 0, duplicates: 0, producers: BTreeMap::new() }
+    }
 }
 
 /// Why XSETID is refused.

@@ -402,8 +402,10 @@ fn check_node(view: Listpack<'_>, at: u64) -> Result<(), Stop> {
         return walk.bad("end of the field names");
     }
     // Both are below 2^63.
+    let mut flagged = 0;
     for _ in 0..live + deleted {
         let flags = walk.int("entry flags")?;
+        flagged += u64::from(flags & DELETED != 0);
         walk.int("entry time")?;
         walk.int("entry sequence")?;
         let (fields, own_names) = match flags & SAME_FIELDS {
@@ -427,6 +429,8 @@ fn check_node(view: Listpack<'_>, at: u64) -> Result<(), Stop> {
         }
     }
     match walk.elements.next() {
+        // Editing relies on both counts, not only on their sum.
+        None if flagged != deleted => walk.bad("count of deleted entries"),
         None => Ok(()),
         Some(_) => walk.bad("more than the entries it counts"),
     }
