@@ -201,8 +201,7 @@ fn boxed_tag(value: &Value) -> u8 {
 }
 
 fn has_field_ttl(value: ValueRef<'_>) -> bool {
-    let _ = value;
-    false
+    matches!(value, ValueRef::Hash(hash) if hash.has_expiries())
 }
 
 impl Drop for Entry {

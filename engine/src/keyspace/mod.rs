@@ -4,7 +4,9 @@
 
 pub mod clocks;
 pub mod db;
+pub mod digest;
 pub mod entry;
+pub mod expire;
 
 use std::fmt;
 

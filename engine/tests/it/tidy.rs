@@ -32,6 +32,7 @@ const ENGINE_FOR: &[(&str, Rule)] = &[
 /// Where `unsafe` may stand: folders, or files by the start of their path in the workspace.
 const UNSAFE_IN: &[&str] = &[
     "engine/src/os/",
+    "engine/src/keyspace/entry",
     "engine/src/structure/record",
     "engine/src/structure/table",
     "engine/src/keyspace/entry",
