@@ -1,3 +1,47 @@
-//! The binary.
+//! `cairn-server`: a server for Redis data on the Cairn engine.
 
-fn main() {}
+mod batch;
+mod cli;
+mod clients;
+mod command;
+mod config;
+mod cron;
+mod data;
+mod dispatch;
+mod log;
+mod net;
+mod server;
+mod settings;
+mod shutdown;
+mod start;
+mod stats;
+mod version;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use cairn_engine::os::jemalloc::{self, Jemalloc};
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match cli::parse(&args) {
+        cli::Invocation::Version => {
+            println!(
+                "Cairn server v={} redis={} malloc=jemalloc-{} bits={}",
+                version::CAIRN_VERSION,
+                version::REDIS_VERSION,
+                jemalloc::version(),
+                usize::BITS
+            );
+            ExitCode::SUCCESS
+        }
+        cli::Invocation::Help => {
+            print!("{}", cli::HELP);
+            ExitCode::SUCCESS
+        }
+        cli::Invocation::Serve { file, from_stdin, options } => start::serve(file, from_stdin, &options),
+    }
+}

@@ -1,6 +1,5 @@
 //! The integration tests of the engine.
 
-mod formats;
 mod samples;
 mod snapshot;
 mod tidy;

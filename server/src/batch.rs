@@ -1,0 +1,362 @@
+//! Commands of many clients at once: read, parsed where they lie, run in the order of their arrival,
+//! answered into one buffer, and sent with one write a client.
+//!
+//! What a client sends goes into a shared arena, packed one client behind the other. Only a command
+//! that did not come whole moves to a buffer of the client's own.
+
+use std::io;
+use std::time::Instant;
+
+use cairn_engine::codec::resp::{Arg, Parsed, Protocol, ProtocolError, Reply, RequestLimits};
+use cairn_engine::command::spec::FAST;
+use smallvec::SmallVec;
+
+use crate::clients::{Client, Closing};
+use crate::dispatch;
+use crate::server::Server;
+
+/// Bytes taken from a client in one turn.
+const READ_BYTES: usize = 32 * 1024;
+
+/// Bytes of the shared arena. Small enough to stay in the processor's cache.
+const ARENA_BYTES: usize = 512 * 1024;
+
+/// Arguments from this size on are read straight into a buffer of the client's own.
+const BIG_ARGUMENT_BYTES: usize = 32 * 1024;
+
+/// Arguments of a command, as Redis limits them.
+const MAX_ARGS: i64 = i32::MAX as i64;
+
+/// Commands with so many arguments are run without allocating a list of them.
+const INLINE_ARGS: usize = 16;
+
+/// The clock is read anew after commands that took longer.
+const STALE_NANOS: u64 = 500_000;
+
+/// Commands of a batch before the first of them runs.
+const MAX_CALLS: usize = 1024;
+
+/// Replies of a batch before they are sent though others are still to come.
+const FLUSH_BYTES: usize = 1 << 20;
+
+/// The buffer of replies keeps this much room.
+const KEEP_REPLY_BYTES: usize = 1 << 20;
+
+/// Where a client's bytes lie.
+#[derive(Debug)]
+enum Source {
+    Arena,
+    Own(Vec<u8>),
+}
+
+/// What one client has sent.
+#[derive(Debug)]
+struct Entry {
+    client: u32,
+    source: Source,
+    /// The first byte that is not parsed.
+    at: usize,
+    /// Past the last byte.
+    end: usize,
+    /// Nothing more to be parsed: a part of a command, an error, or a client that goes.
+    is_done: bool,
+    /// What was wrong with the request that came last.
+    error: Option<ProtocolError>,
+}
+
+/// A command that was parsed.
+#[derive(Debug, Clone, Copy)]
+struct Parse {
+    entry: u32,
+    found: Option<u16>,
+    first_arg: usize,
+    args: usize,
+}
+
+/// Replies of one client, in the buffer of replies.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    client: u32,
+    start: usize,
+    end: usize,
+}
+
+/// The buffers of the executor. Kept between turns so that none of this allocates.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    arena: Vec<u8>,
+    used: usize,
+    entries: Vec<Entry>,
+    args: Vec<Arg>,
+    parsed: Vec<Parse>,
+    reply: Reply,
+    spans: Vec<Span>,
+    /// Commands that ran since the last reading of the clock, all of them fast.
+    unmeasured: Vec<u16>,
+}
+
+impl Batch {
+    /// Empty buffers.
+    pub(crate) fn new() -> Batch {
+        Batch {
+            arena: vec![0; ARENA_BYTES],
+            used: 0,
+            entries: Vec::new(),
+            args: Vec::new(),
+            parsed: Vec::new(),
+            reply: Reply::new(Protocol::Resp2),
+            spans: Vec::new(),
+            unmeasured: Vec::new(),
+        }
+    }
+
+    /// Reads from the clients that have sent something, and runs what they sent.
+    pub(crate) fn serve(&mut self, server: &mut Server, readable: &[u32]) {
+        for &client in readable {
+            if self.arena.len() - self.used < 2 * READ_BYTES {
+                self.run(server);
+            }
+            self.read(server, client);
+        }
+        self.run(server);
+    }
+
+    fn read(&mut self, server: &mut Server, index: u32) {
+        let Some(client) = server.clients.get_mut(index) else { return };
+        if client.closing != Closing::No {
+            return;
+        }
+        let entry = match self.read_entry(client, index) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return,
+            Err(e) => {
+                match e.kind() {
+                    io::ErrorKind::UnexpectedEof => {
+                        server.log.verbose(format_args!("Client closed connection {}", client.addr));
+                    }
+                    _ => server.log.verbose(format_args!("Reading from client {}: {e}", client.addr)),
+                }
+                client.close(Closing::Now);
+                server.mark_closing(index);
+                return;
+            }
+        };
+        client.active = server.now_instant;
+        server.stats.reads += 1;
+        self.entries.push(entry);
+    }
+
+    /// Reads once from a client: behind what it has sent before, into the arena if that is small.
+    /// `None` if there was nothing to read; an error of kind `UnexpectedEof` if the client is gone.
+    fn read_entry(&mut self, client: &mut Client, index: u32) -> io::Result<Option<Entry>> {
+        let connection = &mut client.connection;
+        let rest = connection.input.len();
+        let missing = connection.parser.bulk_missing(rest);
+        let (source, at, end) = if missing >= BIG_ARGUMENT_BYTES || rest > READ_BYTES {
+            // At most doubles what has come, whatever length the client has announced.
+            let max = missing.clamp(READ_BYTES, rest.max(1 << 20));
+            connection.input.reserve(max);
+            match client.stream.read_append(max, &mut connection.input) {
+                Err(e) if is_nothing(&e) => return Ok(None),
+                Err(e) => return Err(e),
+                Ok(is_closed) if is_closed && connection.input.len() == rest => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(_) => {}
+            }
+            let end = connection.input.len();
+            (Source::Own(std::mem::take(&mut connection.input)), 0, end)
+        } else {
+            let at = self.used;
+            let room = &mut self.arena[at + rest..at + rest + READ_BYTES];
+            let read = match client.stream.read(room) {
+                Err(e) if is_nothing(&e) => return Ok(None),
+                Err(e) => return Err(e),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+            };
+            self.arena[at..at + rest].copy_from_slice(&connection.input);
+            connection.input.clear();
+            connection.input.shrink_to(0);
+            self.used += rest + read;
+            (Source::Arena, at, self.used)
+        };
+        client.read_bytes += (end - at - rest) as u64;
+        Ok(Some(Entry { client: index, source, at, end, is_done: false, error: None }))
+    }
+
+    /// Runs everything that was read, then sends the replies.
+    fn run(&mut self, server: &mut Server) {
+        while self.parse(server) {
+            self.execute(server);
+            self.refuse_bad_requests(server);
+        }
+        self.flush(server);
+        for entry in self.entries.drain(..) {
+            keep_rest(&self.arena, server, entry);
+        }
+        self.used = 0;
+    }
+
+    /// Parses up to `MAX_CALLS` commands. False if nothing came of it.
+    fn parse(&mut self, server: &mut Server) -> bool {
+        self.args.clear();
+        self.parsed.clear();
+        let mut has_errors = false;
+        for (entry, i) in self.entries.iter_mut().zip(0u32..) {
+            if entry.is_done {
+                continue;
+            }
+            let buf = match &mut entry.source {
+                Source::Arena => &mut self.arena[..entry.end],
+                Source::Own(own) => own.as_mut_slice(),
+            };
+            let Some(client) = server.clients.get_mut(entry.client) else { continue };
+            let is_authenticated = client.session.is_authenticated || !server.has_password;
+            let bulk_bytes = server.config.proto_max_bulk_len;
+            let limits = RequestLimits { bulk_bytes, args: MAX_ARGS, is_authenticated };
+            while !entry.is_done && self.parsed.len() < MAX_CALLS {
+                let first_arg = self.args.len();
+                match client.connection.parser.next(buf, entry.at, &limits, &mut self.args) {
+                    Parsed::Command { end } => {
+                        entry.at = end;
+                        let args = &self.args[first_arg..];
+                        let Some(name) = args.first() else { continue };
+                        let found = server.commands.find(name.of(buf));
+                        self.parsed.push(Parse { entry: i, found, first_arg, args: args.len() });
+                        // It may be the password: the next command may have wider limits.
+                        if !is_authenticated {
+                            break;
+                        }
+                    }
+                    Parsed::NeedMore { .. } => entry.is_done = true,
+                    Parsed::Error(error) => {
+                        entry.error = Some(error);
+                        entry.is_done = true;
+                        has_errors = true;
+                    }
+                }
+            }
+        }
+        has_errors || !self.parsed.is_empty()
+    }
+
+    fn execute(&mut self, server: &mut Server) {
+        let mut measured = Instant::now();
+        for i in 0..self.parsed.len() {
+            let Parse { entry, found, first_arg, args } = self.parsed[i];
+            let is_slow = found.is_some_and(|n| !server.commands.entry(n).spec.flags.has(FAST));
+            if is_slow {
+                measured = share_time(server, &mut self.unmeasured, measured);
+            }
+            let entry = &mut self.entries[entry as usize];
+            let Some(client) = server.clients.get_mut(entry.client) else { continue };
+            if client.closing != Closing::No {
+                entry.is_done = true;
+                continue;
+            }
+            client.commands += 1;
+            let buf = match &entry.source {
+                Source::Arena => &self.arena[..entry.end],
+                Source::Own(own) => own.as_slice(),
+            };
+            let args = &self.args[first_arg..first_arg + args];
+            let argv: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().map(|arg| arg.of(buf)).collect();
+            self.reply.set_protocol(client.session.protocol);
+            let (client, start) = (entry.client, self.reply.len());
+            let ran = dispatch::call(server, client, found, &argv, &mut self.reply);
+            server.stats.commands += 1;
+            self.unmeasured.extend(ran);
+            if is_slow {
+                measured = share_time(server, &mut self.unmeasured, measured);
+            }
+            drop(argv);
+            add_span(&mut self.spans, client, start, self.reply.len());
+            if self.reply.len() >= FLUSH_BYTES {
+                self.flush(server);
+            }
+        }
+        share_time(server, &mut self.unmeasured, measured);
+    }
+
+    /// Tells clients that broke the protocol, and lets them go.
+    fn refuse_bad_requests(&mut self, server: &mut Server) {
+        for i in 0..self.entries.len() {
+            let Some(error) = self.entries[i].error.take() else { continue };
+            let index = self.entries[i].client;
+            let Some(client) = server.clients.get_mut(index) else { continue };
+            if client.closing != Closing::No {
+                continue;
+            }
+            server.log.verbose(format_args!("{error} from client {}", client.addr));
+            client.close(Closing::AfterReplies);
+            let start = self.reply.len();
+            self.reply.error(&format!("ERR {error}"));
+            server.stats.count_error(&self.reply.bytes()[start..]);
+            add_span(&mut self.spans, index, start, self.reply.len());
+        }
+    }
+
+    /// Sends the replies.
+    fn flush(&mut self, server: &mut Server) {
+        for span in self.spans.drain(..) {
+            server.send(span.client, &self.reply.bytes()[span.start..span.end]);
+        }
+        self.reply.clear(KEEP_REPLY_BYTES);
+    }
+}
+
+/// Notes that what stands in the buffer of replies from `start` to `end` is for `client`.
+fn add_span(spans: &mut Vec<Span>, client: u32, start: usize, end: usize) {
+    match spans.last_mut() {
+        Some(last) if last.client == client => last.end = end,
+        _ => spans.push(Span { client, start, end }),
+    }
+}
+
+/// Charges the time since `since` evenly to the commands of `ran`. Returns the time now.
+fn share_time(server: &mut Server, ran: &mut Vec<u16>, since: Instant) -> Instant {
+    if ran.is_empty() {
+        return since;
+    }
+    let now = Instant::now();
+    let nanos = u64::try_from(now.duration_since(since).as_nanos()).unwrap_or(u64::MAX);
+    let each = nanos / ran.len() as u64;
+    for number in ran.drain(..) {
+        let stats = &mut server.stats.by_command[usize::from(number)];
+        stats.calls += 1;
+        stats.nanos = stats.nanos.saturating_add(each);
+    }
+    if nanos > STALE_NANOS {
+        server.read_clock();
+    }
+    now
+}
+
+/// Keeps what a client has sent and that is not a whole command yet.
+fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) {
+    let limit = usize::try_from(server.config.query_buffer_limit).unwrap_or(usize::MAX);
+    let Some(client) = server.clients.get_mut(entry.client) else { return };
+    if client.closing != Closing::No || entry.at == entry.end {
+        return;
+    }
+    let rest = entry.end - entry.at;
+    client.connection.input = match entry.source {
+        Source::Arena => arena[entry.at..entry.end].to_vec(),
+        Source::Own(own) if entry.at == 0 => own,
+        Source::Own(own) => own[entry.at..].to_vec(),
+    };
+    server.stats.peak_input = server.stats.peak_input.max(rest);
+    if rest > limit {
+        server
+            .log
+            .warning(format_args!("Closing client that reached max query buffer length: {}", client.addr));
+        server.stats.query_buffer_disconnections += 1;
+        client.close(Closing::Now);
+        server.mark_closing(entry.client);
+    }
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

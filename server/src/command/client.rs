@@ -1,0 +1,222 @@
+//! CLIENT: what a connection says about itself, and what operators see and do.
+//!
+//! Behaviour: valkey src/networking.c.
+
+use cairn_engine::command::spec::{
+    ADMIN, ALLOW_BUSY, Flags, Group, LOADING, NO_MULTI, NOSCRIPT, STALE, Spec,
+};
+use cairn_engine::command::{Args, CommandError, Outcome, help};
+
+use super::client_list::{Filter, write_line};
+use super::{Call, SessionCommand, SessionFn, auth};
+use crate::clients::{Closing, Replies};
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[SessionCommand] = &[CLIENT];
+
+const CLIENT: SessionCommand = SessionCommand::new(
+    Spec::new("client", Group::Connection, "2.4.0", -2, "")
+        .complexity("Depends on the subcommand")
+        .summary("Commands on connections."),
+    |_, args| Err(help::unknown_subcommand(args)),
+)
+.with(&[
+    sub("getname", "2.6.9", 2, "", PLAIN, "Answers the connection's name.", |call, _| {
+        let name = std::mem::take(&mut call.session().name);
+        if name.is_empty() {
+            call.reply.null();
+        } else {
+            call.reply.bulk(&name);
+        }
+        call.session().name = name;
+        Ok(())
+    }),
+    sub("help", "5.0.0", 2, "", LOADING.or(STALE), "Prints this help.", |call, _| {
+        help::write(call.reply, &CLIENT);
+        Ok(())
+    }),
+    sub("id", "5.0.0", 2, "", PLAIN, "Answers the connection's number.", |call, _| {
+        let id = call.session().id;
+        call.reply.uint(id);
+        Ok(())
+    }),
+    sub(
+        "info",
+        "6.2.0",
+        2,
+        "",
+        NOSCRIPT.or(LOADING).or(STALE),
+        "Answers the connection's line of CLIENT LIST.",
+        info,
+    ),
+    sub("kill", "2.4.0", -3, KILL_SYNTAX, OPERATOR, "Ends connections.", kill),
+    sub("list", "2.4.0", -2, LIST_SYNTAX, OPERATOR, "Lists connections, one a line.", list),
+    sub(
+        "no-evict",
+        "7.0.0",
+        3,
+        "< ON | OFF >",
+        PLAIN.or(ADMIN),
+        "Keeps the connection when clients take too much memory.",
+        |call, args| {
+            call.session().no_evict = on_or_off(args)?;
+            call.reply.ok();
+            Ok(())
+        },
+    ),
+    sub(
+        "no-touch",
+        "7.2.0",
+        3,
+        "< ON | OFF >",
+        PLAIN,
+        "Has the connection's commands not count as uses of their keys.",
+        |call, args| {
+            call.session().no_touch = on_or_off(args)?;
+            call.reply.ok();
+            Ok(())
+        },
+    ),
+    sub(
+        "reply",
+        "3.2.0",
+        3,
+        "< ON | OFF | SKIP >",
+        PLAIN.or(NO_MULTI),
+        "Chooses which commands are answered.",
+        reply,
+    ),
+    sub(
+        "setinfo",
+        "7.2.0",
+        4,
+        "< LIB-NAME libname | LIB-VER libver >",
+        PLAIN,
+        "Tells the client library's name or version.",
+        setinfo,
+    ),
+    sub("setname", "2.6.9", 3, "connection-name", PLAIN, "Names the connection.", |call, args| {
+        auth::check_name(args.at(2))?;
+        call.session().name = args.at(2).to_vec();
+        call.reply.ok();
+        Ok(())
+    }),
+]);
+
+const PLAIN: Flags = NOSCRIPT.or(LOADING).or(STALE).or(ALLOW_BUSY);
+const OPERATOR: Flags = ADMIN.or(NOSCRIPT).or(LOADING).or(STALE);
+const KILL_SYNTAX: &str = "< ip:port | < ID client-id:int | TYPE < NORMAL | MASTER | REPLICA | PUBSUB > | USER username | \
+    ADDR ip:port | LADDR ip:port | SKIPME < YES | NO > | MAXAGE maxage:int >... >";
+const LIST_SYNTAX: &str = "[ TYPE < NORMAL | MASTER | REPLICA | PUBSUB > ] [ ID client-id:int... ]";
+
+const fn sub(
+    name: &'static str,
+    since: &'static str,
+    arity: i32,
+    syntax: &'static str,
+    flags: Flags,
+    summary: &'static str,
+    run: SessionFn,
+) -> SessionCommand {
+    let spec = Spec::new(name, Group::Connection, since, arity, syntax).parent("client");
+    SessionCommand::new(spec.flags(flags).summary(summary), run)
+}
+
+fn on_or_off(args: Args<'_>) -> Result<bool, CommandError> {
+    match (args.is(2, "ON"), args.is(2, "OFF")) {
+        (true, _) => Ok(true),
+        (_, true) => Ok(false),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+fn info(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
+    let mut text = Vec::new();
+    if let Some(client) = call.server.clients.get(call.client) {
+        write_line(&mut text, client, call.server);
+    }
+    call.reply.verbatim(&text);
+    Ok(())
+}
+
+fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    let filter = match args.len() {
+        2 => Filter::default(),
+        _ => Filter::parse_list(args)?,
+    };
+    let mut text = Vec::new();
+    for (_, client) in call.server.clients.iter() {
+        if filter.matches(client, call.server) {
+            write_line(&mut text, client, call.server);
+        }
+    }
+    call.reply.verbatim(&text);
+    Ok(())
+}
+
+fn kill(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    // The old form names an address, and may end the connection it came through.
+    let is_old_form = args.len() == 3;
+    let filter = if is_old_form { Filter::of_address(args.at(2)) } else { Filter::parse_kill(args)? };
+    let caller = call.client;
+    let doomed: Vec<u32> = call
+        .server
+        .clients
+        .iter()
+        .filter(|(index, client)| {
+            filter.matches(client, call.server)
+                && !(filter.skip_me && *index == caller)
+                && client.closing != Closing::Now
+        })
+        .map(|(index, _)| index)
+        .collect();
+    for &index in &doomed {
+        let Some(client) = call.server.clients.get_mut(index) else { continue };
+        client.close(if index == caller { Closing::AfterReplies } else { Closing::Now });
+        call.server.mark_closing(index);
+    }
+    match (is_old_form, doomed.is_empty()) {
+        (true, true) => return Err(CommandError::text("ERR No such client")),
+        (true, false) => call.reply.ok(),
+        (false, _) => call.reply.int(doomed.len() as i64),
+    }
+    Ok(())
+}
+
+fn reply(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    let session = call.session();
+    if args.is(2, "ON") {
+        session.replies = Replies::On;
+        call.reply.ok();
+    } else if args.is(2, "OFF") {
+        session.replies = Replies::Off;
+    } else if args.is(2, "SKIP") {
+        if session.replies == Replies::On {
+            session.replies = Replies::SkipNext;
+        }
+    } else {
+        return Err(CommandError::Syntax);
+    }
+    Ok(())
+}
+
+fn setinfo(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    let (is_name, is_version) = (args.is(2, "LIB-NAME"), args.is(2, "LIB-VER"));
+    let attribute = String::from_utf8_lossy(args.at(2)).into_owned();
+    if !is_name && !is_version {
+        return Err(CommandError::Text(format!("ERR Unrecognized option '{attribute}'").into()));
+    }
+    if !auth::is_printable_word(args.at(3)) {
+        let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
+        return Err(CommandError::Text(text.into()));
+    }
+    let value = args.at(3).to_vec();
+    let session = call.session();
+    if is_name {
+        session.lib_name = value;
+    } else {
+        session.lib_ver = value;
+    }
+    call.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! CONFIG.
+
+use cairn_engine::command::spec::{ADMIN, Flags, Group, LOADING, NOSCRIPT, STALE, Spec};
+use cairn_engine::command::{Args, CommandError, Outcome, help};
+
+use super::{Call, SessionCommand, SessionFn};
+use crate::config::Enable;
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[SessionCommand] = &[CONFIG];
+
+const CONFIG: SessionCommand = SessionCommand::new(
+    Spec::new("config", Group::Server, "2.0.0", -2, "")
+        .complexity("Depends on the subcommand")
+        .summary("Commands on the configuration."),
+    |_, args| Err(help::unknown_subcommand(args)),
+)
+.with(&[
+    sub("get", "2.0.0", -3, "pattern:pattern...", OPERATOR, "Answers directives and their values.", get),
+    sub("help", "5.0.0", 2, "", LOADING.or(STALE), "Prints this help.", |call, _| {
+        help::write(call.reply, &CONFIG);
+        Ok(())
+    }),
+    sub("resetstat", "2.0.0", 2, "", OPERATOR, "Sets the counters of INFO to zero.", |call, _| {
+        call.server.reset_stats();
+        call.reply.ok();
+        Ok(())
+    }),
+    sub(
+        "set",
+        "2.0.0",
+        -4,
+        "< parameter value >...",
+        OPERATOR,
+        "Sets directives: all of them, or none.",
+        set,
+    ),
+]);
+
+const OPERATOR: Flags = ADMIN.or(NOSCRIPT).or(LOADING).or(STALE);
+
+const fn sub(
+    name: &'static str,
+    since: &'static str,
+    arity: i32,
+    syntax: &'static str,
+    flags: Flags,
+    summary: &'static str,
+    run: SessionFn,
+) -> SessionCommand {
+    let spec = Spec::new(name, Group::Server, since, arity, syntax).parent("config");
+    SessionCommand::new(spec.flags(flags).summary(summary), run)
+}
+
+fn get(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
+    for pattern in args.from(2) {
+        for (name, value) in call.server.config.get(pattern) {
+            if !found.iter().any(|(known, _)| *known == name) {
+                found.push((name, value));
+            }
+        }
+    }
+    call.reply.map(found.len());
+    for (name, value) in &found {
+        call.reply.bulk(name.as_bytes());
+        call.reply.bulk(value);
+    }
+    Ok(())
+}
+
+fn set(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    if !args.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
+    }
+    let pairs: Vec<(&[u8], &[u8])> = args.from(2).chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let server = &mut *call.server;
+    let who: Enable = server.config.enable_protected_configs;
+    let may_set_protected = server.is_allowed(who, call.client);
+    let before = server.config.clone();
+    let result = server.config.set_all(&pairs, may_set_protected);
+    let result = result.and_then(|names| server.apply_config(&names));
+    if let Err(error) = result {
+        server.config = before;
+        return Err(CommandError::Text(error.message().into()));
+    }
+    call.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! INFO: sections of `name:value` lines, fields and order as Redis has them.
+//!
+//! A field that Redis has and that would be a guess here is left out, or is the number that a server
+//! without the feature shows. Behaviour: valkey src/server.c `genValkeyInfoString`.
+
+mod memory;
+mod persistence;
+mod process;
+mod traffic;
+
+use std::fmt::Write;
+
+use cairn_engine::command::spec::{Group, LOADING, STALE, Spec};
+use cairn_engine::command::{Args, Outcome};
+
+use super::{Call, SessionCommand};
+use crate::server::Server;
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[SessionCommand] = &[INFO];
+
+const INFO: SessionCommand = SessionCommand::new(
+    Spec::new("info", Group::Server, "1.0.0", -1, "[ section ]...")
+        .flags(LOADING.or(STALE))
+        .categories(&["dangerous"])
+        .summary("Answers what the server knows about itself."),
+    info,
+);
+
+/// A section: its name, whether INFO without arguments shows it, and what writes its lines.
+struct Section {
+    name: &'static str,
+    title: &'static str,
+    is_default: bool,
+    write: fn(&Server, &mut String),
+}
+
+const SECTIONS: &[Section] = &[
+    Section { name: "server", title: "Server", is_default: true, write: process::server },
+    Section { name: "clients", title: "Clients", is_default: true, write: traffic::clients },
+    Section { name: "memory", title: "Memory", is_default: true, write: memory::memory },
+    Section { name: "persistence", title: "Persistence", is_default: true, write: persistence::persistence },
+    Section { name: "stats", title: "Stats", is_default: true, write: traffic::stats },
+    Section { name: "replication", title: "Replication", is_default: true, write: process::replication },
+    Section { name: "cpu", title: "CPU", is_default: true, write: process::cpu },
+    Section { name: "modules", title: "Modules", is_default: true, write: |_, _| {} },
+    Section { name: "commandstats", title: "Commandstats", is_default: false, write: traffic::commandstats },
+    Section { name: "errorstats", title: "Errorstats", is_default: true, write: traffic::errorstats },
+    Section { name: "cluster", title: "Cluster", is_default: true, write: process::cluster },
+    Section { name: "keyspace", title: "Keyspace", is_default: true, write: persistence::keyspace },
+];
+
+fn info(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    let text = write(call.server, args.from(1));
+    call.reply.verbatim(text.as_bytes());
+    Ok(())
+}
+
+fn write(server: &Server, wanted: &[&[u8]]) -> String {
+    let is_wanted = |section: &Section| {
+        let named = |word: &[u8]| word.eq_ignore_ascii_case(section.name.as_bytes());
+        let all = |word: &[u8]| word.eq_ignore_ascii_case(b"all") || word.eq_ignore_ascii_case(b"everything");
+        let default = |word: &[u8]| section.is_default && word.eq_ignore_ascii_case(b"default");
+        match wanted {
+            [] => section.is_default,
+            words => words.iter().any(|word| named(word) || all(word) || default(word)),
+        }
+    };
+    let mut out = String::new();
+    for section in SECTIONS.iter().filter(|section| is_wanted(section)) {
+        if !out.is_empty() {
+            out.push_str("\r\n");
+        }
+        line(&mut out, format_args!("# {}", section.title));
+        (section.write)(server, &mut out);
+    }
+    out
+}
+
+/// Writes one line.
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing into memory does not fail.
+    let _ = write!(out, "{text}\r\n");
+}
+
+/// Writes one field.
+fn field(out: &mut String, name: &str, value: impl std::fmt::Display) {
+    line(out, format_args!("{name}:{value}"));
+}
+
+/// Bytes as people read them: `1.50M`.
+fn human(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    match UNITS.iter().find(|(size, _)| bytes >= *size) {
+        Some((size, unit)) => format!("{:.2}{unit}", bytes as f64 / *size as f64),
+        None => format!("{bytes}B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn bytes_for_people() {
+        assert_eq!(human(0), "0B");
+        assert_eq!(human(1023), "1023B");
+        assert_eq!(human(1024), "1.00K");
+        assert_eq!(human(916_232), "894.76K");
+        assert_eq!(human(25_276_502_016), "23.54G");
+    }
+}

@@ -1,0 +1,66 @@
+//! INFO: memory.
+
+use cairn_engine::os::{jemalloc, memory};
+
+use super::process::machine_memory;
+use super::{field, human};
+use crate::server::Server;
+
+pub(super) fn memory(server: &Server, out: &mut String) {
+    let allocator = jemalloc::stats();
+    let used = allocator.allocated;
+    let peak = server.stats.peak_memory.max(used);
+    let resident = memory::resident_bytes();
+    let overhead = server.client_memory().saturating_add(server.startup_memory);
+    let dataset = used.saturating_sub(overhead);
+    let both = |out: &mut String, name: &str, bytes: u64| {
+        field(out, name, bytes);
+        field(out, &format!("{name}_human"), human(bytes));
+    };
+    both(out, "used_memory", used);
+    both(out, "used_memory_rss", resident);
+    both(out, "used_memory_peak", peak);
+    field(out, "used_memory_peak_perc", percent(used, peak));
+    field(out, "used_memory_overhead", overhead);
+    field(out, "used_memory_startup", server.startup_memory);
+    field(out, "used_memory_dataset", dataset);
+    field(out, "used_memory_dataset_perc", percent(dataset, used.saturating_sub(server.startup_memory)));
+    field(out, "allocator_allocated", allocator.allocated);
+    field(out, "allocator_active", allocator.active);
+    field(out, "allocator_resident", allocator.resident);
+    field(out, "allocator_muzzy", 0);
+    both(out, "total_system_memory", machine_memory());
+    both(out, "maxmemory", 0);
+    field(out, "maxmemory_policy", "noeviction");
+    field(out, "allocator_frag_ratio", ratio(allocator.active, allocator.allocated));
+    field(out, "allocator_frag_bytes", allocator.active.saturating_sub(allocator.allocated));
+    field(out, "allocator_rss_ratio", ratio(allocator.resident, allocator.active));
+    field(out, "allocator_rss_bytes", difference(allocator.resident, allocator.active));
+    field(out, "rss_overhead_ratio", ratio(resident, allocator.resident));
+    field(out, "rss_overhead_bytes", difference(resident, allocator.resident));
+    field(out, "mem_fragmentation_ratio", ratio(resident, used));
+    field(out, "mem_fragmentation_bytes", difference(resident, used));
+    field(out, "mem_not_counted_for_evict", 0);
+    field(out, "mem_replication_backlog", 0);
+    field(out, "mem_total_replication_buffers", 0);
+    field(out, "mem_clients_slaves", 0);
+    field(out, "mem_clients_normal", server.client_memory());
+    field(out, "mem_cluster_links", 0);
+    field(out, "mem_aof_buffer", 0);
+    field(out, "mem_allocator", format_args!("jemalloc-{}", jemalloc::version()));
+    field(out, "active_defrag_running", 0);
+    field(out, "lazyfree_pending_objects", 0);
+    field(out, "lazyfreed_objects", 0);
+}
+
+fn difference(a: u64, b: u64) -> i128 {
+    i128::from(a) - i128::from(b)
+}
+
+fn ratio(a: u64, b: u64) -> String {
+    format!("{:.2}", a as f64 / b.max(1) as f64)
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
+}

@@ -1,0 +1,100 @@
+//! INFO: clients, and what has been counted.
+
+use super::{field, line};
+use crate::server::Server;
+use crate::stats::CommandStats;
+
+pub(super) fn clients(server: &Server, out: &mut String) {
+    field(out, "connected_clients", server.clients.len());
+    field(out, "cluster_connections", 0);
+    field(out, "maxclients", server.config.maxclients);
+    field(out, "client_recent_max_input_buffer", server.stats.peak_input);
+    field(out, "client_recent_max_output_buffer", server.stats.peak_output);
+    field(out, "blocked_clients", 0);
+    field(out, "tracking_clients", 0);
+    field(out, "pubsub_clients", 0);
+    field(out, "watching_clients", 0);
+    field(out, "clients_in_timeout_table", 0);
+    field(out, "total_watched_keys", 0);
+    field(out, "total_blocking_keys", 0);
+    field(out, "total_blocking_keys_on_nokey", 0);
+}
+
+pub(super) fn stats(server: &Server, out: &mut String) {
+    let stats = &server.stats;
+    let kilobytes = |per_second: u64| format!("{:.2}", per_second as f64 / 1024.0);
+    field(out, "total_connections_received", stats.connections);
+    field(out, "total_commands_processed", stats.commands);
+    field(out, "instantaneous_ops_per_sec", stats.command_rate.per_second());
+    field(out, "total_net_input_bytes", stats.input_bytes);
+    field(out, "total_net_output_bytes", stats.output_bytes);
+    field(out, "total_net_repl_input_bytes", 0);
+    field(out, "total_net_repl_output_bytes", 0);
+    field(out, "instantaneous_input_kbps", kilobytes(stats.input_rate.per_second()));
+    field(out, "instantaneous_output_kbps", kilobytes(stats.output_rate.per_second()));
+    field(out, "instantaneous_input_repl_kbps", "0.00");
+    field(out, "instantaneous_output_repl_kbps", "0.00");
+    field(out, "rejected_connections", stats.rejected_connections);
+    field(out, "sync_full", 0);
+    field(out, "sync_partial_ok", 0);
+    field(out, "sync_partial_err", 0);
+    super::persistence::key_stats(server, out);
+    field(out, "evicted_keys", 0);
+    field(out, "evicted_clients", 0);
+    field(out, "total_eviction_exceeded_time", 0);
+    field(out, "current_eviction_exceeded_time", 0);
+    super::persistence::lookup_stats(server, out);
+    field(out, "pubsub_channels", 0);
+    field(out, "pubsub_patterns", 0);
+    field(out, "pubsubshard_channels", 0);
+    super::persistence::fork_stats(server, out);
+    field(out, "migrate_cached_sockets", 0);
+    field(out, "slave_expires_tracked_keys", 0);
+    field(out, "active_defrag_hits", 0);
+    field(out, "active_defrag_misses", 0);
+    field(out, "active_defrag_key_hits", 0);
+    field(out, "active_defrag_key_misses", 0);
+    field(out, "total_active_defrag_time", 0);
+    field(out, "current_active_defrag_time", 0);
+    field(out, "tracking_total_keys", 0);
+    field(out, "tracking_total_items", 0);
+    field(out, "tracking_total_prefixes", 0);
+    field(out, "unexpected_error_replies", 0);
+    field(out, "total_error_replies", stats.errors);
+    field(out, "dump_payload_sanitizations", 0);
+    field(out, "total_reads_processed", stats.reads);
+    field(out, "total_writes_processed", stats.writes);
+    field(out, "io_threaded_reads_processed", 0);
+    field(out, "io_threaded_writes_processed", 0);
+    field(out, "client_query_buffer_limit_disconnections", stats.query_buffer_disconnections);
+    field(out, "client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
+    field(out, "reply_buffer_shrinks", 0);
+    field(out, "reply_buffer_expands", 0);
+}
+
+pub(super) fn commandstats(server: &Server, out: &mut String) {
+    for (entry, stats) in server.commands.entries().iter().zip(&server.stats.by_command) {
+        let CommandStats { calls, nanos, rejected, failed } = *stats;
+        if calls == 0 && rejected == 0 {
+            continue;
+        }
+        let micros = nanos / 1000;
+        let per_call = nanos as f64 / 1000.0 / calls.max(1) as f64;
+        line(
+            out,
+            format_args!(
+                "cmdstat_{}:calls={calls},usec={micros},usec_per_call={per_call:.2},rejected_calls={rejected},\
+                 failed_calls={failed}",
+                entry.full_name
+            ),
+        );
+    }
+}
+
+pub(super) fn errorstats(server: &Server, out: &mut String) {
+    let mut errors: Vec<&(String, u64)> = server.stats.by_error.iter().collect();
+    errors.sort();
+    for (code, count) in errors {
+        line(out, format_args!("errorstat_{code}:count={count}"));
+    }
+}

@@ -1,0 +1,63 @@
+//! Session commands: those that need a client, the configuration or the process, not just the data.
+//!
+//! They have the same `Spec` as data commands, and the same table holds both.
+
+pub(crate) mod auth;
+pub(crate) mod client;
+pub(crate) mod client_list;
+pub(crate) mod commands;
+pub(crate) mod config;
+pub(crate) mod connection;
+pub(crate) mod debug;
+pub(crate) mod info;
+pub(crate) mod persistence;
+pub(crate) mod table;
+
+use cairn_engine::codec::resp::Reply;
+use cairn_engine::command::{Args, Command, Outcome};
+
+use crate::clients::{Client, Session};
+use crate::server::Server;
+
+/// What a session command works on.
+pub(crate) struct Call<'a> {
+    /// The server.
+    pub(crate) server: &'a mut Server,
+    /// The slot of the client that calls.
+    pub(crate) client: u32,
+    /// Where the reply goes.
+    pub(crate) reply: &'a mut Reply,
+}
+
+impl Call<'_> {
+    /// The client that calls.
+    pub(crate) fn client(&mut self) -> &mut Client {
+        self.server.clients.get_mut(self.client).expect("a client stays in its slot while its command runs")
+    }
+
+    /// The calling client's state.
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.client().session
+    }
+}
+
+/// Runs a session command.
+pub(crate) type SessionFn = fn(&mut Call<'_>, Args<'_>) -> Outcome;
+
+/// A command of a session.
+pub(crate) type SessionCommand = Command<SessionFn>;
+
+/// Every session command, file by file.
+pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
+    const FILES: &[&[SessionCommand]] = &[
+        auth::COMMANDS,
+        client::COMMANDS,
+        commands::COMMANDS,
+        config::COMMANDS,
+        connection::COMMANDS,
+        debug::COMMANDS,
+        info::COMMANDS,
+        persistence::COMMANDS,
+    ];
+    FILES.iter().copied().flatten()
+}

@@ -1,0 +1,196 @@
+//! The table of all commands, data and session, and the way from a name to a number in it.
+//!
+//! Lookup hashes the first eight bytes and the length, case folded, and compares the name once.
+
+use cairn_engine::command::{Command, DataCommand, Spec};
+
+use super::SessionCommand;
+
+/// What runs a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Run {
+    /// The engine.
+    Data(&'static DataCommand),
+    /// The server.
+    Session(&'static SessionCommand),
+}
+
+/// A command in the table.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its facts.
+    pub(crate) spec: &'static Spec,
+    /// What runs it.
+    pub(crate) run: Run,
+    /// `name` or `container|name`.
+    pub(crate) full_name: String,
+    /// Numbers of its subcommands.
+    pub(crate) subcommands: std::ops::Range<u16>,
+}
+
+/// Slots of the hash table: a power of two, several times the number of commands.
+const SLOTS: usize = 2048;
+
+/// No command.
+const EMPTY: u16 = u16::MAX;
+
+/// Every command.
+#[derive(Debug)]
+pub(crate) struct CommandTable {
+    entries: Vec<Entry>,
+    slots: Vec<u16>,
+    /// Names by which commands are called: as many as there are top-level commands that can be called.
+    names: Vec<(Vec<u8>, u16)>,
+}
+
+fn add<F>(
+    entries: &mut Vec<Entry>,
+    command: &'static Command<F>,
+    run: fn(&'static Command<F>) -> Run,
+) -> u16 {
+    let number = u16::try_from(entries.len()).expect("commands are fewer than 2^16");
+    let entry = |command: &'static Command<F>| Entry {
+        spec: &command.spec,
+        run: run(command),
+        full_name: command.spec.full_name(),
+        subcommands: 0..0,
+    };
+    entries.push(entry(command));
+    let first = number + 1;
+    entries.extend(command.subcommands.iter().map(entry));
+    entries[usize::from(number)].subcommands =
+        first..first + u16::try_from(command.subcommands.len()).expect("as above");
+    number
+}
+
+impl CommandTable {
+    /// The table, with the renames of `rename-command`: old name and new, an empty new one for none.
+    ///
+    /// # Errors
+    /// What is wrong with a rename.
+    pub(crate) fn new(renames: &[(Vec<u8>, Vec<u8>)]) -> Result<CommandTable, String> {
+        let mut entries = Vec::new();
+        let mut names: Vec<(Vec<u8>, u16)> = Vec::new();
+        for command in cairn_engine::command::all() {
+            let number = add(&mut entries, command, Run::Data);
+            names.push((command.spec.name.as_bytes().to_vec(), number));
+        }
+        for command in super::all() {
+            let number = add(&mut entries, command, Run::Session);
+            names.push((command.spec.name.as_bytes().to_vec(), number));
+        }
+        for (old, new) in renames {
+            let at = names.iter().position(|(name, _)| name.eq_ignore_ascii_case(old));
+            let at = at.ok_or("No such command in rename-command")?;
+            let (_, number) = names.remove(at);
+            if !new.is_empty() {
+                if names.iter().any(|(name, _)| name.eq_ignore_ascii_case(new)) {
+                    return Err("Target command name already exists".into());
+                }
+                names.push((new.to_ascii_lowercase(), number));
+            }
+        }
+        let mut table = CommandTable { entries, slots: vec![EMPTY; SLOTS], names };
+        for i in 0..table.names.len() {
+            let mut slot = slot_of(&table.names[i].0);
+            while table.slots[slot] != EMPTY {
+                slot = (slot + 1) % SLOTS;
+            }
+            table.slots[slot] = u16::try_from(i).expect("commands are fewer than 2^16");
+        }
+        Ok(table)
+    }
+
+    /// The number of the top-level command of this name, in any case. O(1).
+    #[inline]
+    pub(crate) fn find(&self, name: &[u8]) -> Option<u16> {
+        let mut slot = slot_of(name);
+        loop {
+            let at = self.slots[slot];
+            let (known, number) = self.names.get(usize::from(at))?;
+            if known.len() == name.len() && known.eq_ignore_ascii_case(name) {
+                return Some(*number);
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+    }
+
+    /// The command of a number that `find` gave.
+    #[inline]
+    pub(crate) fn entry(&self, number: u16) -> &Entry {
+        &self.entries[usize::from(number)]
+    }
+
+    /// The subcommand of a container by its word, in any case.
+    pub(crate) fn subcommand(&self, container: u16, word: &[u8]) -> Option<u16> {
+        let range = self.entry(container).subcommands.clone();
+        range.into_iter().find(|n| self.entry(*n).spec.name.as_bytes().eq_ignore_ascii_case(word))
+    }
+
+    /// Every command and subcommand, by number.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Numbers of the commands that can be called, subcommands aside.
+    pub(crate) fn top_level(&self) -> impl Iterator<Item = u16> {
+        self.names.iter().map(|(_, number)| *number)
+    }
+}
+
+/// Where the search for a name begins.
+#[inline]
+fn slot_of(name: &[u8]) -> usize {
+    const LETTER_CASE: u64 = 0x2020_2020_2020_2020;
+    // An odd number with well mixed bits; the product's high bits depend on all of the name's.
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let head = match name.first_chunk::<8>() {
+        Some(head) => u64::from_le_bytes(*head),
+        None => name.iter().rev().fold(0u64, |word, byte| (word << 8) | u64::from(*byte)),
+    };
+    let mixed = ((head | LETTER_CASE) ^ ((name.len() as u64) << 56)).wrapping_mul(MIX);
+    (mixed >> 48) as usize % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_in_any_case() {
+        let table = CommandTable::new(&[]).expect("no renames");
+        for number in table.top_level() {
+            let name = table.entry(number).spec.name;
+            assert_eq!(table.find(name.as_bytes()), Some(number), "{name}");
+            assert_eq!(table.find(name.to_ascii_uppercase().as_bytes()), Some(number), "{name}");
+            assert_eq!(table.find(format!("{name}!").as_bytes()), None, "{name}");
+        }
+        assert_eq!(table.find(b""), None);
+        assert_eq!(table.find(&[0xff; 300]), None);
+        let client = table.find(b"client").expect("it is there");
+        let id = table.subcommand(client, b"ID").expect("it is there");
+        assert_eq!(table.entry(id).full_name, "client|id");
+    }
+
+    #[test]
+    fn names_are_not_given_twice() {
+        let table = CommandTable::new(&[]).expect("no renames");
+        let mut names: Vec<&str> = table.top_level().map(|n| table.entry(n).spec.name).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn renamed_commands_have_their_new_name_only() {
+        let rename = |old: &str, new: &str| (old.as_bytes().to_vec(), new.as_bytes().to_vec());
+        let table =
+            CommandTable::new(&[rename("CONFIG", "secret"), rename("echo", "")]).expect("sound renames");
+        assert!(table.find(b"config").is_none() && table.find(b"echo").is_none());
+        let number = table.find(b"SECRET").expect("the new name");
+        assert_eq!(table.entry(number).spec.name, "config");
+        assert!(CommandTable::new(&[rename("nope", "x")]).is_err());
+        assert!(CommandTable::new(&[rename("echo", "ping")]).is_err());
+    }
+}

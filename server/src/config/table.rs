@@ -1,0 +1,191 @@
+//! One row a directive: name, other name, what may be done with it, kind, type, default.
+//!
+//! From these rows come the configuration's fields, the reading of redis.conf, CONFIG GET and CONFIG
+//! SET. Names, ranges and defaults are those of valkey src/config.c; where ours differ on purpose a
+//! comment says why.
+
+use cairn_engine::codec::rdb::Target;
+
+use super::kind::{
+    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Int, Kind, Memory, Octal, OutputLimit, OutputLimits, RdbTarget,
+    SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text, Words, YesNo,
+};
+
+/// What may be done with a directive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// CONFIG SET may change it.
+    Always,
+    /// CONFIG SET may, if `enable-protected-configs` allows.
+    Protected,
+    /// Only the configuration file and the command line may.
+    Start,
+}
+
+/// How many arguments a directive takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Args {
+    /// One.
+    One,
+    /// Several, or several in one quoted word.
+    Many,
+}
+
+/// A directive.
+pub(crate) struct Row {
+    /// Name.
+    pub(crate) name: &'static str,
+    /// Another name, from before it was renamed; empty for none.
+    pub(crate) alias: &'static str,
+    /// When it may be set.
+    pub(crate) when: When,
+    /// Arguments.
+    pub(crate) args: Args,
+    /// Its value as text.
+    pub(crate) show: fn(&Config) -> Vec<u8>,
+    /// Sets it from its arguments; on an error it keeps its value.
+    pub(crate) set: fn(&mut Config, &[&[u8]]) -> Result<(), String>,
+}
+
+/// Who may use a kind of command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Enable {
+    /// Nobody.
+    No,
+    /// Everybody.
+    Yes,
+    /// Clients of this machine.
+    Local,
+}
+
+/// Least level of a log line that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LogLevel {
+    /// Everything.
+    Debug,
+    /// Much.
+    Verbose,
+    /// What an operator wants to know.
+    Notice,
+    /// What an operator must know.
+    Warning,
+    /// Nothing.
+    Nothing,
+}
+
+const ENABLE: Choice<Enable> = Choice(&[("no", Enable::No), ("yes", Enable::Yes), ("local", Enable::Local)]);
+const LOG_LEVEL: Choice<LogLevel> = Choice(&[
+    ("debug", LogLevel::Debug),
+    ("verbose", LogLevel::Verbose),
+    ("notice", LogLevel::Notice),
+    ("warning", LogLevel::Warning),
+    ("nothing", LogLevel::Nothing),
+]);
+const fn int(min: i64, max: i64) -> Int {
+    Int { min, max }
+}
+
+const fn bytes(min: u64, max: u64) -> Memory {
+    Memory { min, max }
+}
+
+const LONG: i64 = i64::MAX;
+const SIZE: u64 = i64::MAX as u64;
+const MIB: u64 = 1 << 20;
+
+macro_rules! directives {
+    ($($name:literal $(/ $alias:literal)? : $field:ident, $when:ident, $args:ident, $kind:expr, $ty:ty = $default:expr;)*) => {
+        /// Every directive that this server acts on.
+        #[derive(Debug, Clone)]
+        pub(crate) struct Config {
+            $(#[doc = concat!("`", $name, "`")] pub(crate) $field: $ty,)*
+            /// Values of the directives in `stock.rs`, in its order; `None` for the default.
+            pub(crate) stock: Vec<Option<Vec<u8>>>,
+            /// `rename-command`: old and new names.
+            pub(crate) renames: Vec<(Vec<u8>, Vec<u8>)>,
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config {
+                    $($field: $default,)*
+                    stock: vec![None; super::stock::STOCK.len()],
+                    renames: Vec::new(),
+                }
+            }
+        }
+
+        /// The rows.
+        pub(crate) static ROWS: &[Row] = &[$(Row {
+            name: $name,
+            alias: concat!($($alias)?),
+            when: When::$when,
+            args: Args::$args,
+            show: |config| $kind.show(&config.$field),
+            set: |config, args| {
+                config.$field = $kind.parse(args)?;
+                Ok(())
+            },
+        }),*];
+    };
+}
+
+directives! {
+    // Network. Redis itself binds every interface unless its file says otherwise; we never do.
+    "bind": bind, Start, Many, Words { max: 16 }, Vec<String> = vec!["127.0.0.1".into(), "-::1".into()];
+    "port": port, Start, One, int(0, 65_535), i64 = 6379;
+    "tcp-backlog": tcp_backlog, Start, One, int(0, i32::MAX as i64), i64 = 511;
+    "unixsocket": unixsocket, Start, One, Text, Vec<u8> = Vec::new();
+    "unixsocketperm": unixsocketperm, Start, One, Octal, u32 = 0;
+    "timeout": timeout_seconds, Always, One, int(0, i32::MAX as i64), i64 = 0;
+    "tcp-keepalive": tcp_keepalive_seconds, Always, One, int(0, i32::MAX as i64), i64 = 300;
+    "protected-mode": protected_mode, Always, One, YesNo, bool = true;
+    "maxclients": maxclients, Always, One, int(1, u32::MAX as i64), i64 = 10_000;
+    "client-query-buffer-limit": query_buffer_limit, Always, One, bytes(MIB, SIZE), u64 = 1 << 30;
+    "client-output-buffer-limit": output_limits, Always, Many, OutputLimits,
+        [OutputLimit; 3] = DEFAULT_OUTPUT_LIMITS;
+    "proto-max-bulk-len": proto_max_bulk_len, Always, One, bytes(MIB, SIZE), u64 = 512 * MIB;
+
+    // The process.
+    "daemonize": daemonize, Start, One, YesNo, bool = false;
+    "pidfile": pidfile, Start, One, Text, Vec<u8> = Vec::new();
+    "loglevel": loglevel, Always, One, LOG_LEVEL, LogLevel = LogLevel::Notice;
+    "logfile": logfile, Start, One, Text, Vec<u8> = Vec::new();
+    "hz": hz, Always, One, int(1, 500), i64 = 10;
+    "shutdown-timeout": shutdown_timeout_seconds, Always, One, int(0, i32::MAX as i64), i64 = 10;
+    "shutdown-on-sigint": shutdown_on_sigint, Always, Many, ShutdownWords, ShutdownHow = ShutdownHow::default();
+    "shutdown-on-sigterm": shutdown_on_sigterm, Always, Many, ShutdownWords, ShutdownHow = ShutdownHow::default();
+
+    // Who may do what.
+    "requirepass": requirepass, Always, One, Text, Vec<u8> = Vec::new();
+    "enable-protected-configs": enable_protected_configs, Start, One, ENABLE, Enable = Enable::No;
+    "enable-debug-command": enable_debug_command, Start, One, ENABLE, Enable = Enable::No;
+
+    // Snapshots.
+    "save": save, Always, Many, SaveRules, Vec<SaveRule> = vec![
+        SaveRule { seconds: 3600, changes: 1 },
+        SaveRule { seconds: 300, changes: 100 },
+        SaveRule { seconds: 60, changes: 10_000 },
+    ];
+    "dir": dir, Protected, One, Text, Vec<u8> = b".".to_vec();
+    "dbfilename": dbfilename, Protected, One, FileName { directive: "dbfilename" }, Vec<u8> = b"dump.rdb".to_vec();
+    "rdbcompression": rdbcompression, Always, One, YesNo, bool = true;
+    "rdbchecksum": rdbchecksum, Start, One, YesNo, bool = true;
+    "rdb-target": rdb_target, Always, One, RdbTarget, Option<Target> = None;
+    "stop-writes-on-bgsave-error": stop_writes_on_bgsave_error, Always, One, YesNo, bool = true;
+
+    // The data set.
+    "databases": databases, Start, One, int(1, i32::MAX as i64), i64 = 16;
+    "hash-max-listpack-entries" / "hash-max-ziplist-entries": hash_max_listpack_entries, Always, One, int(0, LONG), i64 = 512;
+    "hash-max-listpack-value" / "hash-max-ziplist-value": hash_max_listpack_value, Always, One, bytes(0, SIZE), u64 = 64;
+    "set-max-intset-entries": set_max_intset_entries, Always, One, int(0, LONG), i64 = 512;
+    "set-max-listpack-entries": set_max_listpack_entries, Always, One, int(0, LONG), i64 = 128;
+    "set-max-listpack-value": set_max_listpack_value, Always, One, int(0, LONG), i64 = 64;
+    "zset-max-listpack-entries" / "zset-max-ziplist-entries": zset_max_listpack_entries, Always, One, int(0, LONG), i64 = 128;
+    "zset-max-listpack-value" / "zset-max-ziplist-value": zset_max_listpack_value, Always, One, bytes(0, SIZE), u64 = 64;
+    "list-max-listpack-size" / "list-max-ziplist-size": list_max_listpack_size, Always, One, int(i32::MIN as i64, i32::MAX as i64), i64 = -2;
+    "list-compress-depth": list_compress_depth, Always, One, int(0, i32::MAX as i64), i64 = 0;
+    "stream-node-max-bytes": stream_node_max_bytes, Always, One, bytes(0, SIZE), u64 = 4096;
+    "stream-node-max-entries": stream_node_max_entries, Always, One, int(0, LONG), i64 = 100;
+    "hll-sparse-max-bytes": hll_sparse_max_bytes, Always, One, bytes(0, SIZE), u64 = 3000;
+}

@@ -1,0 +1,62 @@
+//! What is done every now and then, whatever clients do; each step with its budget.
+//!
+//! Behaviour: valkey src/server.c `serverCron`.
+
+use std::time::Duration;
+
+use crate::clients::{Client, Closing};
+use crate::data::CHILD_POLL;
+use crate::server::Server;
+
+/// Rates are measured at this interval.
+const RATE_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Server {
+    /// Does what is due and sets when to come next.
+    pub(crate) fn cron(&mut self) {
+        let hz = u64::try_from(self.config.hz).unwrap_or(10).max(1);
+        let elapsed = self.now_instant.saturating_duration_since(self.last_cron);
+        self.last_cron = self.now_instant;
+        let regular = Duration::from_millis(1000 / hz);
+        self.next_cron = self.now_instant + if self.is_saving() { regular.min(CHILD_POLL) } else { regular };
+        self.cron_runs += 1;
+        self.pause_accepting(false);
+        self.measure_rates(elapsed);
+        self.close_idle_clients(hz);
+        self.tend_snapshots();
+    }
+
+    fn measure_rates(&mut self, elapsed: Duration) {
+        self.since_rates += elapsed;
+        if self.since_rates < RATE_INTERVAL {
+            return;
+        }
+        let elapsed_ms = u64::try_from(self.since_rates.as_millis()).unwrap_or(u64::MAX);
+        self.since_rates = Duration::ZERO;
+        let stats = &mut self.stats;
+        stats.command_rate.measure(stats.commands, elapsed_ms);
+        stats.input_rate.measure(stats.input_bytes, elapsed_ms);
+        stats.output_rate.measure(stats.output_bytes, elapsed_ms);
+        self.measure_memory();
+    }
+
+    /// Disconnects clients that have been silent for `timeout`. Looks at all of them, once a second.
+    fn close_idle_clients(&mut self, hz: u64) {
+        let Some(timeout) = u64::try_from(self.config.timeout_seconds).ok().filter(|s| *s > 0) else {
+            return;
+        };
+        if !self.cron_runs.is_multiple_of(hz) {
+            return;
+        }
+        let now = self.now_instant;
+        let idle = |client: &Client| now.saturating_duration_since(client.active).as_secs() > timeout;
+        let idle: Vec<u32> = self.clients.iter().filter(|(_, c)| idle(c)).map(|(index, _)| index).collect();
+        for index in idle {
+            self.log.verbose(format_args!("Closing idle client"));
+            if let Some(client) = self.clients.get_mut(index) {
+                client.close(Closing::Now);
+            }
+            self.mark_closing(index);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The bytes of one connection: what came in and is not used up, what is to go out. Does no I/O.
+
+use cairn_engine::codec::resp::Parser;
+
+/// Buffers larger than this are given back once they are empty.
+const KEEP_BYTES: usize = 16 * 1024;
+
+/// Received and not used, or written and not sent.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// The beginning of a command that is not all there, or commands that have to wait.
+    pub(crate) input: Vec<u8>,
+    /// How far `input` is parsed.
+    pub(crate) parser: Parser,
+    /// Bytes to send, from `sent` on.
+    output: Vec<u8>,
+    sent: usize,
+}
+
+impl Connection {
+    /// Bytes that wait to be sent.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        &self.output[self.sent..]
+    }
+
+    /// True if nothing waits to be sent.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.sent == self.output.len()
+    }
+
+    /// Adds bytes to send.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.sent > 0 && self.sent >= self.output.len() / 2 {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// The first `count` unsent bytes are sent.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.sent += count;
+        if self.is_flushed() {
+            self.sent = 0;
+            self.output.clear();
+            self.output.shrink_to(KEEP_BYTES);
+        }
+    }
+
+    /// Forgets what waits to be sent.
+    pub(crate) fn discard_output(&mut self) {
+        self.output = Vec::new();
+        self.sent = 0;
+    }
+
+    /// Bytes of memory for output, room included.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.output.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Connection;
+
+    #[test]
+    fn output_is_a_queue() {
+        let mut connection = Connection::default();
+        connection.push(b"abcdef");
+        connection.advance(4);
+        connection.push(b"gh");
+        assert_eq!(connection.unsent(), b"efgh");
+        connection.advance(4);
+        assert!(connection.is_flushed());
+        assert_eq!(connection.unsent(), b"");
+    }
+}

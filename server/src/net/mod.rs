@@ -1,0 +1,6 @@
+//! Sockets: the poller, listening sockets, and the bytes of a connection. Knows no commands.
+
+pub(crate) mod connection;
+pub(crate) mod listener;
+pub(crate) mod reactor;
+pub(crate) mod stream;

@@ -1,0 +1,94 @@
+//! The poller: which descriptors have something to read or room to write.
+//!
+//! Level-triggered epoll, and the only file that knows it. What is left unread or unsent is reported
+//! again at the next wait, so nothing has to be remembered here.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// Most events taken from one wait.
+const MAX_EVENTS: usize = 1024;
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Something to read.
+    Read,
+    /// Something to read, or room to write.
+    ReadWrite,
+    /// Room to write.
+    Write,
+}
+
+impl Interest {
+    fn flags(self) -> EpollFlags {
+        match self {
+            Interest::Read => EpollFlags::EPOLLIN,
+            Interest::ReadWrite => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
+            Interest::Write => EpollFlags::EPOLLOUT,
+        }
+    }
+}
+
+/// A descriptor that something can be done with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ready {
+    /// The number it was registered with.
+    pub(crate) token: u64,
+    /// Reading will not wait; it may tell that the other side is gone.
+    pub(crate) readable: bool,
+    /// Writing will not wait.
+    pub(crate) writable: bool,
+}
+
+/// The poller.
+pub(crate) struct Reactor {
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+}
+
+impl Reactor {
+    /// A poller of nothing.
+    pub(crate) fn new() -> io::Result<Reactor> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Reactor { epoll, events: vec![EpollEvent::empty(); MAX_EVENTS] })
+    }
+
+    /// Begins to watch a descriptor.
+    pub(crate) fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(interest.flags(), token))?)
+    }
+
+    /// Changes what a watched descriptor is watched for.
+    pub(crate) fn modify(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(self.epoll.modify(fd, &mut EpollEvent::new(interest.flags(), token))?)
+    }
+
+    /// Stops watching a descriptor. To be called before it is closed: a fork child that holds a copy
+    /// would keep it in the set otherwise.
+    pub(crate) fn remove(&self, fd: impl AsFd) {
+        let _ = self.epoll.delete(fd);
+    }
+
+    /// Waits up to `timeout_ms` and appends what is ready. A signal ends the wait early.
+    pub(crate) fn wait(&mut self, timeout_ms: u16, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let count = match self.epoll.wait(&mut self.events, EpollTimeout::from(timeout_ms)) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(e) => return Err(e.into()),
+        };
+        ready.extend(self.events[..count].iter().map(|event| {
+            let flags = event.events();
+            let gone = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
+            Ready {
+                token: event.data(),
+                readable: gone || flags.contains(EpollFlags::EPOLLIN),
+                writable: gone || flags.contains(EpollFlags::EPOLLOUT),
+            }
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,429 @@
+//! The server: what lives as long as the process, and the turns of its one thread.
+//!
+//! A turn waits for something to do, reads the clock once, takes new clients, runs what clients have
+//! sent, sends what they could not take before, and does what is due (`cron.rs`).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use cairn_engine::base::time::UnixMs;
+use cairn_engine::engine::Engine;
+use nix::sys::signalfd::SignalFd;
+
+use crate::batch::Batch;
+use crate::clients::{Client, Clients, Closing, FIRST_CLIENT_TOKEN};
+use crate::command::table::CommandTable;
+use crate::config::Config;
+use crate::data::{LastLoad, Loading};
+use crate::log::Log;
+use crate::net::listener::Listener;
+use crate::net::reactor::{Interest, Reactor, Ready};
+use crate::net::stream::Stream;
+use crate::shutdown::Shutdown;
+use crate::stats::Stats;
+
+/// The poller's number of the descriptor that signals come through.
+pub(crate) const SIGNAL_TOKEN: u64 = 0;
+
+/// The poller's number of the first listening socket.
+const FIRST_LISTENER_TOKEN: u64 = 1;
+
+/// Connections taken from one listening socket in one turn.
+const MAX_ACCEPTS: usize = 64;
+
+/// Output that may wait for a client that has not authenticated.
+const STRANGER_OUTPUT_BYTES: u64 = 1024;
+
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
+const DENIED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. To connect from \
+other computers, set a password with the directive requirepass, or bind only to addresses that strangers cannot \
+reach and set protected-mode to no.\r\n";
+
+/// Everything that the process has.
+pub(crate) struct Server {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Its file, as an absolute path.
+    pub(crate) config_file: Option<PathBuf>,
+    /// The log.
+    pub(crate) log: Log,
+    /// Every command.
+    pub(crate) commands: CommandTable,
+    /// Every client.
+    pub(crate) clients: Clients,
+    /// Counters.
+    pub(crate) stats: Stats,
+    /// True if `requirepass` is set.
+    pub(crate) has_password: bool,
+    /// The time of this turn.
+    pub(crate) now: UnixMs,
+    /// The same moment on the clock that never jumps.
+    pub(crate) now_instant: Instant,
+    /// When the process began.
+    pub(crate) started: Instant,
+    /// Forty digits, other ones in each run.
+    pub(crate) run_id: String,
+    /// Ending the process.
+    pub(crate) shutdown: Shutdown,
+    /// When the periodic steps are due.
+    pub(crate) next_cron: Instant,
+    /// When the periodic steps ran last.
+    pub(crate) last_cron: Instant,
+    /// Time since rates were measured.
+    pub(crate) since_rates: Duration,
+    /// Bytes in use, as of the last periodic step.
+    pub(crate) used_memory: u64,
+    /// Bytes in use before there was any data.
+    pub(crate) startup_memory: u64,
+    /// How often the periodic steps have run.
+    pub(crate) cron_runs: u64,
+    /// The data set; none while it loads.
+    pub(crate) engine: Option<Engine>,
+    /// How far loading is.
+    pub(crate) loading: Option<Loading>,
+    /// What loading has brought.
+    pub(crate) last_load: LastLoad,
+    /// True if expired keys are removed though nobody asks for them (DEBUG SET-ACTIVE-EXPIRE).
+    pub(crate) is_expiring: bool,
+    /// Time spent on that.
+    pub(crate) expire_time: Duration,
+    /// How often it ended for having taken long enough.
+    pub(crate) expire_time_caps: u64,
+    /// What signals come through.
+    pub(crate) signals: SignalFd,
+    reactor: Reactor,
+    listeners: Vec<Listener>,
+    /// Listening sockets that are not watched because there was no descriptor for a connection.
+    pub(crate) is_accepting_paused: bool,
+    to_close: Vec<u32>,
+    ready: Vec<Ready>,
+    readable: Vec<u32>,
+}
+
+impl Server {
+    /// A server that listens on `listeners`.
+    pub(crate) fn new(
+        config: Config,
+        config_file: Option<PathBuf>,
+        log: Log,
+        commands: CommandTable,
+        listeners: Vec<Listener>,
+        signals: SignalFd,
+        run_id: String,
+    ) -> io::Result<Server> {
+        let reactor = Reactor::new()?;
+        reactor.add(signals.as_fd(), SIGNAL_TOKEN, Interest::Read)?;
+        for (listener, token) in listeners.iter().zip(FIRST_LISTENER_TOKEN..) {
+            reactor.add(listener.as_fd(), token, Interest::Read)?;
+        }
+        let now = Instant::now();
+        let stats = Stats::new(commands.entries().len());
+        Ok(Server {
+            has_password: !config.requirepass.is_empty(),
+            config,
+            config_file,
+            log,
+            commands,
+            clients: Clients::default(),
+            stats,
+            now: unix_ms(),
+            now_instant: now,
+            started: now,
+            run_id,
+            shutdown: Shutdown::default(),
+            next_cron: now,
+            last_cron: now,
+            since_rates: Duration::ZERO,
+            used_memory: 0,
+            startup_memory: 0,
+            cron_runs: 0,
+            engine: None,
+            loading: None,
+            last_load: LastLoad::default(),
+            is_expiring: true,
+            expire_time: Duration::ZERO,
+            expire_time_caps: 0,
+            signals,
+            reactor,
+            listeners,
+            is_accepting_paused: false,
+            to_close: Vec::new(),
+            ready: Vec::new(),
+            readable: Vec::new(),
+        })
+    }
+
+    /// Reads the clocks.
+    pub(crate) fn read_clock(&mut self) {
+        self.now = unix_ms();
+        self.now_instant = Instant::now();
+    }
+
+    /// Serves until the process is to end. Returns its exit status.
+    pub(crate) fn run(&mut self, batch: &mut Batch) -> i32 {
+        loop {
+            let wait = self.next_cron.saturating_duration_since(Instant::now());
+            if let Err(e) = self.turn(batch, wait) {
+                self.log.warning(format_args!("Waiting for events failed: {e}"));
+                return 1;
+            }
+            if let Some(status) = self.shutdown.status() {
+                return status;
+            }
+        }
+    }
+
+    /// One turn. Waits at most `wait` for something to do.
+    ///
+    /// # Errors
+    /// The poller is broken.
+    pub(crate) fn turn(&mut self, batch: &mut Batch, wait: Duration) -> io::Result<()> {
+        // Rounded up, so that a step that is nearly due is not waited for in circles.
+        let wait_ms = wait.as_micros().div_ceil(1000);
+        let (mut ready, mut readable) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.readable));
+        self.reactor.wait(u16::try_from(wait_ms).unwrap_or(u16::MAX), &mut ready)?;
+        self.read_clock();
+        for event in ready.drain(..) {
+            match event.token {
+                SIGNAL_TOKEN => self.take_signals(),
+                token if token < FIRST_CLIENT_TOKEN => self.accept(token),
+                token => self.client_is_ready(token, event, &mut readable),
+            }
+        }
+        batch.serve(self, &readable);
+        readable.clear();
+        (self.ready, self.readable) = (ready, readable);
+        if self.now_instant >= self.next_cron {
+            self.cron();
+        }
+        self.close_marked();
+        Ok(())
+    }
+
+    fn client_is_ready(&mut self, token: u64, event: Ready, readable: &mut Vec<u32>) {
+        let Some(client) = self.clients.by_token(token) else { return };
+        if event.writable {
+            self.send(client, b"");
+        }
+        if event.readable {
+            readable.push(client);
+        }
+    }
+
+    /// Takes connections that wait at a listening socket.
+    fn accept(&mut self, token: u64) {
+        for _ in 0..MAX_ACCEPTS {
+            let at = usize::try_from(token - FIRST_LISTENER_TOKEN).unwrap_or(usize::MAX);
+            let Some(listener) = self.listeners.get(at) else { return };
+            match listener.accept() {
+                Ok(stream) => self.welcome(stream),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e)
+                    if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+                Err(e) => {
+                    // Most likely out of descriptors: the poller would wake us in circles.
+                    self.log.warning(format_args!("Error accepting a client connection: {e}"));
+                    self.pause_accepting(true);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Stops or goes on watching the listening sockets.
+    pub(crate) fn pause_accepting(&mut self, pause: bool) {
+        if self.is_accepting_paused == pause {
+            return;
+        }
+        self.is_accepting_paused = pause;
+        for (listener, token) in self.listeners.iter().zip(FIRST_LISTENER_TOKEN..) {
+            if pause {
+                self.reactor.remove(listener.as_fd());
+            } else if let Err(e) = self.reactor.add(listener.as_fd(), token, Interest::Read) {
+                self.log.warning(format_args!("Cannot go on listening: {e}"));
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut stream: Stream) {
+        self.stats.connections += 1;
+        if stream.prepare(self.config.tcp_keepalive_seconds).is_err() {
+            return;
+        }
+        let refusal = if self.clients.len() >= usize::try_from(self.config.maxclients).unwrap_or(usize::MAX) {
+            Some(TOO_MANY)
+        } else if self.config.protected_mode && !self.has_password && !stream.is_local() {
+            Some(DENIED)
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            self.stats.rejected_connections += 1;
+            // Whether it arrives or not, the connection ends here.
+            let _ = stream.write(text);
+            stream.shutdown();
+            return;
+        }
+        let id = self.clients.new_id();
+        let path = String::from_utf8_lossy(&self.config.unixsocket);
+        let client = Client::new(stream, id, !self.has_password, &path, self.now_instant);
+        self.log.verbose(format_args!("Accepted {}", client.addr));
+        let (index, token) = self.clients.insert(client);
+        let Some(client) = self.clients.get(index) else { return };
+        if let Err(e) = self.reactor.add(client.stream.as_fd(), token, Interest::Read) {
+            self.log.warning(format_args!("Cannot watch a client's socket: {e}"));
+            self.clients.remove(index);
+        }
+    }
+
+    /// Sends bytes to a client behind what waits already; what the socket does not take waits.
+    pub(crate) fn send(&mut self, index: u32, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        if client.closing == Closing::Now {
+            return;
+        }
+        let mut failed = None;
+        let connection = &mut client.connection;
+        if connection.is_flushed() {
+            let mut sent = 0;
+            if !bytes.is_empty() {
+                match client.stream.write(bytes) {
+                    Ok(n) => sent = n,
+                    Err(e) if is_full(&e) => {}
+                    Err(e) => failed = Some(e),
+                }
+            }
+            self.stats.writes += 1;
+            self.stats.output_bytes += sent as u64;
+            client.written_bytes += sent as u64;
+            if sent < bytes.len() {
+                connection.push(&bytes[sent..]);
+            }
+        } else {
+            connection.push(bytes);
+            match client.stream.write(connection.unsent()) {
+                Ok(n) => {
+                    connection.advance(n);
+                    self.stats.writes += 1;
+                    self.stats.output_bytes += n as u64;
+                    client.written_bytes += n as u64;
+                    client.active = self.now_instant;
+                }
+                Err(e) if is_full(&e) => {}
+                Err(e) => failed = Some(e),
+            }
+        }
+        if let Some(e) = failed {
+            self.log.verbose(format_args!("Error writing to client {}: {e}", client.addr));
+            client.close(Closing::Now);
+            self.to_close.push(index);
+            return;
+        }
+        self.after_send(index);
+    }
+
+    /// Watches for room if something waits, and lets a client go that is done or takes too little.
+    fn after_send(&mut self, index: u32) {
+        let token = self.clients.token(index);
+        let now = self.now_instant;
+        let limit = self.config.output_limits[0];
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let waiting = client.connection.unsent().len();
+        if client.closing != Closing::No {
+            self.to_close.push(index);
+        }
+        let interest = match (waiting > 0, client.closing) {
+            (true, Closing::No) => Interest::ReadWrite,
+            (true, _) => Interest::Write,
+            (false, _) => Interest::Read,
+        };
+        if interest != client.interest {
+            client.interest = interest;
+            if let Err(e) = self.reactor.modify(client.stream.as_fd(), token, interest) {
+                self.log.warning(format_args!("Cannot watch a client's socket: {e}"));
+            }
+        }
+        if waiting == 0 {
+            client.soft_limit_since = None;
+            return;
+        }
+        self.stats.peak_output = self.stats.peak_output.max(waiting);
+        let waiting = waiting as u64;
+        let over = |bytes: u64| bytes > 0 && waiting >= bytes;
+        // A stranger who does not read what we answer gets little room to pile up answers.
+        let is_stranger = self.has_password && !client.session.is_authenticated;
+        let over_soft = over(limit.soft_bytes);
+        client.soft_limit_since = over_soft.then(|| client.soft_limit_since.unwrap_or(now));
+        let soft_too_long = client.soft_limit_since.is_some_and(|since| {
+            now.duration_since(since).as_secs() > u64::try_from(limit.soft_seconds).unwrap_or(0)
+        });
+        if over(limit.hard_bytes) || soft_too_long || (is_stranger && waiting > STRANGER_OUTPUT_BYTES) {
+            self.log.warning(format_args!(
+                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                client.addr
+            ));
+            self.stats.output_buffer_disconnections += 1;
+            client.connection.discard_output();
+            client.close(Closing::Now);
+            self.to_close.push(index);
+        }
+    }
+
+    /// Has a client looked at when the turn ends: to be called when it was marked to be closed.
+    pub(crate) fn mark_closing(&mut self, index: u32) {
+        self.to_close.push(index);
+    }
+
+    /// Disconnects the clients that are to go and have got what they were to get.
+    pub(crate) fn close_marked(&mut self) {
+        while let Some(index) = self.to_close.pop() {
+            let Some(client) = self.clients.get(index) else { continue };
+            let is_due = match client.closing {
+                Closing::No => false,
+                Closing::AfterReplies => client.connection.is_flushed(),
+                Closing::Now => true,
+            };
+            if is_due && let Some(client) = self.clients.remove(index) {
+                // In this order: a fork child may hold a copy of the descriptor.
+                self.reactor.remove(client.stream.as_fd());
+                client.stream.shutdown();
+            }
+        }
+    }
+
+    /// Sends what still waits for clients, as far as it goes without waiting, and closes everything.
+    pub(crate) fn close_all(&mut self) {
+        let all: Vec<u32> = self.clients.iter().map(|(index, _)| index).collect();
+        for index in all {
+            self.send(index, b"");
+            if let Some(client) = self.clients.get_mut(index) {
+                client.close(Closing::Now);
+                self.to_close.push(index);
+            }
+        }
+        self.close_marked();
+        for listener in self.listeners.drain(..) {
+            self.reactor.remove(listener.as_fd());
+        }
+        if !self.config.unixsocket.is_empty() {
+            let path = std::ffi::OsStr::from_bytes(&self.config.unixsocket);
+            if std::fs::remove_file(path).is_ok() {
+                self.log.notice(format_args!("Removing the unix socket file."));
+            }
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn unix_ms() -> UnixMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,72 @@
+//! Ending the process: by SHUTDOWN, by SIGTERM, by SIGINT.
+//!
+//! A save that fails keeps the server running unless it was told to go anyhow. Behaviour: valkey
+//! src/server.c `prepareForShutdown`, `finishShutdown`.
+
+use std::os::unix::ffi::OsStrExt;
+
+use crate::config::kind::ShutdownHow;
+use crate::server::Server;
+
+/// Where ending the process stands.
+#[derive(Debug, Default)]
+pub(crate) struct Shutdown {
+    status: Option<i32>,
+    /// Signals that asked for it so far.
+    signals: u32,
+}
+
+impl Shutdown {
+    /// The process's exit status, once it is to end.
+    pub(crate) fn status(&self) -> Option<i32> {
+        self.status
+    }
+}
+
+impl Server {
+    /// Takes the signals that have come.
+    pub(crate) fn take_signals(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+            let (name, how) = match number {
+                libc::SIGINT => ("SIGINT", self.config.shutdown_on_sigint),
+                libc::SIGTERM => ("SIGTERM", self.config.shutdown_on_sigterm),
+                _ => continue,
+            };
+            self.shutdown.signals += 1;
+            if number == libc::SIGINT && self.shutdown.signals > 1 {
+                self.log.warning(format_args!("You insist... exiting now."));
+                self.shutdown.status = Some(1);
+                return;
+            }
+            self.log.warning(format_args!("Received {name} scheduling shutdown..."));
+            if !self.shut_down(how) && !how.force {
+                self.log.warning(format_args!(
+                    "{name} received but errors trying to shut down the server, check the logs for more information"
+                ));
+            }
+        }
+    }
+
+    /// Ends the process: saves if it is to, and closes everything. False if it could not save; then
+    /// nothing has changed.
+    pub(crate) fn shut_down(&mut self, how: ShutdownHow) -> bool {
+        self.log.notice(format_args!("User requested shutdown..."));
+        if !self.save_for_shutdown(how) {
+            if !how.force {
+                self.log.warning(format_args!("Error trying to save the DB, can't exit."));
+                return false;
+            }
+            self.log.warning(format_args!("Error trying to save the DB, exiting anyhow."));
+        }
+        if !self.config.pidfile.is_empty() {
+            self.log.notice(format_args!("Removing the pid file."));
+            let path = std::ffi::OsStr::from_bytes(&self.config.pidfile);
+            let _ = std::fs::remove_file(path);
+        }
+        self.close_all();
+        self.log.warning(format_args!("Cairn is now ready to exit, bye bye..."));
+        self.shutdown.status = Some(0);
+        true
+    }
+}
