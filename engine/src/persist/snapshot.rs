@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use byteorder::{ByteOrder, LittleEndian};
+
 use crate::base::time::UnixMs;
 use crate::codec::rdb::{Dialect, Drain, Target, Writer, WriterOptions};
 use crate::keyspace::Keyspace;
@@ -305,9 +307,7 @@ const MOST_FAILURE_BYTES: usize = 2048;
 
 fn report(kind: u8, numbers: [u64; 4]) -> [u8; REPORT_BYTES] {
     let mut bytes = [kind; REPORT_BYTES];
-    for (i, number) in numbers.iter().enumerate() {
-        bytes[1 + 8 * i..][..8].copy_from_slice(&number.to_le_bytes());
-    }
+    LittleEndian::write_u64_into(&numbers, &mut bytes[1..]);
     bytes
 }
 
@@ -396,9 +396,9 @@ impl Background {
     fn take_reports(&mut self) {
         let mut rest = &self.unread[..];
         while let Some((head, tail)) = rest.split_at_checked(REPORT_BYTES) {
-            let number = |i: usize| {
-                u64::from_le_bytes(head[1 + 8 * i..][..8].try_into().expect("a slice of eight bytes"))
-            };
+            let mut numbers = [0; 4];
+            LittleEndian::read_u64_into(&head[1..], &mut numbers);
+            let number = |i: usize| numbers[i];
             rest = tail;
             match head[0] {
                 REPORT_PROGRESS => {
