@@ -229,11 +229,11 @@ def damaged(good):
 # What a reader must make of a sample: `refuse` unless named here.
 EXPECT = {
     "good": ["trailing", "resize-huge"],
-    # A server drops such a key, a check tool may call it an error.
-    "empty": ["hash-empty", "quicklist-empty-node", "quicklist-no-nodes"],
+    # A server drops such a key or refuses it, a check tool may call it an error.
+    "empty": ["intset-empty", "hash-empty", "quicklist-empty-node", "quicklist-no-nodes"],
     # Shows only to who has the whole value: a loader and a deep check refuse it, a decoder that streams cannot.
     "value": ["hash-duplicate", "hash-duplicate-plain", "set-duplicate", "set-duplicate-plain", "zset-duplicate",
-              "zipmap-duplicate", "intset-empty", "stream-group-twice", "stream-consumer-twice", "stream-pel-twice",
+              "zipmap-duplicate", "stream-group-twice", "stream-consumer-twice", "stream-pel-twice",
               "stream-pel-orphan", "stream-pel-unowned"],
     # A reader of the format may pass it on; a server must not load it.
     "server": ["db-huge", "function-no-name", "key-twice", "expire-then-end", "stream-length", "zset-score-text"],

@@ -10,20 +10,27 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::aof::manifest::Manifest;
 use cairn_engine::codec::aof::record::{Parser, Step};
 use cairn_engine::codec::rdb::{
-    Decoder, Depth, Error, Failure, KeyHead, Kind, Options, Sink, State, ValueEvent,
+    Decoder, Depth, Dialect, Error, Failure, KeyHead, Kind, Options, Sink, State, ValueEvent,
 };
+use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::packed::intset::Intset;
 use cairn_engine::packed::listpack::Listpack;
 use cairn_engine::packed::ziplist::Ziplist;
 use cairn_engine::packed::zipmap::Zipmap;
+use cairn_engine::persist::snapshot::{Settings, TargetChoice};
+use cairn_engine::value::Limits;
 use serde_json::Value;
 
 const DEPTHS: [Depth; 4] = [Depth::Skip, Depth::Raw, Depth::Packed, Depth::Item];
 const DEEP: Options = Options { verify_checksum: true, require_checksum: false, deep: true };
 const DEEP_UNSUMMED: Options = Options { verify_checksum: false, require_checksum: false, deep: true };
+
+/// After the files were made, before the times to live that are to last.
+const NOW: UnixMs = UnixMs(1_900_000_000_000);
 
 /// Files up to this size are damaged byte by byte.
 const SMALL_BYTES: usize = 600;
@@ -50,6 +57,17 @@ impl Sink for Keys {
     fn value(&mut self, _: ValueEvent<'_>) -> Result<(), Infallible> {
         self.events += 1;
         Ok(())
+    }
+}
+
+fn config(path: &Path) -> EngineConfig {
+    EngineConfig {
+        databases: 16,
+        seed: [5, 6],
+        limits: Limits::DEFAULT,
+        rdb_path: path.to_owned(),
+        settings: Settings { target: TargetChoice::Auto(Dialect::Redis), compress: true, checksum: true },
+        redis_version: "7.4.2",
     }
 }
 
@@ -239,6 +257,50 @@ fn damaged_files_are_refused_and_good_ones_are_not() {
         }
     }
     report(&wrong);
+}
+
+#[test]
+fn an_engine_loads_no_damaged_file() {
+    let mut wrong = Vec::new();
+    for (name, expect) in damaged("rdb/") {
+        let path = testdata().join("corrupt").join(&name);
+        let before = fs::read(&path).unwrap();
+        let mut engine = Engine::new(config(&path), NOW);
+        let outcome =
+            engine.load(NOW, DEEP, &mut |_| {}).map(|loaded| loaded.expect("the file is there").keys);
+        let as_expected = match expect.as_str() {
+            "refuse" | "checksum" | "value" => outcome.is_err(),
+            "good" => outcome.is_ok(),
+            "empty" => matches!(outcome, Ok(0)),
+            // Whether it is loaded is the server's choice; it only must not come to harm.
+            "server" => true,
+            other => panic!("index.tsv says {other}"),
+        };
+        if !as_expected {
+            wrong.push(format!("{name}: {expect}: {outcome:?}"));
+        }
+        assert_eq!(fs::read(&path).unwrap(), before, "{name} was changed");
+    }
+    report(&wrong);
+}
+
+#[test]
+fn an_engine_loads_what_real_servers_wrote() {
+    for path in files("rdb", ".rdb") {
+        let expected = fs::read_to_string(path.with_extension("expected.jsonl")).unwrap();
+        let records: Vec<Value> = expected.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // What the file holds and the server does not has expired.
+        let (there, gone): (Vec<&Value>, Vec<&Value>) =
+            records.iter().filter(|r| r["db"].as_u64().is_some()).partition(|r| r["expired"].is_null());
+        let mut engine = Engine::new(config(&path), NOW);
+        let loaded = engine
+            .load(NOW, DEEP, &mut |_| {})
+            .unwrap_or_else(|e| panic!("{e}"))
+            .unwrap_or_else(|| panic!("{} is there", path.display()));
+        assert_eq!(loaded.keys, there.len() as u64, "{}", path.display());
+        assert_eq!(loaded.expired + loaded.empty, gone.len() as u64, "{}", path.display());
+        assert_eq!(loaded.trailing_bytes, 0, "{}", path.display());
+    }
 }
 
 #[test]
