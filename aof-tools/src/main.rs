@@ -1,11 +1,26 @@
 //! The binary `aof-tools`; called as `redis-check-aof` or `valkey-check-aof` it is that tool.
 
+mod check;
 mod dropin;
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
 use rdb_tools::dropin::basename;
 use rdb_tools::output;
+
+/// Look into append only files of every Redis and Valkey, and check them
+#[derive(Debug, Parser)]
+#[command(name = "aof-tools", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+}
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -14,5 +29,9 @@ fn main() -> ExitCode {
         let args: Vec<_> = args.collect();
         return output::finish(&argv0, dropin::main(&argv0, &args));
     }
-    ExitCode::from(output::exit::TROUBLE)
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Check(args) => check::run(args),
+    };
+    output::finish("aof-tools", result)
 }

@@ -1,6 +1,8 @@
 //! The subcommands: arguments in, exit code out.
 
+pub mod check;
 pub mod dump;
+pub mod info;
 
 use std::path::Path;
 

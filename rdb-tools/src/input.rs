@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a mapped file is handed out in: enough to keep a decoder busy, small enough for a smooth
 /// progress bar.
@@ -37,7 +38,7 @@ pub struct Input {
 
 #[derive(Debug)]
 enum Source {
-    Mapped { map: Option<memmap2::Mmap>, window: usize },
+    Mapped { map: Option<Arc<memmap2::Mmap>>, window: usize },
     Buffered { reader: Reader, bytes: Vec<u8>, start: usize, ended: bool },
 }
 
@@ -94,7 +95,7 @@ impl Input {
             // while it is mapped. Other processes must not shrink it; whoever cannot promise that
             // passes `--no-mmap`, which is what the help text of that option says.
             match unsafe { memmap2::Mmap::map(&file) } {
-                Ok(map) => Some(map),
+                Ok(map) => Some(Arc::new(map)),
                 Err(_) => return Ok(Self::buffered(path, Reader::File(file), Some(len))),
             }
         };
@@ -199,7 +200,16 @@ impl Input {
     #[must_use]
     pub fn mapped(&self) -> Option<&[u8]> {
         match &self.source {
-            Source::Mapped { map, .. } => Some(map.as_deref().unwrap_or_default()),
+            Source::Mapped { map, .. } => Some(map.as_ref().map_or(&[], |map| &map[..])),
+            Source::Buffered { .. } => None,
+        }
+    }
+
+    /// A share of the mapping, for whoever looks at the content while the input is being read.
+    #[must_use]
+    pub fn share(&self) -> Option<Arc<memmap2::Mmap>> {
+        match &self.source {
+            Source::Mapped { map, .. } => map.clone(),
             Source::Buffered { .. } => None,
         }
     }
@@ -235,7 +245,7 @@ impl Input {
     }
 }
 
-fn rest_of(map: Option<&memmap2::Mmap>, at: u64) -> &[u8] {
+fn rest_of(map: Option<&Arc<memmap2::Mmap>>, at: u64) -> &[u8] {
     let bytes: &[u8] = map.map_or(&[], |map| map);
     // `at` has only ever grown by bytes of this map.
     &bytes[at as usize..]

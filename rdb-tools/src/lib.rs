@@ -4,6 +4,7 @@
 //! text that is safe to look at), and the sinks behind the subcommands of `rdb-tools`.
 
 pub mod arena;
+pub mod check;
 pub mod cmd;
 pub mod drive;
 pub mod dropin;

@@ -15,6 +15,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Info(cmd::info::Info),
+    Check(cmd::check::Check),
     Dump(cmd::dump::Dump),
 }
 
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let result = match &cli.command {
+        Command::Info(args) => cmd::info::run(args),
+        Command::Check(args) => cmd::check::run(args),
         Command::Dump(args) => cmd::dump::run(args),
     };
     output::finish("rdb-tools", result)

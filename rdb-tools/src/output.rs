@@ -86,9 +86,19 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     Ok(())
 }
 
+/// Text that may have bytes of a file in it, with control characters and marks that turn or hide
+/// text escaped.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let is_harmless = |c: char| matches!(c, ' '..='~') || c.is_alphanumeric();
+    let escaped =
+        text.chars().map(|c| if is_harmless(c) { c.to_string() } else { c.escape_default().to_string() });
+    escaped.collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Shown, is_broken_pipe};
+    use super::{Shown, clean, is_broken_pipe};
     use anyhow::Context;
 
     #[test]
@@ -100,6 +110,11 @@ mod tests {
         assert_eq!(shown("a\u{202e}b\u{9b}".as_bytes()), r"a\xe2\x80\xaeb\xc2\x9b");
         let long = shown(&[b'x'; 1000]);
         assert!(long.contains("...(760 bytes)...") && long.len() < 300);
+    }
+
+    #[test]
+    fn messages_are_cleaned() {
+        assert_eq!(clean("score \u{1b}[2J is \"bad\""), "score \\u{1b}[2J is \"bad\"");
     }
 
     #[test]

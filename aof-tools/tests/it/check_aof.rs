@@ -41,8 +41,11 @@ fn cases(transcript: &[u8]) -> Vec<Case> {
             } else {
                 ""
             };
-            let command =
-                command.split_once(" | ").map_or(command, |(_, c)| c).replace("--fix multi_open", "--fix m1.aof").replace("m1.aof.aof", "multi_open.aof");
+            let command = command
+                .split_once(" | ")
+                .map_or(command, |(_, c)| c)
+                .replace("--fix multi_open", "--fix m1.aof")
+                .replace("m1.aof.aof", "multi_open.aof");
             let args = command
                 .split_whitespace()
                 .filter(|word| *word != "redis-check-aof")

@@ -1,4 +1,5 @@
 //! The tool as a person runs it: binaries, files, transcripts of the servers' own tool.
 
+mod check;
 mod check_aof;
 mod support;

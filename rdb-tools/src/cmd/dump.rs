@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::Reading;
 use crate::drive::{Stop, drive};
 use crate::jsonl::{Jsonl, Options};
-use crate::output::{exit, stdout};
+use crate::output::{clean, exit, stdout};
 
 /// Print what is in an RDB file
 ///
@@ -71,7 +71,8 @@ pub fn run(args: &Dump) -> anyhow::Result<u8> {
         }
         Err(Stop::Format(error)) => {
             sink.finish().context("writing")?;
-            writeln!(io::stderr(), "rdb-tools: {}: {error}", args.file.display()).context("writing")?;
+            writeln!(io::stderr(), "rdb-tools: {}: {}", args.file.display(), clean(&error.to_string()))
+                .context("writing")?;
             Ok(exit::FINDINGS)
         }
     }

@@ -80,9 +80,16 @@ fn reference() -> Option<PathBuf> {
 /// 6, 7 and 19 and that were put right later.
 fn comparable(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let text = ["6 (module-pre-release)", "6 (module-value)", "7 (module-value)", "7 ()", "19 (stream-v2)", "19 (unknown)"]
-        .iter()
-        .fold(text, |text, name| text.replace(&format!("type {name}"), "type"));
+    let text = [
+        "6 (module-pre-release)",
+        "6 (module-value)",
+        "7 (module-value)",
+        "7 ()",
+        "19 (stream-v2)",
+        "19 (unknown)",
+    ]
+    .iter()
+    .fold(text, |text, name| text.replace(&format!("type {name}"), "type"));
     let lines = text
         .lines()
         .map(|line| line.split_once(":C ").and_then(|(_, l)| l.split_once(" # ")).map_or(line, |l| l.1));

@@ -1,5 +1,6 @@
 //! The tools as a person runs them: binaries, files, transcripts of the servers' own tools.
 
 mod check_rdb;
+mod cli;
 mod expected;
 mod support;

@@ -18,6 +18,12 @@ pub use super::record_error::{Error, Kind};
 /// The longest annotation line, CR LF counted (valkey src/server.h).
 pub const MAX_ANNOTATION_BYTES: usize = 1024;
 
+/// The most arguments of a command: servers count them in 31 bits.
+pub const MAX_ARGUMENTS: u64 = i32::MAX as u64;
+/// The longest argument. No server ever held one like it, so a greater length is a wrong one, and not
+/// the start of a string whose rest was torn off.
+pub const MAX_ARGUMENT_BYTES: u64 = 1 << 40;
+
 /// The longest line with a length: `*` or `$`, the digits, CR LF.
 const MAX_LENGTH_LINE: usize = 1 + num::MAX_INT_CHARS + 2;
 
@@ -254,11 +260,14 @@ fn length(input: &[u8], at: usize, prefix: u8) -> Result<(u64, usize), Stop> {
     let Some(value) = num::parse_i64(&window[1..digits_end]) else {
         return Err(Stop::Wrong(at + 1, Kind::BadLength { prefix, value: None }));
     };
-    let least = i64::from(prefix == b'*');
-    if value < least {
-        return Err(Stop::Wrong(at + 1, Kind::BadLength { prefix, value: Some(value) }));
+    let range = match prefix {
+        b'*' => 1..=MAX_ARGUMENTS,
+        _ => 0..=MAX_ARGUMENT_BYTES,
+    };
+    match u64::try_from(value) {
+        Ok(len) if range.contains(&len) => Ok((len, at + digits_end + 2)),
+        _ => Err(Stop::Wrong(at + 1, Kind::BadLength { prefix, value: Some(value) })),
     }
-    Ok((value.unsigned_abs(), at + digits_end + 2))
 }
 
 /// The Unix time in seconds of a `TS:` annotation; `None` for any other annotation, or one without a number.

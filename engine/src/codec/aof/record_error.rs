@@ -17,7 +17,8 @@ pub enum Kind {
         /// What stands there.
         got: u8,
     },
-    /// The text after `*` or `$` is not a number, or is no sensible one (below 1 argument, below 0 bytes).
+    /// The text after `*` or `$` is not a number, or is no sensible one (below 1 argument, below 0
+    /// bytes, above what a server could ever have held).
     BadLength {
         /// `*` or `$`.
         prefix: u8,

@@ -1,0 +1,79 @@
+//! `aof-tools check`: is this append only file whole, and right, and all there?
+
+mod fate;
+mod log;
+mod print;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use rdb_tools::check::Depths;
+use rdb_tools::cmd::Reading;
+use rdb_tools::output::{exit, stdout};
+
+/// Check append only files and list every fault
+///
+/// Give a manifest, the folder it is in, a server's data folder, or a single file. Checked are the
+/// manifest, that the files it names are there and no others, RDB bases with all their values, the
+/// layout of every command, and that MULTI and EXEC pair. Each fault comes with its file, its offset,
+/// and what servers make of it. Nothing is changed; files need not be writable.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 if nothing is wrong, 1 if something is, 2 for other trouble.\n\n\
+                        To cut a torn tail off, call this program as redis-check-aof --fix.")]
+pub(crate) struct Check {
+    /// Manifests, folders, or single files
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Check lengths and checksum only of RDB bases, and step over their values
+    #[arg(long)]
+    quick: bool,
+
+    /// Print one JSON object a line for each log
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// What keeps it from writing. What cannot be read is told, and the next path is checked.
+pub(crate) fn run(args: &Check) -> anyhow::Result<u8> {
+    let depths = if args.quick { Depths::Quick } else { Depths::Deep };
+    let mut code = exit::CLEAN;
+    let mut out = stdout();
+    for path in &args.paths {
+        let logs = match log::find(path) {
+            Ok(logs) => logs,
+            Err(error) => {
+                writeln!(io::stderr(), "aof-tools: {error:#}").context("writing")?;
+                code = exit::TROUBLE;
+                continue;
+            }
+        };
+        for found in logs {
+            match log::check(&found, depths, args.reading) {
+                Ok(report) => {
+                    if !report.findings.is_empty() {
+                        code = code.max(exit::FINDINGS);
+                    }
+                    let written = match args.json {
+                        true => print::json(&mut out, &report),
+                        false => print::text(&mut out, &report),
+                    };
+                    written.and_then(|()| out.flush()).context("writing")?;
+                }
+                Err(error) => {
+                    writeln!(io::stderr(), "aof-tools: {error:#}").context("writing")?;
+                    code = exit::TROUBLE;
+                }
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,375 @@
+//! What must hold inside a value whose layout is right: members once, order, ids, owners.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+
+use cairn_engine::codec::rdb::{Depth, Family, KeyHead, ObjectType, Sink, StreamId, ValueEvent};
+use cairn_engine::packed::listpack::Listpack;
+use cairn_engine::packed::{Element, IntText};
+use siphasher::sip128::SipHasher13;
+
+use super::fate::Fate;
+use super::part_name;
+use crate::output::Shown;
+
+/// A fault of a value.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) kind: &'static str,
+    pub(super) what: String,
+    pub(super) fate: Fate,
+}
+
+/// Looks at the events of one value after another.
+#[derive(Debug)]
+pub(super) struct Inspector {
+    object: ObjectType,
+    hasher: SipHasher13,
+    /// Of the parts that must differ: 128 bits, so that equal hashes are equal parts.
+    hashes: Vec<u128>,
+    /// Elements of any kind, or nodes with elements.
+    elements: u64,
+    stream: Stream,
+    last_index: Option<u64>,
+    pub(super) problems: Vec<Problem>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    last: Option<StreamId>,
+    groups: HashSet<Vec<u8>>,
+    /// Pending entries of the current group, and whether a consumer has them.
+    pending: HashMap<StreamId, bool>,
+    consumers: HashSet<Vec<u8>>,
+    has_group: bool,
+}
+
+impl Inspector {
+    pub(super) fn new(hasher: SipHasher13) -> Self {
+        Self {
+            object: ObjectType::String,
+            hasher,
+            hashes: Vec::new(),
+            elements: 0,
+            stream: Stream::default(),
+            last_index: None,
+            problems: Vec::new(),
+        }
+    }
+
+    /// A value of this type follows.
+    pub(super) fn begin(&mut self, object: ObjectType) {
+        self.object = object;
+        self.hashes.clear();
+        self.elements = 0;
+        self.last_index = None;
+        self.problems.clear();
+        if object.family() == Family::Stream {
+            self.stream = Stream::default();
+        }
+    }
+
+    /// The depth at which values of the current type are looked at.
+    pub(super) fn depth(&self) -> Depth {
+        match self.object.family() {
+            Family::Stream => Depth::Item,
+            _ => Depth::Packed,
+        }
+    }
+
+    /// Whether the type is looked at in the decoder's own pass. Others are when all their bytes are
+    /// there, which lets the check go on behind a fault.
+    pub(super) fn is_inspected_while_read(&self, is_mapped: bool) -> bool {
+        use ObjectType as T;
+        match self.object {
+            // They refer to what the decoder has read before.
+            T::HashTemplateListpackRef | T::HashTemplateArrayRef => true,
+            // Any number of plain elements: too much to keep.
+            T::List
+            | T::Set
+            | T::ZsetText
+            | T::Zset
+            | T::Hash
+            | T::HashMetadata
+            | T::HashExpiry
+            | T::Array => !is_mapped,
+            _ => false,
+        }
+    }
+
+    fn add(&mut self, kind: &'static str, fate: Fate, what: String) {
+        self.problems.push(Problem { kind, what, fate });
+    }
+
+    fn hash(&self, bytes: &[u8]) -> u128 {
+        self.hasher.hash(bytes).as_u128()
+    }
+
+    fn distinct(&mut self, bytes: &[u8]) {
+        self.elements += 1;
+        self.hashes.push(self.hash(bytes));
+    }
+
+    /// Elements of a packed value, of which every `stride`th must differ from the others.
+    fn distinct_elements<'e>(&mut self, elements: impl Iterator<Item = Element<'e>>, stride: usize) {
+        let mut text = IntText::new();
+        for element in elements.step_by(stride) {
+            self.distinct(element.text(&mut text));
+        }
+    }
+
+    pub(super) fn event(&mut self, event: &ValueEvent<'_>) {
+        match *event {
+            ValueEvent::Element(member) if self.object.family() == Family::Set => self.distinct(member),
+            ValueEvent::Element(_) => self.elements += 1,
+            ValueEvent::Field { field, .. } => self.distinct(field),
+            ValueEvent::Path { .. } => {
+                // Fields are distinct within their path only.
+                self.duplicates_so_far();
+                self.elements += 1;
+            }
+            ValueEvent::Member { member, .. } => self.distinct(member),
+            ValueEvent::Listpack(view) => self.listpack(view),
+            ValueEvent::Intset(view) => self.elements += view.iter().count() as u64,
+            ValueEvent::Ziplist(view) => match self.object.family() {
+                Family::List => self.elements += view.iter().count() as u64,
+                Family::Zset => {
+                    self.order(view.iter());
+                    self.distinct_elements(view.iter(), 2);
+                }
+                _ => self.distinct_elements(view.iter(), 2),
+            },
+            ValueEvent::Zipmap(view) => view.iter().for_each(|(field, _)| self.distinct(field)),
+            ValueEvent::ListNode(view) => self.elements += u64::from(!view.is_empty()),
+            ValueEvent::OldListNode(view) => self.elements += u64::from(view.iter().next().is_some()),
+            ValueEvent::PlainListNode(_) => self.elements += 1,
+            ValueEvent::ArrayElement { index, .. } => self.array_element(index),
+            _ if self.object.family() == Family::Stream => self.stream_event(event),
+            _ => {}
+        }
+    }
+
+    fn listpack(&mut self, view: Listpack<'_>) {
+        use ObjectType as T;
+        let stride = match self.object {
+            T::SetListpack => 1,
+            T::HashListpackEx | T::HashListpackExPreGa => 3,
+            _ => 2,
+        };
+        if self.object.family() == Family::Zset {
+            self.order(view.iter());
+        }
+        self.distinct_elements(view.iter(), stride);
+    }
+
+    /// Members of a packed sorted set stand in the order of scores, then of members.
+    fn order<'e>(&mut self, mut elements: impl Iterator<Item = Element<'e>>) {
+        let mut last: Option<(f64, Element<'e>)> = None;
+        let mut index = 0u64;
+        while let (Some(member), Some(score)) = (elements.next(), elements.next()) {
+            let Some(score) = score.as_f64().filter(|score| !score.is_nan()) else {
+                let what = format!("the score of member {index} is no number");
+                return self.add("score", Fate::Accepts, what);
+            };
+            let is_behind = last.is_none_or(|(before, name)| {
+                before < score || (before == score && name.with_bytes(|a| member.with_bytes(|b| a <= b)))
+            });
+            if !is_behind {
+                let what = format!("member {index} is out of order: ranges and ranks will be wrong");
+                return self.add("order", Fate::Accepts, what);
+            }
+            last = Some((score, member));
+            index += 1;
+        }
+    }
+
+    fn array_element(&mut self, index: u64) {
+        self.elements += 1;
+        if self.last_index.is_some_and(|last| last >= index) {
+            self.add("order", Fate::Refuses, format!("array index {index} is not above the one before it"));
+        }
+        self.last_index = Some(index);
+    }
+
+    fn stream_event(&mut self, event: &ValueEvent<'_>) {
+        match *event {
+            ValueEvent::StreamEntry { id, .. } => {
+                self.elements += 1;
+                if self.stream.last.is_some_and(|last| last >= id) {
+                    let what = format!("entry {} is not above the one before it", id_text(id));
+                    self.add("order", Fate::Accepts, what);
+                }
+                self.stream.last = Some(id);
+            }
+            ValueEvent::StreamTotals(totals) => {
+                if totals.length != self.elements {
+                    let what =
+                        format!("the stream says it has {} entries, it has {}", totals.length, self.elements);
+                    self.add("stream", Fate::Accepts, what);
+                }
+                if self.stream.last.is_some_and(|last| last > totals.last_id) {
+                    let what = format!("the last id {} is below that of an entry", id_text(totals.last_id));
+                    self.add("stream", Fate::Accepts, what);
+                }
+            }
+            ValueEvent::StreamGroup { name, .. } => {
+                self.end_group();
+                self.stream.has_group = true;
+                if !self.stream.groups.insert(name.to_vec()) {
+                    self.add("duplicate", Fate::Refuses, format!("group \"{}\" is there twice", Shown(name)));
+                }
+            }
+            ValueEvent::StreamPending { id, .. } => {
+                let was_there = self.stream.pending.insert(id, false).is_some();
+                if was_there {
+                    self.add("duplicate", Fate::Refuses, format!("entry {} is pending twice", id_text(id)));
+                }
+            }
+            ValueEvent::StreamConsumer { name, .. } => {
+                let is_new = self.stream.consumers.insert(name.to_vec());
+                if !is_new {
+                    self.add(
+                        "duplicate",
+                        Fate::Refuses,
+                        format!("consumer \"{}\" is there twice", Shown(name)),
+                    );
+                }
+            }
+            ValueEvent::StreamConsumerPending(id) | ValueEvent::StreamNacked(id) => {
+                match self.stream.pending.get_mut(&id) {
+                    None => {
+                        let what =
+                            format!("entry {} is pending for a consumer and not for its group", id_text(id));
+                        self.add("stream", Fate::Refuses, what);
+                    }
+                    Some(true) => {
+                        let what = format!("entry {} is pending for two consumers", id_text(id));
+                        self.add("stream", Fate::Refuses, what);
+                    }
+                    Some(owned) => *owned = true,
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn end_group(&mut self) {
+        let orphan = self.stream.pending.iter().filter(|(_, owned)| !**owned).map(|(id, _)| *id).min();
+        if let Some(id) = orphan {
+            self.add("stream", Fate::Crashes, format!("entry {} is pending for no consumer", id_text(id)));
+        }
+        self.stream.pending.clear();
+        self.stream.consumers.clear();
+    }
+
+    fn duplicates_so_far(&mut self) {
+        if self.first_duplicate().is_some() {
+            self.add_duplicate(None);
+        }
+        self.hashes.clear();
+    }
+
+    fn first_duplicate(&mut self) -> Option<u128> {
+        self.hashes.sort_unstable();
+        self.hashes.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    }
+
+    /// The value has ended. The hash of a part that is there twice, if there is one: its finding is
+    /// to be added with its name.
+    pub(super) fn end(&mut self) -> Option<u128> {
+        use ObjectType as T;
+        match self.object.family() {
+            Family::Stream => self.end_group(),
+            Family::List | Family::Set | Family::Zset | Family::Hash | Family::Array
+                if self.elements == 0 =>
+            {
+                let fate = match self.object {
+                    T::SetIntset | T::HashZipmap => Fate::Refuses,
+                    _ => Fate::Skips,
+                };
+                self.add("empty", fate, format!("{} without elements", self.object.family().name()));
+            }
+            _ => {}
+        }
+        self.first_duplicate()
+    }
+
+    /// Adds the finding about a part that is there twice; its name where it is known.
+    pub(super) fn add_duplicate(&mut self, name: Option<&[u8]>) {
+        use ObjectType as T;
+        let part = part_name(self.object.family());
+        let what = match name {
+            Some(name) => format!("{part} \"{}\" is there twice", Shown(name)),
+            None => format!("a {part} is there twice"),
+        };
+        let fate = match self.object {
+            // Packed forms that servers take as they are, and trip over when they grow.
+            T::SetListpack
+            | T::ZsetListpack
+            | T::HashListpack
+            | T::HashListpackEx
+            | T::HashListpackExPreGa => Fate::Crashes,
+            _ => Fate::Refuses,
+        };
+        self.add("duplicate", fate, what);
+    }
+}
+
+impl Sink for Inspector {
+    type Error = Infallible;
+
+    fn key(&mut self, _head: &KeyHead<'_>) -> Result<Depth, Infallible> {
+        Ok(self.depth())
+    }
+
+    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Infallible> {
+        self.event(&event);
+        Ok(())
+    }
+}
+
+/// Finds the part of a value that has a hash.
+pub(super) struct Finder {
+    hasher: SipHasher13,
+    hash: u128,
+    is_set: bool,
+    pub(super) found: Option<Vec<u8>>,
+}
+
+impl Finder {
+    pub(super) fn new(inspector: &Inspector, hash: u128) -> Self {
+        Self { hasher: inspector.hasher, hash, is_set: inspector.object.family() == Family::Set, found: None }
+    }
+
+    fn look(&mut self, bytes: &[u8]) {
+        if self.found.is_none() && self.hasher.hash(bytes).as_u128() == self.hash {
+            self.found = Some(bytes.to_vec());
+        }
+    }
+}
+
+impl Sink for Finder {
+    type Error = Infallible;
+
+    fn key(&mut self, _head: &KeyHead<'_>) -> Result<Depth, Infallible> {
+        Ok(Depth::Packed)
+    }
+
+    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Infallible> {
+        match event {
+            ValueEvent::Element(bytes) if self.is_set => self.look(bytes),
+            ValueEvent::Field { field: bytes, .. } | ValueEvent::Member { member: bytes, .. } => {
+                self.look(bytes);
+            }
+            ValueEvent::Listpack(view) => view.iter().for_each(|element| self.look(&element.to_vec())),
+            ValueEvent::Ziplist(view) => view.iter().for_each(|element| self.look(&element.to_vec())),
+            ValueEvent::Zipmap(view) => view.iter().for_each(|(field, _)| self.look(field)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn id_text(id: StreamId) -> String {
+    format!("{}-{}", id.ms, id.seq)
+}
