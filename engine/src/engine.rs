@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
-use crate::codec::rdb::Options;
+use crate::codec::rdb::{Dialect, Options};
 use crate::codec::resp::Reply;
 use crate::command::{Args, Context, Data, DataCommand, KeyStats};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, digest, expire};
 use crate::persist::carried::Carried;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::persist::rules::{self, SaveRule, Situation};
@@ -91,6 +91,7 @@ pub struct Engine {
     key_stats: KeyStats,
     snapshot_stats: SnapshotStats,
     running: Option<Running>,
+    sweep: expire::Sweep,
     storage: Box<dyn Storage>,
     /// Thresholds and sizes; the caller may change them at any time.
     pub limits: Limits,
@@ -124,6 +125,7 @@ impl Engine {
             key_stats: KeyStats::default(),
             snapshot_stats: SnapshotStats { last_save: now, ..SnapshotStats::default() },
             running: None,
+            sweep: expire::Sweep::default(),
             storage,
             limits,
             settings,
@@ -200,6 +202,40 @@ impl Engine {
     /// Counts changes that were made without a command.
     pub fn add_dirty(&mut self, changes: u64) {
         self.snapshot_stats.dirty += changes;
+    }
+
+    /// The family of servers that the data came from, or that snapshots are written for.
+    pub fn family(&self) -> Dialect {
+        match self.settings.target {
+            TargetChoice::Auto(family) => family,
+            TargetChoice::Named(target) => target.version().dialect,
+        }
+    }
+
+    fn digest_style(&self) -> digest::Style {
+        match self.family() {
+            Dialect::Redis => digest::Style::Redis,
+            Dialect::Valkey => digest::Style::Valkey,
+        }
+    }
+
+    /// The digest of the whole data set, as DEBUG DIGEST of the data's family prints it.
+    pub fn digest(&self) -> [u8; digest::DIGEST_BYTES] {
+        digest::digest_in(&self.keyspace, self.digest_style())
+    }
+
+    /// The digest of one key's value, as DEBUG DIGEST-VALUE prints it; zeros if there is no such key.
+    pub fn digest_value(&self, db: usize, key: &[u8]) -> [u8; digest::DIGEST_BYTES] {
+        digest::digest_value_in(self.keyspace.db(db).entry(key), self.digest_style())
+    }
+
+    /// Removes expired keys and fields, looking at about `budget` entries that may expire.
+    pub fn expire_step(&mut self, now: UnixMs, budget: usize) -> expire::Step {
+        let step = self.sweep.step(&mut self.keyspace, now, budget);
+        self.key_stats.expired += step.expired;
+        self.key_stats.expired_fields += step.expired_fields;
+        self.snapshot_stats.dirty += step.expired;
+        step
     }
 
     fn producer(&self, now: UnixMs, used_memory: u64) -> Producer {

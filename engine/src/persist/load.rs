@@ -23,6 +23,9 @@ const READ_BYTES: usize = 1 << 20;
 /// A record takes this many bytes at the least, so a file of n bytes has at most n of them.
 const FEWEST_RECORD_BYTES: u64 = 3;
 
+/// An expiry that servers have always read as none.
+const NO_EXPIRY: UnixMs = UnixMs(-1);
+
 /// What a load has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
@@ -34,6 +37,8 @@ pub struct Loaded {
     pub keys: u64,
     /// Keys left out because their time had passed.
     pub expired: u64,
+    /// Hash fields left out because their time had passed.
+    pub expired_fields: u64,
     /// Names of collections without elements, which were left out (the first few).
     pub empty_keys: Vec<Vec<u8>>,
     /// How many of them there were.
@@ -273,6 +278,14 @@ impl<'a> Loader<'a> {
         self.insert(Value::String(StringValue::new(bytes)))
     }
 
+    /// Takes out the fields of a hash whose time has passed. True if none is left because of that.
+    fn drop_expired_fields(&mut self, value: &mut Value) -> bool {
+        let (Value::Hash(hash), Some(now)) = (value, self.into.now) else { return false };
+        let removed = hash.remove_expired(now, usize::MAX, |_| {});
+        self.loaded.expired_fields += removed as u64;
+        removed > 0 && hash.is_empty()
+    }
+
     /// KeyDB writes a member's expiry behind its key as two auxiliary fields.
     fn keydb_subkey(&mut self, key: &[u8], value: &[u8]) {
         match key {
@@ -353,10 +366,10 @@ impl Sink for Loader<'_> {
         current.at = head.at;
         current.key.clear();
         current.key.extend_from_slice(head.key);
-        current.expire_at = head.expire_at;
+        current.expire_at = head.expire_at.filter(|at| *at != NO_EXPIRY);
         current.idle_s = head.idle_s;
         current.freq = head.freq;
-        current.expired = matches!((head.expire_at, self.into.now), (Some(at), Some(now)) if at <= now);
+        current.expired = matches!((current.expire_at, self.into.now), (Some(at), Some(now)) if at <= now);
         // An expired key's value is built too: a fault in it is a fault of the file.
         Ok(self.builder.begin(head.object, head.type_byte, head.meta))
     }
@@ -371,10 +384,11 @@ impl Sink for Loader<'_> {
     }
 
     fn end_key(&mut self, _end: u64) -> Result<(), LoadFault> {
-        let value = self.builder.finish().map_err(|error| self.fault(error))?;
+        let mut value = self.builder.finish().map_err(|error| self.fault(error))?;
+        let lost_its_fields = value.as_mut().is_some_and(|value| self.drop_expired_fields(value));
         match value {
             None => {}
-            Some(_) if self.current.expired => self.loaded.expired += 1,
+            Some(_) if self.current.expired || lost_its_fields => self.loaded.expired += 1,
             Some(value) if value.is_empty() => {
                 self.loaded.empty += 1;
                 if self.loaded.empty_keys.len() < NAMED_EMPTY_KEYS {

@@ -1,5 +1,6 @@
 //! The integration tests of the engine.
 
+mod formats;
 mod samples;
 mod snapshot;
 mod tidy;
