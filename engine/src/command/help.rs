@@ -11,6 +11,16 @@ pub fn unknown_subcommand(args: Args<'_>) -> CommandError {
     CommandError::Text(format!("ERR unknown subcommand '{word}'. Try {container} HELP.").into())
 }
 
+/// The error for a subcommand whose arguments cannot be understood.
+pub fn bad_subcommand_arguments(args: Args<'_>) -> CommandError {
+    let container = String::from_utf8_lossy(args.at(0)).to_ascii_uppercase();
+    let word = args.get(1).map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
+    CommandError::Text(
+        format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP.")
+            .into(),
+    )
+}
+
 /// Writes a container's HELP: each subcommand with its arguments, and below it what it does.
 pub fn write<F>(reply: &mut Reply, container: &Command<F>) {
     let name = container.spec.name.to_ascii_uppercase();

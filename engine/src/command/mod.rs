@@ -19,6 +19,9 @@ mod scan;
 mod server;
 mod set;
 pub mod spec;
+mod stream;
+mod stream_group;
+mod stream_info;
 mod string;
 mod zset;
 mod zset_range;
@@ -51,6 +54,9 @@ pub fn all() -> impl Iterator<Item = &'static DataCommand> {
         zset_range::COMMANDS,
         hash::COMMANDS,
         hash_expire::COMMANDS,
+        stream::COMMANDS,
+        stream_group::COMMANDS,
+        stream_info::COMMANDS,
     ];
     FAMILIES.iter().copied().flatten()
 }

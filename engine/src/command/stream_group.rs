@@ -1,0 +1,551 @@
+//! Consumer groups: XGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM.
+//!
+//! Behaviour: valkey src/t_stream.c.
+
+use crate::base::stream_id::StreamId;
+use crate::base::time::UnixMs;
+use crate::codec::resp::Reply;
+use crate::value::Value;
+use crate::value::stream::{
+    Claim, Claimed, Deliveries, Group as StreamGroup, NoGroup, Pending, Reader, Stream,
+};
+
+use super::help;
+use super::spec::{
+    DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOADING, READONLY, READS, STALE, Spec, UPDATES, WRITE,
+};
+use super::stream::{
+    INVALID_ID, end_argument, id_argument, id_arguments, reply_entry, reply_id, start_argument,
+};
+use super::{Args, CommandError, Context, DataCommand, Outcome};
+
+/// Every command of this file.
+pub(super) const COMMANDS: &[DataCommand] = &[XGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM];
+
+const XGROUP: DataCommand = DataCommand::new(
+    Spec::new("xgroup", Group::Stream, "5.0.0", -2, "")
+        .complexity("Depends on the subcommand.")
+        .summary("Makes, changes and removes groups and their consumers."),
+    |_, args| Err(help::unknown_subcommand(args)),
+)
+.with(&[
+    DataCommand::new(
+        sub("create", "5.0.0", -5, "key group < id | $ > [ MKSTREAM ] [ ENTRIESREAD entries-read:int ]")
+            .flags(WRITE.or(DENYOOM))
+            .keys(&[KeySpec::one(2, INSERTS)])
+            .summary("Adds a group to a stream."),
+        create,
+    ),
+    DataCommand::new(
+        sub("createconsumer", "6.2.0", 5, "key group consumer")
+            .flags(WRITE.or(DENYOOM))
+            .keys(&[KeySpec::one(2, INSERTS)])
+            .summary("Adds a consumer to a group."),
+        create_consumer,
+    ),
+    DataCommand::new(
+        sub("delconsumer", "5.0.0", 5, "key group consumer")
+            .flags(WRITE)
+            .keys(&[KeySpec::one(2, DELETES)])
+            .summary("Removes a consumer and what is pending for it."),
+        delete_consumer,
+    ),
+    DataCommand::new(
+        sub("destroy", "5.0.0", 4, "key group")
+            .flags(WRITE)
+            .keys(&[KeySpec::one(2, DELETES)])
+            .complexity("O(N) in the entries pending in the group")
+            .summary("Removes a group."),
+        destroy,
+    ),
+    DataCommand::new(
+        sub("setid", "5.0.0", -5, "key group < id | $ > [ ENTRIESREAD entries-read:int ]")
+            .flags(WRITE)
+            .keys(&[KeySpec::one(2, UPDATES)])
+            .summary("Sets how far a group has read."),
+        set_id,
+    ),
+    DataCommand::new(
+        sub("help", "5.0.0", 2, "").flags(LOADING.or(STALE)).summary("Lists the subcommands."),
+        |ctx, _| {
+            help::write(ctx.reply, &XGROUP);
+            Ok(())
+        },
+    ),
+]);
+
+const fn sub(name: &'static str, since: &'static str, arity: i32, syntax: &'static str) -> Spec {
+    Spec::new(name, Group::Stream, since, arity, syntax).parent("xgroup")
+}
+
+const NO_STREAM: CommandError = CommandError::text(
+    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the \
+     MKSTREAM option to create an empty stream automatically.",
+);
+
+/// A name as it stands in an error text, up to the first NUL.
+fn shown(name: &[u8]) -> String {
+    let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
+/// There is a stream, but no such group.
+pub(super) fn no_group(group: &[u8], key: &[u8]) -> CommandError {
+    let (group, key) = (shown(group), shown(key));
+    CommandError::Text(format!("NOGROUP No such consumer group '{group}' for key name '{key}'").into())
+}
+
+/// There is no such stream or no such group.
+fn no_key_or_group(args: Args<'_>) -> CommandError {
+    let (key, group) = (shown(args.at(1)), shown(args.at(2)));
+    CommandError::Text(format!("NOGROUP No such key '{key}' or consumer group '{group}'").into())
+}
+
+/// The options of XGROUP CREATE and SETID.
+#[derive(Debug, Default)]
+struct GroupOptions {
+    makes_stream: bool,
+    entries_read: Option<u64>,
+}
+
+impl GroupOptions {
+    fn parse(args: Args<'_>, may_make_stream: bool) -> Result<GroupOptions, CommandError> {
+        let mut options = GroupOptions::default();
+        let mut i = 5;
+        while i < args.len() {
+            if may_make_stream && args.is(i, "MKSTREAM") {
+                options.makes_stream = true;
+                i += 1;
+            } else if args.is(i, "ENTRIESREAD") && i + 1 < args.len() {
+                options.entries_read = match args.int(i + 1)? {
+                    -1 => None,
+                    n => Some(u64::try_from(n).map_err(|_| {
+                        CommandError::text("ERR value for ENTRIESREAD must be positive or -1")
+                    })?),
+                };
+                i += 2;
+            } else {
+                return Err(help::bad_subcommand_arguments(args));
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn create(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let options = GroupOptions::parse(args, true)?;
+    let (key, name) = (args.at(2), args.at(3));
+    let last_id = ctx.data.edit_stream(key, |stream, _| stream.totals().last_id)?;
+    if last_id.is_none() && !options.makes_stream {
+        return Err(NO_STREAM);
+    }
+    if args.len() > 8 {
+        return Err(help::bad_subcommand_arguments(args));
+    }
+    let id = match args.at(4) {
+        b"$" => last_id.unwrap_or_default(),
+        _ => id_argument(args, 4)?,
+    };
+    if last_id.is_none() {
+        ctx.data.set(key, Value::Stream(Box::default()), None);
+    }
+    let created =
+        ctx.data.edit_stream(key, |stream, _| stream.create_group(name, id, options.entries_read))?;
+    if created != Some(true) {
+        return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
+    }
+    ctx.data.dirty += 1;
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn set_id(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let options = GroupOptions::parse(args, false)?;
+    edit_group(ctx, args, |stream, name| {
+        if args.len() > 7 {
+            return Err(help::bad_subcommand_arguments(args));
+        }
+        let id = match args.at(4) {
+            b"$" => stream.totals().last_id,
+            id => StreamId::parse_bound(id, 0).ok_or(INVALID_ID)?,
+        };
+        Ok(stream.set_group_id(name, id, options.entries_read))
+    })?;
+    ctx.data.dirty += 1;
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// Changes a group that must be there.
+fn edit_group<R>(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    change: impl FnOnce(&mut Stream, &[u8]) -> Result<Result<R, NoGroup>, CommandError>,
+) -> Result<R, CommandError> {
+    let (key, name) = (args.at(2), args.at(3));
+    let changed = ctx.data.edit_stream(key, |stream, _| {
+        if stream.group(name).is_none() {
+            return Err(no_group(name, key));
+        }
+        change(stream, name)?.map_err(|NoGroup| no_group(name, key))
+    })?;
+    changed.ok_or(NO_STREAM)?
+}
+
+fn create_consumer(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let now = ctx.data.now;
+    let created = edit_group(ctx, args, |stream, name| Ok(stream.create_consumer(name, args.at(4), now)))?;
+    ctx.data.dirty += u64::from(created);
+    ctx.reply.int(i64::from(created));
+    Ok(())
+}
+
+fn delete_consumer(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let pending = edit_group(ctx, args, |stream, name| Ok(stream.delete_consumer(name, args.at(4))))?;
+    ctx.data.dirty += u64::from(pending.is_some());
+    ctx.reply.uint(pending.unwrap_or(0));
+    Ok(())
+}
+
+fn destroy(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let destroyed = ctx.data.edit_stream(args.at(2), |stream, _| stream.destroy_group(args.at(3)))?;
+    let destroyed = destroyed.ok_or(NO_STREAM)?;
+    ctx.data.dirty += u64::from(destroyed);
+    ctx.reply.int(i64::from(destroyed));
+    Ok(())
+}
+
+const XACK: DataCommand = DataCommand::new(
+    Spec::new("xack", Group::Stream, "5.0.0", -4, "key group id...")
+        .flags(WRITE.or(FAST))
+        .keys(&[KeySpec::one(1, UPDATES)])
+        .complexity("O(N) in the ids")
+        .summary("Acknowledges entries, which are not pending any more."),
+    xack,
+);
+
+fn xack(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    // Ids are not looked at when there is no such group.
+    let acked = ctx.data.edit_stream(args.at(1), |stream, _| {
+        if stream.group(args.at(2)).is_none() {
+            return Ok(0);
+        }
+        Ok(stream.ack(args.at(2), &id_arguments(args, 3)?))
+    })?;
+    let acked = acked.unwrap_or(Ok(0))?;
+    ctx.data.dirty += acked;
+    ctx.reply.uint(acked);
+    Ok(())
+}
+
+const XPENDING: DataCommand = DataCommand::new(
+    Spec::new(
+        "xpending",
+        Group::Stream,
+        "5.0.0",
+        -3,
+        "key group [ [ IDLE min-idle-time:int ] start end count:int [ consumer ] ]",
+    )
+    .flags(READONLY)
+    .keys(&[KeySpec::one(1, READS)])
+    .complexity("O(N) in the entries given, or looked at with IDLE")
+    .summary("Tells which entries of a group wait for an acknowledgement."),
+    xpending,
+);
+
+/// The extended form of XPENDING.
+#[derive(Debug)]
+struct PendingQuery<'a> {
+    min_idle_ms: i64,
+    start: StreamId,
+    end: StreamId,
+    count: u64,
+    consumer: Option<&'a [u8]>,
+}
+
+impl<'a> PendingQuery<'a> {
+    fn parse(args: Args<'a>) -> Result<PendingQuery<'a>, CommandError> {
+        let (mut at, mut min_idle_ms) = (3, 0);
+        if args.is(3, "IDLE") {
+            min_idle_ms = args.int(4)?;
+            if args.len() < 8 {
+                return Err(CommandError::Syntax);
+            }
+            at = 5;
+        }
+        let count = u64::try_from(args.int(at + 2)?).unwrap_or(0);
+        let (start, end) = (start_argument(args, at)?, end_argument(args, at + 1)?);
+        Ok(PendingQuery { min_idle_ms, start, end, count, consumer: args.get(at + 3) })
+    }
+}
+
+fn xpending(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let query = match args.len() {
+        3 => None,
+        6..=9 => Some(PendingQuery::parse(args)?),
+        _ => return Err(CommandError::Syntax),
+    };
+    let now = ctx.data.now;
+    let stream = ctx.data.stream(args.at(1))?;
+    let group = stream.and_then(|stream| stream.group(args.at(2))).ok_or_else(|| no_key_or_group(args))?;
+    match query {
+        None => pending_summary(ctx.reply, group),
+        Some(query) => pending_entries(ctx.reply, group, &query, now),
+    }
+    Ok(())
+}
+
+fn pending_summary(reply: &mut Reply, group: &StreamGroup) {
+    reply.array(4);
+    reply.int(group.pending_len() as i64);
+    let Some((first, last)) = group.pending_bounds() else {
+        reply.null();
+        reply.null();
+        reply.null_array();
+        return;
+    };
+    reply_id(reply, first);
+    reply_id(reply, last);
+    let busy = || group.consumers().filter(|consumer| consumer.pending_len() > 0);
+    reply.array(busy().count());
+    for consumer in busy() {
+        reply.array(2);
+        reply.bulk(consumer.name());
+        reply.bulk_int(consumer.pending_len() as i64);
+    }
+}
+
+fn pending_entries(reply: &mut Reply, group: &StreamGroup, query: &PendingQuery<'_>, now: UnixMs) {
+    let mut pending: Box<dyn Iterator<Item = Pending<'_>>> = match query.consumer {
+        None => Box::new(group.pending(query.start, query.end)),
+        Some(name) => match group.consumer(name) {
+            Some(consumer) => Box::new(group.pending_of(consumer, query.start, query.end)),
+            None => Box::new(std::iter::empty()),
+        },
+    };
+    let begun = reply.begin_array();
+    let mut len = 0;
+    while len < query.count
+        && let Some(entry) = pending.next()
+    {
+        let idle_ms = now.ms_after(entry.delivered_at);
+        if query.min_idle_ms != 0 && idle_ms < query.min_idle_ms {
+            continue;
+        }
+        reply.array(4);
+        reply_id(reply, entry.id);
+        reply.bulk(entry.consumer.unwrap_or_default());
+        reply.int(idle_ms.max(0));
+        reply.uint(entry.deliveries);
+        len += 1;
+    }
+    reply.end_array(begun, len as usize);
+}
+
+const XCLAIM: DataCommand = DataCommand::new(
+    Spec::new(
+        "xclaim",
+        Group::Stream,
+        "5.0.0",
+        -6,
+        "key group consumer min-idle-time:int id... [ IDLE ms:int ] \
+         [ TIME unix-time-milliseconds:unix-time ] [ RETRYCOUNT count:int ] [ FORCE ] [ JUSTID ] \
+         [ LASTID lastid ]",
+    )
+    .flags(WRITE.or(FAST))
+    .keys(&[KeySpec::one(1, UPDATES)])
+    .complexity("O(log N) an id, N entries pending in the group")
+    .summary("Makes pending entries those of another consumer."),
+    xclaim,
+);
+
+/// Argument `i` as an integer, with a text of its own if it is none.
+fn int_or(args: Args<'_>, i: usize, text: &'static str) -> Result<i64, CommandError> {
+    args.int(i).map_err(|_| CommandError::text(text))
+}
+
+/// What XCLAIM is told after its ids.
+#[derive(Debug)]
+struct ClaimOptions {
+    delivered_at: Option<UnixMs>,
+    retry_count: Option<u64>,
+    force: bool,
+    ids_only: bool,
+    last_id: StreamId,
+}
+
+impl ClaimOptions {
+    fn parse(args: Args<'_>, from: usize, now: UnixMs) -> Result<ClaimOptions, CommandError> {
+        let mut options = ClaimOptions {
+            delivered_at: None,
+            retry_count: None,
+            force: false,
+            ids_only: false,
+            last_id: StreamId::MIN,
+        };
+        let mut i = from;
+        while i < args.len() {
+            let value = i + 1;
+            let takes = |word| value < args.len() && args.is(i, word);
+            if args.is(i, "FORCE") {
+                options.force = true;
+                i += 1;
+                continue;
+            } else if args.is(i, "JUSTID") {
+                options.ids_only = true;
+                i += 1;
+                continue;
+            } else if takes("IDLE") {
+                let idle_ms = int_or(args, value, "ERR Invalid IDLE option argument for XCLAIM")?;
+                options.delivered_at = Some(UnixMs(now.0.wrapping_sub(idle_ms)));
+            } else if takes("TIME") {
+                let at = int_or(args, value, "ERR Invalid TIME option argument for XCLAIM")?;
+                options.delivered_at = Some(UnixMs(at));
+            } else if takes("RETRYCOUNT") {
+                let count = int_or(args, value, "ERR Invalid RETRYCOUNT option argument for XCLAIM")?;
+                options.retry_count = u64::try_from(count).ok();
+            } else if takes("LASTID") {
+                options.last_id = id_argument(args, value)?;
+            } else {
+                let word = shown(args.at(i));
+                return Err(CommandError::Text(format!("ERR Unrecognized XCLAIM option '{word}'").into()));
+            }
+            i += 2;
+        }
+        Ok(options)
+    }
+
+    /// What to note for each entry. A time before the epoch or in the future is taken as `now`.
+    fn claim(&self, min_idle_ms: i64, now: UnixMs) -> Claim {
+        let delivered_at = self.delivered_at.filter(|at| *at >= UnixMs(0) && *at <= now).unwrap_or(now);
+        let deliveries = match self.retry_count {
+            Some(count) => Deliveries::Set(count),
+            None if self.ids_only => Deliveries::Keep,
+            None => Deliveries::Count,
+        };
+        Claim { min_idle_ms, delivered_at, deliveries, force: self.force }
+    }
+}
+
+fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let now = ctx.data.now;
+    let reader = Reader { group: args.at(2), consumer: args.at(3), now };
+    let known = ctx.data.stream(args.at(1))?.is_some_and(|stream| stream.group(reader.group).is_some());
+    if !known {
+        return Err(no_key_or_group(args));
+    }
+    let min_idle_ms = int_or(args, 4, "ERR Invalid min-idle-time argument for XCLAIM")?.max(0);
+    let ids: Vec<StreamId> = (5..args.len()).map_while(|i| id_argument(args, i).ok()).collect();
+    let options = ClaimOptions::parse(args, 5 + ids.len(), now)?;
+    let claim = options.claim(min_idle_ms, now);
+    let reply = &mut *ctx.reply;
+    let changes = ctx
+        .data
+        .edit_stream(args.at(1), |stream, _| claim_all(stream, reader, &ids, &claim, &options, reply))?;
+    ctx.data.dirty +=
+        changes.ok_or_else(|| no_key_or_group(args))?.map_err(|NoGroup| no_key_or_group(args))?;
+    Ok(())
+}
+
+/// Claims and writes each; answers how many changes that were.
+fn claim_all(
+    stream: &mut Stream,
+    reader: Reader<'_>,
+    ids: &[StreamId],
+    claim: &Claim,
+    options: &ClaimOptions,
+    reply: &mut Reply,
+) -> Result<u64, NoGroup> {
+    let advanced = stream.advance_group(reader.group, options.last_id)?;
+    let is_new = stream.see_consumer(reader)?;
+    let begun = reply.begin_array();
+    let (mut len, mut changes) = (0, 0);
+    for &id in ids {
+        match stream.claim(reader, id, claim)? {
+            Claimed::Yes => {
+                reply_claimed(reply, stream, id, options.ids_only);
+                len += 1;
+                changes += 1;
+            }
+            Claimed::Gone { was_pending } => changes += u64::from(was_pending),
+            Claimed::No => {}
+        }
+    }
+    reply.end_array(begun, len);
+    // The new last id of the group travels with a claim, and counts only when there is none.
+    if changes == 0 && advanced {
+        changes = 1;
+    }
+    Ok(changes + u64::from(is_new))
+}
+
+fn reply_claimed(reply: &mut Reply, stream: &Stream, id: StreamId, ids_only: bool) {
+    match stream.entry(id) {
+        Some(entry) if !ids_only => reply_entry(reply, entry),
+        _ => reply_id(reply, id),
+    }
+}
+
+const XAUTOCLAIM: DataCommand = DataCommand::new(
+    Spec::new(
+        "xautoclaim",
+        Group::Stream,
+        "6.2.0",
+        -6,
+        "key group consumer min-idle-time start [ COUNT count:int ] [ JUSTID ]",
+    )
+    .flags(WRITE.or(FAST))
+    .keys(&[KeySpec::one(1, DELETES)])
+    .complexity("O(COUNT)")
+    .summary("Makes entries that have been pending for long those of another consumer."),
+    xautoclaim,
+);
+
+fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    const DEFAULT_COUNT: u64 = 100;
+    const MAX_COUNT: u64 = i64::MAX as u64 / 16;
+    let min_idle_ms = int_or(args, 4, "ERR Invalid min-idle-time argument for XAUTOCLAIM")?.max(0);
+    let start = start_argument(args, 5)?;
+    let (mut count, mut ids_only) = (DEFAULT_COUNT, false);
+    let mut i = 6;
+    while i < args.len() {
+        if args.is(i, "COUNT") && i + 1 < args.len() {
+            const BAD_COUNT: &str = "ERR COUNT must be > 0";
+            count = u64::try_from(int_or(args, i + 1, BAD_COUNT)?)
+                .ok()
+                .filter(|n| (1..=MAX_COUNT).contains(n))
+                .ok_or(CommandError::text(BAD_COUNT))?;
+            i += 1;
+        } else if args.is(i, "JUSTID") {
+            ids_only = true;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+        i += 1;
+    }
+    let reader = Reader { group: args.at(2), consumer: args.at(3), now: ctx.data.now };
+    let deliveries = if ids_only { Deliveries::Keep } else { Deliveries::Count };
+    let reply = &mut *ctx.reply;
+    let known = ctx.data.stream(args.at(1))?.is_some_and(|stream| stream.group(reader.group).is_some());
+    if !known {
+        return Err(no_key_or_group(args));
+    }
+    let changes = ctx.data.edit_stream(args.at(1), |stream, _| {
+        let is_new = stream.see_consumer(reader)?;
+        let done = stream.auto_claim(reader, min_idle_ms, start, count, deliveries)?;
+        reply.array(3);
+        reply_id(reply, done.next);
+        reply.array(done.claimed.len());
+        for &id in &done.claimed {
+            reply_claimed(reply, stream, id, ids_only);
+        }
+        reply.array(done.gone.len());
+        for &id in &done.gone {
+            reply_id(reply, id);
+        }
+        Ok((done.claimed.len() + done.gone.len()) as u64 + u64::from(is_new))
+    })?;
+    ctx.data.dirty +=
+        changes.ok_or_else(|| no_key_or_group(args))?.map_err(|NoGroup| no_key_or_group(args))?;
+    Ok(())
+}
