@@ -112,6 +112,9 @@ impl Batch {
 
     /// Reads from the clients that have sent something, and runs what they sent.
     pub(crate) fn serve(&mut self, server: &mut Server, readable: &[u32]) {
+        if server.is_ending() {
+            return;
+        }
         for &client in readable {
             if self.arena.len() - self.used < 2 * READ_BYTES {
                 self.run(server);
@@ -244,6 +247,10 @@ impl Batch {
     fn execute(&mut self, server: &mut Server) {
         let mut measured = Instant::now();
         for i in 0..self.parsed.len() {
+            if server.is_ending() {
+                self.entries.iter_mut().for_each(|entry| entry.is_done = true);
+                break;
+            }
             let Parse { entry, found, first_arg, args } = self.parsed[i];
             let is_slow = found.is_some_and(|n| !server.commands.entry(n).spec.flags.has(FAST));
             if is_slow {

@@ -150,6 +150,7 @@ impl Server {
         let broken = self.turn(batch, Duration::ZERO).is_err();
         if let Some(status) = self.shutdown.status().or(broken.then_some(1)) {
             // There is nothing to save: what is loaded so far is a part of what the file has.
+            self.finish();
             std::process::exit(status);
         }
     }

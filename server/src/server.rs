@@ -173,6 +173,7 @@ impl Server {
                 return 1;
             }
             if let Some(status) = self.shutdown.status() {
+                self.finish();
                 return status;
             }
         }
@@ -198,7 +199,7 @@ impl Server {
         batch.serve(self, &readable);
         readable.clear();
         (self.ready, self.readable) = (ready, readable);
-        if self.now_instant >= self.next_cron {
+        if self.now_instant >= self.next_cron && !self.is_ending() {
             self.cron();
         }
         self.close_marked();

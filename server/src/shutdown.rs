@@ -48,8 +48,8 @@ impl Server {
         }
     }
 
-    /// Ends the process: saves if it is to, and closes everything. False if it could not save; then
-    /// nothing has changed.
+    /// Saves if it is to, and has the process end after this turn, in which nothing more runs. False if
+    /// it could not save; then nothing has changed.
     pub(crate) fn shut_down(&mut self, how: ShutdownHow) -> bool {
         self.log.notice(format_args!("User requested shutdown..."));
         if !self.save_for_shutdown(how) {
@@ -64,9 +64,19 @@ impl Server {
             let path = std::ffi::OsStr::from_bytes(&self.config.pidfile);
             let _ = std::fs::remove_file(path);
         }
-        self.close_all();
-        self.log.warning(format_args!("Cairn is now ready to exit, bye bye..."));
+        // Nothing runs from here on; what was answered before is still sent (`finish`).
         self.shutdown.status = Some(0);
         true
+    }
+
+    /// The last thing the process does: sends what can be sent, and closes everything.
+    pub(crate) fn finish(&mut self) {
+        self.close_all();
+        self.log.warning(format_args!("Cairn is now ready to exit, bye bye..."));
+    }
+
+    /// True once the process is to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.shutdown.status.is_some()
     }
 }

@@ -8,7 +8,6 @@ use cairn_engine::base::num;
 use cairn_engine::command::spec::{ADMIN, Group, LOADING, NOSCRIPT, PROTECTED, STALE, Spec};
 use cairn_engine::command::{Args, CommandError, Outcome};
 use cairn_engine::engine::Engine;
-use cairn_engine::keyspace::digest;
 use cairn_engine::transcode::dump;
 use cairn_engine::value::{StringValue, Value};
 
@@ -64,7 +63,7 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             Ok(())
         }
         (b"digest", 2) => {
-            let digest = digest::digest(engine(call)?.keyspace());
+            let digest = engine(call)?.digest();
             call.reply.simple(&hex(&digest));
             Ok(())
         }
@@ -113,9 +112,8 @@ fn hex(bytes: &[u8]) -> String {
 
 fn digest_value(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let db = call.session().db;
-    let keyspace = engine(call)?.keyspace();
-    let digests: Vec<String> =
-        args.from(2).iter().map(|key| hex(&digest::digest_value(keyspace.db(db).entry(key)))).collect();
+    let engine = engine(call)?;
+    let digests: Vec<String> = args.from(2).iter().map(|key| hex(&engine.digest_value(db, key))).collect();
     call.reply.array(digests.len());
     for digest in &digests {
         call.reply.simple(digest);

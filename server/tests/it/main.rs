@@ -1,1 +1,8 @@
 //! The integration tests of the server: real sockets and processes.
+
+mod client;
+mod config;
+mod persistence;
+mod process;
+mod protocol;
+mod session;

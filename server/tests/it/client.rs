@@ -1,0 +1,225 @@
+//! A server process in a folder of its own, and a small client for it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use cairn_engine::codec::resp::replies::{Decoded, Node, decode};
+use tempfile::TempDir;
+
+/// Ports of the tests, unless the environment gives a first one.
+const FIRST_PORT: u16 = 30_710;
+const PORTS: u16 = 80;
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that runs until it is dropped.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) dir: TempDir,
+    pub(crate) port: u16,
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    for _ in 0..PORTS {
+        let port = FIRST_PORT + NEXT_PORT.fetch_add(1, Ordering::Relaxed) % PORTS;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port");
+}
+
+/// The server's program, about to be started in `dir` with its output in files there.
+pub(crate) fn program(dir: &Path) -> Command {
+    let file = |name: &str| std::fs::File::create(dir.join(name)).expect("a file for output");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairn-server"));
+    command.current_dir(dir).stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+    command
+}
+
+impl Server {
+    /// A server with these options, and no save rules unless they say so.
+    pub(crate) fn start(options: &[&str]) -> Server {
+        Server::start_in(tempfile::tempdir().expect("a folder"), options)
+    }
+
+    /// As `start`, in a folder that may hold files.
+    pub(crate) fn start_in(dir: TempDir, options: &[&str]) -> Server {
+        let port = free_port();
+        let mut command = program(dir.path());
+        command.args(["--port", &port.to_string(), "--save", ""]).args(options);
+        let child = command.spawn().expect("the program starts");
+        let mut server = Server { child, dir, port };
+        server.wait_for_log("Ready to accept connections");
+        server
+    }
+
+    /// A file in the server's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("stdout")).expect("the log")
+    }
+
+    /// Waits until the log holds `text`.
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(text) {
+            let ended = self.child.try_wait().expect("its state");
+            assert!(ended.is_none(), "the server has ended: {}", self.log());
+            assert!(begun.elapsed() < PATIENCE, "no '{text}' in the log: {}", self.log());
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait_for(&mut self.child)
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("it is there");
+    }
+
+    /// A client over TCP.
+    pub(crate) fn client(&self) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Client { stream: Box::new(stream), buf: Vec::new() }
+    }
+
+    /// A client over a Unix socket in the server's folder.
+    pub(crate) fn unix_client(&self, name: &str) -> Client {
+        let stream = UnixStream::connect(self.path(name)).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Client { stream: Box::new(stream), buf: Vec::new() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until a process has ended.
+pub(crate) fn wait_for(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("its state") {
+            return status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the process does not end");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+/// A connection.
+pub(crate) struct Client {
+    stream: Box<dyn Stream>,
+    buf: Vec<u8>,
+}
+
+impl Client {
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("sent");
+    }
+
+    /// Reads one reply and gives it as text, see `show`.
+    pub(crate) fn read(&mut self) -> String {
+        loop {
+            match decode(&self.buf) {
+                Decoded::Reply(nodes, len) => {
+                    let text = show(&mut nodes.iter());
+                    self.buf.drain(..len);
+                    return text;
+                }
+                Decoded::Bad(at) => panic!("no RESP at {at}: {}", self.buf.escape_ascii()),
+                Decoded::NeedMore => {
+                    let mut piece = [0; 65_536];
+                    let read = self.stream.read(&mut piece).expect("something to read");
+                    assert!(read > 0, "the server has closed: {}", self.buf.escape_ascii());
+                    self.buf.extend_from_slice(&piece[..read]);
+                }
+            }
+        }
+    }
+
+    /// Sends a command, blanks between its words, and gives the reply.
+    pub(crate) fn call(&mut self, command: &str) -> String {
+        let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+        self.call_words(&words)
+    }
+
+    /// Sends a command and gives the reply.
+    pub(crate) fn call_words(&mut self, words: &[&[u8]]) -> String {
+        self.send(&request(words));
+        self.read()
+    }
+
+    /// Sends PING; the reply, or nothing if the server has closed.
+    pub(crate) fn read_or_ping(&mut self) -> String {
+        if self.stream.write_all(b"PING\r\n").is_err() {
+            return String::new();
+        }
+        let mut piece = [0; 64];
+        let read = self.stream.read(&mut piece).unwrap_or(0);
+        String::from_utf8_lossy(&piece[..read]).trim_start_matches('+').trim_end().to_owned()
+    }
+
+    /// What comes until the server closes the connection.
+    pub(crate) fn read_to_end(&mut self) -> String {
+        let mut rest = std::mem::take(&mut self.buf);
+        // A reset is as good an end as any.
+        let _ = self.stream.read_to_end(&mut rest);
+        rest.escape_ascii().to_string()
+    }
+}
+
+/// A command as clients send it.
+pub(crate) fn request(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+/// A reply as text: strings plain, errors with `-`, nulls as `nil`, lists in brackets, maps in braces.
+/// The tests' replies nest no deeper than COMMAND's.
+fn show(nodes: &mut std::slice::Iter<'_, Node<'_>>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let node = nodes.next().expect("a decoded reply is whole");
+    let mut list = |n: usize| (0..n).map(|_| show(nodes)).collect::<Vec<_>>().join(" ");
+    match node {
+        Node::Simple(s) | Node::Bulk(s) | Node::Verbatim(s) | Node::Double(s) | Node::BigNumber(s) => text(s),
+        Node::Error(s) => format!("-{}", text(s)),
+        Node::Int(n) => n.to_string(),
+        Node::Null => "nil".into(),
+        Node::Bool(b) => b.to_string(),
+        Node::Array(n) | Node::Set(n) | Node::Push(n) => format!("[{}]", list(*n)),
+        Node::Map(n) => format!("{{{}}}", list(n * 2)),
+    }
+}

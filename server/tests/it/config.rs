@@ -1,0 +1,138 @@
+//! Configuration: files, options, standard input, CONFIG.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use crate::client::{Server, free_port, program, wait_for};
+
+/// What the program says on standard error and how it ends, given these arguments.
+fn refusal(args: &[&str]) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut child = program(dir.path()).args(args).spawn().expect("the program starts");
+    let status = wait_for(&mut child);
+    (status.code(), fs::read_to_string(dir.path().join("stderr")).expect("what it said"))
+}
+
+#[test]
+fn config_get_and_set() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    assert_eq!(client.call("CONFIG GET timeout hz"), "[timeout 0 hz 10]");
+    assert_eq!(
+        client.call("CONFIG GET hash-max-*-entries"),
+        "[hash-max-listpack-entries 512 hash-max-ziplist-entries 512]"
+    );
+    assert_eq!(client.call("CONFIG SET hash-max-ziplist-entries 2 timeout 100"), "OK");
+    assert_eq!(client.call("HSET h a 1 b 2 c 3"), "3");
+    assert_eq!(client.call("OBJECT ENCODING h"), "hashtable");
+    assert_eq!(client.call_words(&[b"CONFIG", b"SET", b"save", b"900 1 300 10"]), "OK");
+    assert_eq!(client.call("CONFIG GET save"), "[save 900 1 300 10]");
+    assert_eq!(
+        client.call("CONFIG SET foo bar"),
+        "-ERR Unknown option or number of arguments for CONFIG SET - 'foo'"
+    );
+    assert_eq!(
+        client.call("CONFIG SET timeout 1 maxclients x"),
+        "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument couldn't be parsed into an integer"
+    );
+    assert_eq!(client.call("CONFIG GET timeout"), "[timeout 100]");
+    assert_eq!(
+        client.call("CONFIG SET dir /"),
+        "-ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected config"
+    );
+    assert_eq!(client.call("CONFIG GET appendonly"), "[appendonly no]");
+}
+
+#[test]
+fn file_options_and_stdin_in_this_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("a.conf"), "hz 20\ntimeout 5\nsave 900 1\ninclude b.conf\n").expect("written");
+    fs::write(dir.path().join("b.conf"), "maxclients 77\n").expect("written");
+    let port = free_port();
+    let mut command = program(dir.path());
+    command.args(["a.conf", "--port", &port.to_string(), "--hz", "30", "-"]).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(b"hz 25\ntimeout 6").expect("written");
+    let mut server = Server { child, dir, port };
+    server.wait_for_log("Ready to accept connections tcp");
+    let mut client = server.client();
+    assert_eq!(
+        client.call("CONFIG GET hz timeout save maxclients"),
+        "[hz 30 timeout 6 save 900 1 maxclients 77]"
+    );
+    let file = fs::canonicalize(server.path("a.conf")).expect("its path");
+    assert!(client.call("INFO server").contains(&format!("config_file:{}\r\n", file.display())));
+}
+
+#[test]
+fn what_cannot_be_understood_is_fatal() {
+    let (status, said) = refusal(&["--foo", "bar"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("*** FATAL CONFIG FILE ERROR (Cairn "), "{said}");
+    assert!(said.contains("Reading the configuration file, at line 1\n>>> 'foo \"bar\"'\n"), "{said}");
+    assert!(said.contains("Bad directive or wrong number of arguments"), "{said}");
+    assert!(refusal(&["--port", "x"]).1.contains("argument couldn't be parsed into an integer"));
+    assert!(refusal(&["--port"]).1.contains("wrong number of arguments"));
+    assert!(
+        refusal(&["/no/such/file"])
+            .1
+            .contains("can't open config file '/no/such/file': No such file or directory")
+    );
+    assert!(refusal(&["--dir", "/no/such/folder"]).1.contains("Can't chdir to '/no/such/folder'"));
+    assert!(refusal(&["--rename-command", "nope", "x"]).1.contains("No such command in rename-command"));
+    assert!(refusal(&["--appendonly", "yes"]).1.contains("cannot do what 'appendonly' asks for"));
+}
+
+#[test]
+fn files_of_debian_and_valkey_start() {
+    let files = [include_str!("stock-redis-7.0.conf"), include_str!("stock-valkey-9.1.conf")];
+    for text in files {
+        let dir = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        // Where a distribution's paths stand, and what would leave the foreground.
+        let text = format!("{text}\nport {port}\ndaemonize no\nlogfile \"\"\npidfile server.pid\ndir .\n");
+        let lines: Vec<&str> =
+            text.lines().filter(|l| !l.starts_with("logfile /") && !l.starts_with("dir /")).collect();
+        fs::write(dir.path().join("stock.conf"), lines.join("\n")).expect("written");
+        let child = program(dir.path()).arg("stock.conf").spawn().expect("the program starts");
+        let mut server = Server { child, dir, port };
+        server.wait_for_log("Ready to accept connections tcp");
+        let pid = fs::read_to_string(server.path("server.pid")).expect("a pid file");
+        assert_eq!(pid.trim(), server.child.id().to_string());
+    }
+}
+
+#[test]
+fn version_and_help() {
+    let say = |arg: &str| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut child = program(dir.path()).arg(arg).spawn().expect("the program starts");
+        assert!(wait_for(&mut child).success());
+        fs::read_to_string(dir.path().join("stdout")).expect("what it said")
+    };
+    assert!(say("--version").starts_with("Cairn server v="));
+    assert_eq!(say("-v"), say("--version"));
+    assert!(say("--help").starts_with("Usage: cairn-server"));
+    assert_eq!(say("-h"), say("--help"));
+}
+
+#[test]
+fn unix_sockets_have_their_permissions() {
+    let server = Server::start(&["--unixsocket", "s.sock", "--unixsocketperm", "700"]);
+    let mode = fs::metadata(server.path("s.sock")).expect("the socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let mut client = server.unix_client("s.sock");
+    assert_eq!(client.call("PING"), "PONG");
+    assert!(client.call("CLIENT LIST").contains("flags=U "));
+}
+
+#[test]
+fn renamed_commands() {
+    let server = Server::start(&["--rename-command", "CONFIG", "hidden", "--rename-command", "echo", ""]);
+    let mut client = server.client();
+    assert_eq!(client.call("HIDDEN GET hz"), "[hz 10]");
+    assert!(client.call("CONFIG GET hz").starts_with("-ERR unknown command 'CONFIG'"));
+    assert!(client.call("ECHO x").starts_with("-ERR unknown command 'ECHO'"));
+}

@@ -1,0 +1,166 @@
+//! Snapshots: saved, loaded, refused, by rule and by hand.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::client::{Client, Server, program, wait_for};
+
+/// Waits until a line of INFO says so.
+fn wait_for_info(client: &mut Client, line: &str) {
+    let begun = Instant::now();
+    while !client.call("INFO persistence").contains(line) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no {line}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// Ends the server the hard way and starts another in its folder.
+fn restart(mut server: Server) -> Server {
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+    Server::start_in(dir, &["--enable-debug-command", "yes"])
+}
+
+fn fill(client: &mut Client) {
+    client.call("SET s v");
+    client.call("RPUSH l a b c");
+    client.call("HSET h f v");
+    client.call("SADD set 1 2 x");
+    client.call("ZADD z 1.5 a");
+    client.call("SET t v EX 1000");
+}
+
+#[test]
+fn saved_data_is_there_after_a_crash() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    fill(&mut client);
+    let digest = client.call("DEBUG DIGEST");
+    assert_ne!(digest, "0".repeat(40));
+    assert_eq!(client.call("SAVE"), "OK");
+    client.call("SET after the-save");
+    let server = restart(server);
+    let mut client = server.client();
+    assert_eq!(client.call("DEBUG DIGEST"), digest);
+    assert_eq!(client.call("LRANGE l 0 -1"), "[a b c]");
+    assert!(client.call("INFO persistence").contains("rdb_last_load_keys_loaded:6\r\n"));
+    assert_eq!(client.call("DEBUG RELOAD"), "OK");
+    assert_eq!(client.call("DEBUG DIGEST"), digest);
+}
+
+#[test]
+fn background_saves() {
+    let server = Server::start(&["--enable-debug-command", "local"]);
+    let mut client = server.client();
+    assert_eq!(client.call("DEBUG POPULATE 50000 key 100"), "OK");
+    assert!(client.call("INFO persistence").contains("rdb_changes_since_last_save:50000\r\n"));
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    // It may be over by now; if not, another is refused.
+    let second = client.call("BGSAVE");
+    assert!(
+        ["-ERR Background save already in progress", "Background saving started"].contains(&second.as_str())
+    );
+    wait_for_info(&mut client, "rdb_bgsave_in_progress:0");
+    let info = client.call("INFO persistence");
+    assert!(info.contains("rdb_last_bgsave_status:ok\r\n"), "{info}");
+    assert!(info.contains("rdb_changes_since_last_save:0\r\n"), "{info}");
+    assert!(server.log().contains("Background saving terminated with success"));
+    let server = restart(server);
+    assert_eq!(server.client().call("DBSIZE"), "50000");
+}
+
+#[test]
+fn save_rules_save() {
+    let server = Server::start(&["--save", "1 3"]);
+    let mut client = server.client();
+    client.call("MSET a 1 b 2 c 3");
+    wait_for_info(&mut client, "rdb_saves:1");
+    assert!(server.log().contains("3 changes in 1 seconds. Saving..."), "{}", server.log());
+    assert!(server.path("dump.rdb").exists());
+}
+
+#[test]
+fn a_signal_saves_if_there_are_rules() {
+    let mut server = Server::start(&["--save", "900 1000"]);
+    let mut client = server.client();
+    fill(&mut client);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(server.path("dump.rdb").exists());
+}
+
+#[test]
+fn a_bad_file_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("dump.rdb");
+    let bytes = b"REDIS0011\xfa\x09redis-ver\x057.2.0\x00\x03key\x09cut off";
+    fs::write(&path, bytes).expect("written");
+    let mut child =
+        program(dir.path()).args(["--port", "0", "--unixsocket", "s"]).spawn().expect("it starts");
+    assert_eq!(wait_for(&mut child).code(), Some(1));
+    assert_eq!(fs::read(&path).expect("still there"), bytes);
+    let log = fs::read_to_string(dir.path().join("stdout")).expect("the log");
+    assert!(log.contains("Fatal error loading the DB") && log.contains("rdb-tools check"), "{log}");
+    assert!(!log.contains("Ready to accept"), "{log}");
+}
+
+#[test]
+fn writes_stop_when_snapshots_fail() {
+    let server = Server::start(&["--save", "900 1"]);
+    let mut client = server.client();
+    client.call("SET k v");
+    // A folder in the file's place: the snapshot cannot take its name.
+    fs::create_dir_all(server.path("dump.rdb/full")).expect("a folder");
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    wait_for_info(&mut client, "rdb_last_bgsave_status:err");
+    assert!(client.call("SET k w").starts_with("-MISCONF "));
+    assert!(client.call("PING").starts_with("-MISCONF "));
+    assert_eq!(client.call("GET k"), "v");
+    assert_eq!(client.call("CONFIG SET stop-writes-on-bgsave-error no"), "OK");
+    assert_eq!(client.call("SET k w"), "OK");
+    assert_eq!(client.call("CONFIG SET stop-writes-on-bgsave-error yes"), "OK");
+    fs::remove_dir_all(server.path("dump.rdb")).expect("gone");
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    wait_for_info(&mut client, "rdb_last_bgsave_status:ok");
+    assert_eq!(client.call("SET k x"), "OK");
+}
+
+#[test]
+fn a_failing_save_keeps_the_server() {
+    let mut server = Server::start(&["--save", "900 1"]);
+    let mut client = server.client();
+    client.call("SET k v");
+    fs::create_dir_all(server.path("dump.rdb/full")).expect("a folder");
+    assert_eq!(client.call("SHUTDOWN"), "-ERR Errors trying to SHUTDOWN. Check logs.");
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("errors trying to shut down");
+    assert_eq!(client.call("GET k"), "v");
+    client.send(b"SHUTDOWN NOSAVE\r\n");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn keys_nobody_asks_for_expire() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    for i in 0..500 {
+        client.call(&format!("SET k{i} v PX 50"));
+    }
+    client.call("SET stays v");
+    let begun = Instant::now();
+    while client.call("DBSIZE") != "1" {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}", client.call("DBSIZE"));
+        sleep(Duration::from_millis(20));
+    }
+    assert!(client.call("INFO stats").contains("expired_keys:500\r\n"));
+    assert_eq!(client.call("DEBUG SET-ACTIVE-EXPIRE 0"), "OK");
+    client.call("SET k v PX 1");
+    sleep(Duration::from_millis(300));
+    assert_eq!(client.call("DBSIZE"), "2");
+    assert_eq!(client.call("GET k"), "nil");
+    assert_eq!(client.call("DBSIZE"), "1");
+}

@@ -1,0 +1,152 @@
+//! What a connection is: its protocol, its user, its name, its database.
+
+use crate::client::Server;
+
+#[test]
+fn hello_switches_the_protocol() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let greeting = |proto: u8, id: u8| {
+        format!("server redis version 7.4.2 proto {proto} id {id} mode standalone role master modules []")
+    };
+    assert_eq!(client.call("HELLO"), format!("[{}]", greeting(2, 1)));
+    assert_eq!(client.call("HELLO 3"), format!("{{{}}}", greeting(3, 1)));
+    assert_eq!(client.call("GET none"), "nil");
+    assert_eq!(client.call("CONFIG GET port"), format!("{{port {}}}", server.port));
+    assert_eq!(client.call("HELLO 2"), format!("[{}]", greeting(2, 1)));
+    assert_eq!(client.call("HELLO 4"), "-NOPROTO unsupported protocol version");
+    assert_eq!(client.call("HELLO x"), "-ERR Protocol version is not an integer or out of range");
+    assert_eq!(client.call("HELLO 3 FOO"), "-ERR Syntax error in HELLO option 'FOO'");
+    assert_eq!(client.call("HELLO 3 SETNAME bob"), format!("{{{}}}", greeting(3, 1)));
+    assert_eq!(client.call("CLIENT GETNAME"), "bob");
+    assert_eq!(client.call("RESET"), "RESET");
+    assert_eq!(client.call("CLIENT GETNAME"), "nil");
+    assert_eq!(client.call("CONFIG GET port"), format!("[port {}]", server.port));
+}
+
+#[test]
+fn passwords() {
+    let server = Server::start(&["--requirepass", "secret"]);
+    let mut client = server.client();
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
+    assert_eq!(client.call("PING"), "-NOAUTH Authentication required.");
+    assert_eq!(client.call("foo"), "-ERR unknown command 'foo', with args beginning with: ");
+    assert!(client.call("HELLO 3").starts_with("-NOAUTH HELLO must be called"));
+    assert_eq!(client.call("AUTH nope"), wrong);
+    assert_eq!(client.call("AUTH bob secret"), wrong);
+    assert_eq!(client.call("AUTH a b c"), "-ERR syntax error");
+    assert_eq!(client.call("AUTH secret"), "OK");
+    assert_eq!(client.call("PING"), "PONG");
+    assert_eq!(client.call("RESET"), "RESET");
+    assert_eq!(client.call("PING"), "-NOAUTH Authentication required.");
+    assert!(client.call("HELLO 3 AUTH default secret SETNAME x").starts_with("{server redis"));
+    // Taken away, those who are in stay in, and those who come need none.
+    assert_eq!(client.call("CONFIG SET requirepass *"), "OK");
+    assert_eq!(server.client().call("PING"), "-NOAUTH Authentication required.");
+    assert_eq!(client.call_words(&[b"CONFIG", b"SET", b"requirepass", b""]), "OK");
+    let mut other = server.client();
+    assert_eq!(other.call("PING"), "PONG");
+    assert!(other.call("AUTH x").starts_with("-ERR AUTH <password> called without any password configured"));
+}
+
+#[test]
+fn databases_are_apart() {
+    let server = Server::start(&["--databases", "4"]);
+    let mut client = server.client();
+    assert_eq!(client.call("SET k 0"), "OK");
+    assert_eq!(client.call("SELECT 3"), "OK");
+    assert_eq!(client.call("GET k"), "nil");
+    assert_eq!(client.call("SELECT 4"), "-ERR DB index is out of range");
+    assert_eq!(client.call("SELECT -1"), "-ERR DB index is out of range");
+    assert_eq!(client.call("SELECT x"), "-ERR value is not an integer or out of range");
+    assert_eq!(client.call("SET k 3"), "OK");
+    assert!(client.call("INFO keyspace").contains("db3:keys=1,expires=0,avg_ttl=0"));
+}
+
+#[test]
+fn clients_are_listed_and_killed() {
+    let server = Server::start(&[]);
+    let (mut one, mut two) = (server.client(), server.client());
+    assert_eq!(one.call("CLIENT ID"), "1");
+    assert_eq!(two.call("CLIENT ID"), "2");
+    assert_eq!(two.call("CLIENT SETNAME a b"), "-ERR wrong number of arguments for 'client|setname' command");
+    let bad = "-ERR Client names cannot contain spaces, newlines or special characters.";
+    assert_eq!(two.call_words(&[b"CLIENT", b"SETNAME", b"a b"]), bad);
+    assert_eq!(two.call("CLIENT SETNAME two"), "OK");
+    assert_eq!(two.call("CLIENT SETINFO lib-name test"), "OK");
+    assert_eq!(two.call("CLIENT SETINFO lib-x test"), "-ERR Unrecognized option 'lib-x'");
+    let list = one.call("CLIENT LIST");
+    let line = list.lines().find(|line| line.starts_with("id=2 ")).expect("the other's line");
+    for part in [" name=two ", " cmd=client|setinfo ", " lib-name=test ", " resp=2 ", " flags=N ", " db=0 "] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(one.call("CLIENT LIST ID 2").lines().count(), 1);
+    assert_eq!(one.call("CLIENT LIST TYPE pubsub"), "");
+    assert_eq!(one.call("CLIENT LIST ID x"), "-ERR Invalid client ID");
+    assert_eq!(one.call("CLIENT KILL 1.2.3.4:5"), "-ERR No such client");
+    assert_eq!(one.call("CLIENT KILL ID 0"), "-ERR client-id should be greater than 0");
+    assert_eq!(one.call("CLIENT KILL ID 1"), "0", "not oneself");
+    assert_eq!(one.call("CLIENT KILL ID 2 TYPE normal"), "1");
+    assert_eq!(two.read_to_end(), "");
+    assert_eq!(one.call("CLIENT KILL ID 1 SKIPME no"), "1");
+    assert_eq!(one.read_to_end(), "");
+}
+
+#[test]
+fn replies_can_be_switched_off() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.send(b"CLIENT REPLY OFF\r\nPING\r\nfoo\r\nCLIENT REPLY ON\r\nPING\r\n");
+    assert_eq!((client.read().as_str(), client.read().as_str()), ("OK", "PONG"));
+    client.send(b"CLIENT REPLY SKIP\r\nPING\r\nECHO a\r\n");
+    assert_eq!(client.read(), "a");
+}
+
+#[test]
+fn commands_tell_about_themselves() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let count: usize = client.call("COMMAND COUNT").parse().expect("a number");
+    assert!(count > 100, "{count}");
+    let info = client.call("COMMAND INFO get client|id nope");
+    assert!(info.starts_with("[[get 2 [readonly fast] 1 1 1 [@fast @read @string] []"), "{info}");
+    assert!(info.contains("[client|id 2 [") && info.ends_with(" nil]"), "{info}");
+    assert_eq!(client.call("COMMAND GETKEYS mset a 1 b 2"), "[a b]");
+    assert_eq!(client.call("COMMAND GETKEYS ping"), "-ERR The command has no key arguments");
+    assert_eq!(client.call("COMMAND GETKEYS foo"), "-ERR Invalid command specified");
+    assert_eq!(client.call("COMMAND GETKEYS get"), "-ERR Invalid number of arguments specified for command");
+    assert_eq!(client.call("COMMAND LIST FILTERBY PATTERN lastsav*"), "[lastsave]");
+    assert!(client.call("COMMAND DOCS select").contains("[name index type integer]"));
+    assert!(client.call("COMMAND").len() > 10_000);
+    assert!(client.call("COMMAND DOCS").len() > 10_000);
+}
+
+#[test]
+fn info_counts() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.call("SET k v");
+    client.call("GET k");
+    client.call("GET none");
+    client.call("GET");
+    client.call("LPUSH k x");
+    let stats = client.call("INFO stats commandstats errorstats");
+    for line in [
+        "keyspace_hits:1\r\n",
+        "keyspace_misses:1\r\n",
+        "total_connections_received:1\r\n",
+        "cmdstat_get:calls=2,",
+        ",rejected_calls=1,failed_calls=0\r\n",
+        "errorstat_WRONGTYPE:count=1\r\n",
+        "errorstat_ERR:count=1\r\n",
+        "total_error_replies:2\r\n",
+    ] {
+        assert!(stats.contains(line), "{line}: {stats}");
+    }
+    assert_eq!(client.call("CONFIG RESETSTAT"), "OK");
+    assert!(client.call("INFO stats").contains("total_error_replies:0\r\n"));
+    for section in ["server", "clients", "memory", "persistence", "replication", "cpu", "cluster"] {
+        assert!(client.call(&format!("INFO {section}")).starts_with("# "), "{section}");
+    }
+    assert_eq!(client.call("INFO nope"), "");
+}
