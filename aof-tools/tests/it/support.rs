@@ -36,7 +36,6 @@ pub(crate) fn run(program: &Path, argv0: &str, folder: &Path, args: &[&str], std
 }
 
 /// Runs the binary under its own name.
-
 pub(crate) fn aof_tools(folder: &Path, args: &[&str]) -> Output {
     run(Path::new(env!("CARGO_BIN_EXE_aof-tools")), "aof-tools", folder, args, "")
 }
