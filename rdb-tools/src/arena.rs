@@ -24,6 +24,7 @@ impl Arena {
     }
 
     /// The string at `span`, which this arena gave since it was last cleared.
+    #[inline]
     #[must_use]
     pub fn at(&self, span: Span) -> &[u8] {
         &self.bytes[Range { start: span.start, end: span.end }]

@@ -71,8 +71,14 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
 
 /// Appends a double as a string in C's `%.17g`, which gives the same double back.
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
+    /// Integers below have at most 16 digits, and `%.17g` prints them as integers.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
     out.push(b'"');
-    num::push_f64_17g(out, value);
+    if value.fract() == 0.0 && value.abs() < EXACT && !(value == 0.0 && value.is_sign_negative()) {
+        num::push_i64(out, value as i64);
+    } else {
+        num::push_f64_17g(out, value);
+    }
     out.push(b'"');
 }
 
@@ -115,6 +121,28 @@ mod tests {
         assert_eq!(show(b"\x7f"), r#"{"b64":"fw=="}"#);
         assert_eq!(show(b"a\nb"), r#"{"b64":"YQpi"}"#);
         assert_eq!(show(&[0, 255, 1, 2]), r#"{"b64":"AP8BAg=="}"#);
+    }
+
+    #[test]
+    fn doubles_are_printed_as_c_prints_them() {
+        let show = |value: f64| {
+            let mut out = Vec::new();
+            push_f64(&mut out, value);
+            String::from_utf8(out).expect("is ASCII")
+        };
+        let values = [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (-17.0, "-17"),
+            (9_007_199_254_740_991.0, "9007199254740991"),
+            (9_007_199_254_740_992.0, "9007199254740992"),
+            (1e17, "1e+17"),
+            (0.1, "0.10000000000000001"),
+            (f64::INFINITY, "inf"),
+        ];
+        for (value, text) in values {
+            assert_eq!(show(value), format!("\"{text}\""));
+        }
     }
 
     #[test]

@@ -354,8 +354,10 @@ impl<W: Write> Sink for Jsonl<W> {
         self.begin_line(i64::try_from(head.db).unwrap_or(i64::MAX), head.key);
         self.object = head.object;
         self.value = empty_value(head.object);
-        let slot = u64::from(key_slot(head.key));
-        self.is_importing = self.importing.iter().any(|(first, last)| (*first..=*last).contains(&slot));
+        self.is_importing = !self.importing.is_empty() && {
+            let slot = u64::from(key_slot(head.key));
+            self.importing.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+        };
         // Of a module value the type comes when its id is known.
         if !matches!(self.value, Value::Module(_)) {
             json::push_name(&mut self.line, "type");

@@ -177,3 +177,46 @@ fn streams_must_agree_with_themselves() {
     assert!(whats[0].contains("entry 2-0 is pending for a consumer and not for its group"));
     assert!(whats[1].contains("entry 1-0 is pending for no consumer"));
 }
+
+/// Every truncation and every changed bit of a small file with a value of most types.
+fn damaged() -> impl Iterator<Item = Vec<u8>> {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/rdb/redis-7.0.15-nochecksum.rdb");
+    let bytes = std::fs::read(path).expect("testdata");
+    let flips = (0..bytes.len() * 8).map({
+        let bytes = bytes.clone();
+        move |bit| {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        }
+    });
+    (0..bytes.len()).map(move |len| bytes[..len].to_vec()).chain(flips)
+}
+
+#[test]
+fn damage_is_a_finding_or_a_value_and_never_a_panic() {
+    let mut temp = tempfile::NamedTempFile::new().expect("a temporary file");
+    let progress = Progress::new(Wanted::Never, String::new(), None);
+    // One in five is enough for the mapped way, which needs a file each time.
+    for bytes in damaged().step_by(5) {
+        temp.as_file_mut().set_len(0).expect("truncate");
+        std::io::Seek::rewind(&mut temp).expect("seek");
+        temp.write_all(&bytes).expect("write");
+        for access in [Access::Map, Access::Buffer] {
+            let mut input = Input::open(temp.path(), access).expect("open");
+            let report = check(&mut input, Depths::Deep, &progress).expect("reading");
+            assert!(report.is_complete() || report.found > 0);
+        }
+    }
+}
+
+#[test]
+fn the_drop_in_checker_takes_any_bytes() {
+    let mut out = Vec::new();
+    for bytes in damaged() {
+        out.clear();
+        crate::dropin::check_rdb::check(&bytes, b"f", &mut out).expect("writing to memory");
+        assert!(out.ends_with(b"\n"));
+    }
+}

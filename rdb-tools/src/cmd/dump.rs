@@ -1,6 +1,6 @@
 //! `rdb-tools dump`: the contents of an RDB file as text.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -55,7 +55,9 @@ pub enum Format {
 /// What keeps it from reading or writing.
 pub fn run(args: &Dump) -> anyhow::Result<u8> {
     let mut input = args.reading.open(&args.file)?;
-    let progress = args.reading.progress(&input);
+    // A bar between the lines of the dump would help nobody.
+    let no_progress = args.reading.no_progress || io::stdout().is_terminal();
+    let progress = Reading { no_progress, ..args.reading }.progress(&input);
     let Format::Jsonl = args.format;
     let options = Options { raw_modules: args.raw_modules, sorted: args.sort };
     let mut sink = Jsonl::new(stdout(), options);
