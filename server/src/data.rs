@@ -11,10 +11,10 @@ use cairn_engine::codec::rdb::{Dialect, Options};
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::{Args, DataCommand};
 use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::keyspace::HashSeed;
 use cairn_engine::persist::load::{LoadFault, LoadProgress, Loaded};
 use cairn_engine::persist::rules::SaveRule;
 use cairn_engine::persist::snapshot::{SaveError, Saved, Settings, TargetChoice};
-use cairn_engine::structure::hash::HashSeed;
 use cairn_engine::value::Limits;
 
 use crate::batch::Batch;

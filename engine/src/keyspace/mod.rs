@@ -11,7 +11,7 @@ pub mod expire;
 use std::fmt;
 
 use crate::base::time::UnixMs;
-use crate::structure::hash::HashSeed;
+pub use crate::structure::hash::HashSeed;
 
 pub use clocks::{ClockKind, LfuTuning};
 pub use db::{Db, Discarded, Entries};
