@@ -27,7 +27,7 @@ pub use iter::Range;
 
 /// The tree. `LEAF` is the size of a leaf in bytes, `FANOUT` the most children of an inner node.
 #[derive(Debug, Clone)]
-pub struct ScoreTree<const LEAF: usize = 1024, const FANOUT: usize = 64> {
+pub struct ScoreTree<const LEAF: usize = 1024, const FANOUT: usize = 32> {
     leaves: Vec<Leaf>,
     inners: Vec<Inner>,
     /// Heads of the lists of unused nodes, chained through `next` and `parent`.

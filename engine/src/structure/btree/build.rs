@@ -16,7 +16,7 @@ pub struct Duplicate;
 
 /// Takes entries one by one.
 #[derive(Debug)]
-pub struct Builder<const LEAF: usize = 1024, const FANOUT: usize = 64> {
+pub struct Builder<const LEAF: usize = 1024, const FANOUT: usize = 32> {
     tree: ScoreTree<LEAF, FANOUT>,
     /// Leaves that are full, in the order in which they came.
     done: Vec<u32>,

@@ -251,7 +251,8 @@ impl Leaf {
     pub(super) fn member_start(&self, i: usize) -> usize {
         let at = self.lens_at();
         if self.len_width == 1 {
-            self.data[at..at + i].iter().map(|&len| usize::from(len)).sum()
+            // Wrapping, because checked additions are not vectorised; the sum is below the leaf's size.
+            self.data[at..at + i].iter().fold(0, |sum: usize, &len| sum.wrapping_add(usize::from(len)))
         } else {
             (0..i).map(|j| self.member_len(j)).sum()
         }

@@ -305,7 +305,7 @@ fn a_scan_misses_nobody_who_stays() {
 
 #[test]
 fn a_scan_of_a_quiet_tree_sees_each_once() {
-    let mut tree = ScoreTree::<1024, 64>::new(HashSeed(5, 6));
+    let mut tree = ScoreTree::<1024, 32>::new(HashSeed(5, 6));
     for n in 0..5000u32 {
         tree.insert(n.to_string().as_bytes(), f64::from(n));
     }
@@ -326,7 +326,7 @@ fn a_scan_of_a_quiet_tree_sees_each_once() {
 
 #[test]
 fn ordered_input_fills_the_leaves() {
-    let mut up = ScoreTree::<1024, 64>::new(HashSeed(0, 0));
+    let mut up = ScoreTree::<1024, 32>::new(HashSeed(0, 0));
     let mut down = up.clone();
     for n in 0..20_000u32 {
         up.insert(n.to_string().as_bytes(), f64::from(n));
@@ -342,7 +342,7 @@ fn ordered_input_fills_the_leaves() {
 
 #[test]
 fn large_trees_shrink_back() {
-    let mut tree = ScoreTree::<1024, 64>::new(HashSeed(0, 0));
+    let mut tree = ScoreTree::<1024, 32>::new(HashSeed(0, 0));
     let mut rng = Rng::new(1);
     for n in 0..60_000u32 {
         tree.insert(n.to_string().as_bytes(), rng.below(1000) as f64);
