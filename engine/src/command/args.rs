@@ -44,6 +44,23 @@ impl<'a> Args<'a> {
         num::parse_i64(arg).ok_or(CommandError::NotInteger)
     }
 
+    /// The `COUNT n` that LMPOP and ZMPOP may end with, at `i`: 1 if it is not there.
+    ///
+    /// # Errors
+    /// `Syntax`, or the text about a count that is not above zero.
+    pub fn count_option(&self, i: usize) -> Result<usize, CommandError> {
+        const BAD_COUNT: CommandError = CommandError::text("ERR count should be greater than 0");
+        if i >= self.len() {
+            return Ok(1);
+        }
+        if !self.is(i, "COUNT") || i + 1 >= self.len() {
+            return Err(CommandError::Syntax);
+        }
+        let count = self.int(i + 1).ok().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+        let count = count.ok_or(BAD_COUNT)?;
+        if i + 2 < self.len() { Err(CommandError::Syntax) } else { Ok(count) }
+    }
+
     /// Argument `i` as a double.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! Behaviour: valkey src/expire.c. An expiry is kept as absolute Unix milliseconds, whatever form it
 //! was given in.
 
+use std::ops::Range;
+
 use crate::base::time::UnixMs;
 
 use super::spec::{FAST, Group, KeySpec, LOOKS, READONLY, Spec, UPDATES, WRITE};
@@ -110,9 +112,13 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    fn parse(args: Args<'_>) -> Result<Conditions, CommandError> {
+    /// Reads the conditions that these arguments are.
+    ///
+    /// # Errors
+    /// That one is none, or that they exclude one another.
+    pub(super) fn parse(args: Args<'_>, at: Range<usize>) -> Result<Conditions, CommandError> {
         let mut found = Conditions::default();
-        for i in 3..args.len() {
+        for i in at {
             if args.is(i, "NX") {
                 found.if_none = true;
             } else if args.is(i, "XX") {
@@ -137,24 +143,6 @@ impl Conditions {
         Ok(found)
     }
 
-    /// The one condition at `i`, if the argument there is one.
-    pub(super) fn one(args: Args<'_>, i: usize) -> Option<Conditions> {
-        let mut found = Conditions::default();
-        let flag = if args.is(i, "NX") {
-            &mut found.if_none
-        } else if args.is(i, "XX") {
-            &mut found.if_any
-        } else if args.is(i, "GT") {
-            &mut found.if_greater
-        } else if args.is(i, "LT") {
-            &mut found.if_less
-        } else {
-            return None;
-        };
-        *flag = true;
-        Some(found)
-    }
-
     /// A key without expiry counts as one that expires last of all.
     pub(super) fn allow(self, old: Option<UnixMs>, new: UnixMs) -> bool {
         !(self.if_none && old.is_some()
@@ -166,7 +154,7 @@ impl Conditions {
 
 fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outcome {
     let key = args.at(1);
-    let conditions = Conditions::parse(args)?;
+    let conditions = Conditions::parse(args, 3..args.len())?;
     let at = absolute(args.int(2)?, unit, ctx.data.now, name)?;
     if ctx.data.peek(key).is_none() || !conditions.allow(ctx.data.db_ref().expire_at(key), at) {
         ctx.reply.int(0);

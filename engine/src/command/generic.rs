@@ -3,12 +3,11 @@
 //! Behaviour: valkey src/db.c.
 
 use crate::base::glob;
-use crate::base::num;
 use crate::keyspace::EntryRef;
 use crate::transcode::dump;
 use crate::value::ValueRef;
 
-use super::scan::{ScanOptions, write_cursor};
+use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
     DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES, REMOVES,
     Spec, TOUCHES_ARBITRARY_KEYS, WRITE,
@@ -284,15 +283,27 @@ const SCAN: DataCommand = DataCommand::new(
     scan,
 );
 
+/// The types of ours, and what modules may call theirs.
+fn may_be_type(name: &[u8]) -> bool {
+    const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
+    const MODULE_TYPE_CHARS: usize = 9;
+    name.len() == MODULE_TYPE_CHARS || TYPES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let cursor = num::parse_u64(args.at(1)).ok_or(CommandError::InvalidCursor)?;
+    let cursor = cursor_argument(args, 1)?;
     let options = ScanOptions::parse(args, 2, &["TYPE"])?;
     let now = ctx.data.now;
-    let type_name = options.type_name.map(<[u8]>::to_ascii_lowercase);
+    let type_name = options.type_name;
+    if let Some(name) = type_name.filter(|name| !may_be_type(name)) {
+        let name = String::from_utf8_lossy(name);
+        return Err(CommandError::Text(format!("ERR unknown type name '{name}'").into()));
+    }
     let mut found: Vec<Vec<u8>> = Vec::new();
     let next = ctx.data.db_ref().scan(cursor, options.count, |entry| {
         let alive = entry.expire_at().is_none_or(|at| at > now);
-        let of_type = || type_name.as_deref().is_none_or(|name| entry.view().type_name().as_bytes() == name);
+        let of_type =
+            || type_name.is_none_or(|name| entry.view().type_name().as_bytes().eq_ignore_ascii_case(name));
         if alive && options.matches(entry.key()) && of_type() {
             found.push(entry.key().to_vec());
         }

@@ -2,12 +2,13 @@
 //!
 //! Behaviour: valkey src/t_hash.c.
 
+use crate::base::long_double::LongDouble;
 use crate::base::num;
 use crate::base::time::UnixMs;
 use crate::codec::resp::{Protocol, Reply};
 use crate::value::hash::{Field, FieldTtl, Hash, HashRef};
 
-use super::scan::{ScanOptions, write_cursor};
+use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, READONLY, READS, READS_AND_UPDATES, Spec,
     UPDATES, WRITE,
@@ -273,6 +274,10 @@ const HINCRBYFLOAT: DataCommand = DataCommand::new(
 
 fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (now, field, by) = (ctx.data.now, args.at(2), args.at(3));
+    let increment = LongDouble::parse(by).ok_or(CommandError::NotFloat)?;
+    if !increment.is_finite() {
+        return Err(CommandError::text("ERR value is NaN or Infinity"));
+    }
     let sum = ctx.data.upsert_hash(
         args.at(1),
         |_| Hash::new(),
@@ -368,15 +373,16 @@ const HSCAN: DataCommand = DataCommand::new(
 );
 
 fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let cursor = num::parse_u64(args.at(2)).ok_or(CommandError::InvalidCursor)?;
-    let options = ScanOptions::parse(args, 3, &["NOVALUES"])?;
+    let cursor = cursor_argument(args, 2)?;
     let now: UnixMs = ctx.data.now;
+    // Options are not looked at when there is no such key.
     let Some(hash) = ctx.data.hash(args.at(1))? else {
         ctx.reply.array(2);
         write_cursor(ctx.reply, 0);
         ctx.reply.array(0);
         return Ok(());
     };
+    let options = ScanOptions::parse(args, 3, &["NOVALUES"])?;
     let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let next = hash.scan(cursor, options.count, now, |field| {
         field.field.with_bytes(|name| {

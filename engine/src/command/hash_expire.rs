@@ -20,21 +20,25 @@ const NOT_MET: i64 = 0;
 const DONE: i64 = 1;
 const REMOVED: i64 = 2;
 
-/// The fields named by `FIELDS count field...` from `i` on, which must end the arguments.
-fn fields_argument(args: Args<'_>, i: usize) -> Result<&[&[u8]], CommandError> {
-    if !args.is(i, "FIELDS") {
-        return Err(CommandError::text(
-            "ERR Mandatory argument FIELDS is missing or not at the right position",
-        ));
+const BAD_COUNT: CommandError =
+    CommandError::text("ERR numfields should be greater than 0 and match the provided number of fields");
+
+/// The fields behind `FIELDS count`, which end the arguments; the count is at `i`.
+///
+/// # Errors
+/// `NotInteger`, or `mismatch` if there is another number of them, or none.
+fn fields_argument(args: Args<'_>, i: usize, mismatch: CommandError) -> Result<&[&[u8]], CommandError> {
+    let count = args.int(i)?;
+    let fields = args.from(i + 1);
+    if usize::try_from(count).is_ok_and(|n| n > 0 && n == fields.len()) { Ok(fields) } else { Err(mismatch) }
+}
+
+/// As `fields_argument`, for the commands that want `FIELDS` right behind the key.
+fn fields_after_key(args: Args<'_>, mismatch: CommandError) -> Result<&[&[u8]], CommandError> {
+    if !args.is(2, "FIELDS") {
+        return Err(CommandError::Syntax);
     }
-    let bad_count = || CommandError::text("ERR Parameter `numFields` should be greater than 0");
-    let count = args.int(i + 1).map_err(|_| bad_count())?;
-    let count = usize::try_from(count).ok().filter(|n| *n > 0).ok_or_else(bad_count)?;
-    let fields = args.0.get(i + 2..).unwrap_or_default();
-    if fields.len() != count {
-        return Err(CommandError::text("ERR The `numfields` parameter must match the number of arguments"));
-    }
-    Ok(fields)
+    fields_argument(args, 3, mismatch)
 }
 
 macro_rules! expire_command {
@@ -80,18 +84,16 @@ expire_command!(
 );
 
 fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outcome {
-    let amount = args.int(2)?;
-    let invalid = || CommandError::InvalidExpire(name.to_owned());
-    if amount < 0 {
-        return Err(invalid());
-    }
     let now = ctx.data.now;
+    // Everything between the time and the word FIELDS is a condition.
+    let word_at = (3..args.len() - 1).find(|i| args.is(*i, "FIELDS")).ok_or(BAD_COUNT)?;
+    let conditions = Conditions::parse(args, 3..word_at)?;
+    let fields = fields_argument(args, word_at + 1, BAD_COUNT)?;
+    let amount = args.int(2)?;
+    if amount < 0 {
+        return Err(CommandError::InvalidExpire(name.to_owned()));
+    }
     let at = absolute(amount, unit, now, name)?;
-    let (conditions, fields_at) = match Conditions::one(args, 3) {
-        Some(conditions) => (conditions, 4),
-        None => (Conditions::default(), 3),
-    };
-    let fields = fields_argument(args, fields_at)?;
     let change = |hash: &mut Hash, field: &[u8]| {
         let Some(old) = hash.view().expiry(field, now) else { return NO_FIELD };
         if !conditions.allow(old, at) {
@@ -149,7 +151,7 @@ ttl_command!(
 );
 
 fn ttl(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit) -> Outcome {
-    let fields = fields_argument(args, 2)?;
+    let fields = fields_after_key(args, CommandError::Syntax)?;
     let now = ctx.data.now;
     let hash = ctx.data.hash(args.at(1))?;
     let answer = |hash: HashRef<'_>, field: &[u8]| match hash.expiry(field, now) {
@@ -163,13 +165,13 @@ fn ttl(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit) -> Outcome {
     Ok(())
 }
 
-/// Seconds are rounded up: a field with a millisecond left has not expired.
+/// Seconds are rounded to the nearest, as those of keys.
 fn remaining(at: UnixMs, now: UnixMs, unit: Unit) -> i64 {
     let left = at.0.saturating_sub(now.0).max(0);
     match unit {
-        Unit::Seconds => left.saturating_add(999) / 1000,
+        Unit::Seconds => left.saturating_add(500) / 1000,
         Unit::Milliseconds => left,
-        Unit::UnixSeconds => at.0.saturating_add(999) / 1000,
+        Unit::UnixSeconds => at.0.saturating_add(500) / 1000,
         Unit::UnixMilliseconds => at.0,
     }
 }
@@ -184,7 +186,7 @@ const HPERSIST: DataCommand = DataCommand::new(
 );
 
 fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let fields = fields_argument(args, 2)?;
+    let fields = fields_after_key(args, BAD_COUNT)?;
     let now = ctx.data.now;
     let change = |hash: &mut Hash, field: &[u8]| match hash.set_expiry(field, None, now) {
         None => NO_FIELD,

@@ -140,9 +140,13 @@ const LINDEX: DataCommand = DataCommand::new(
 );
 
 fn lindex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    // The index is not looked at when there is no list.
+    let Some(list) = ctx.data.list(args.at(1))? else {
+        ctx.reply.null();
+        return Ok(());
+    };
     let index = args.int(2)?;
-    let list = ctx.data.list(args.at(1))?;
-    match list.and_then(|list| list.get(list.resolve(index)?)) {
+    match list.resolve(index).and_then(|at| list.get(at)) {
         Some(element) => reply_element(ctx.reply, element),
         None => ctx.reply.null(),
     }
@@ -218,6 +222,11 @@ fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+/// The least integer, which has no positive counterpart.
+const NO_OPPOSITE: CommandError = CommandError::text(
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+);
+
 const LREM: DataCommand = DataCommand::new(
     Spec::new("lrem", Group::List, "1.0.0", 4, "key count:int element")
         .flags(WRITE)
@@ -230,7 +239,7 @@ const LREM: DataCommand = DataCommand::new(
 fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let count = args.int(2)?;
     if count == i64::MIN {
-        return Err(CommandError::NotInteger);
+        return Err(NO_OPPOSITE);
     }
     let from = if count < 0 { End::Back } else { End::Front };
     let most =
@@ -290,6 +299,11 @@ const LPOS: DataCommand = DataCommand::new(
     lpos,
 );
 
+/// Argument `i` as a number that is not negative; `text` refuses everything else.
+fn not_negative(args: Args<'_>, i: usize, text: &'static str) -> Result<usize, CommandError> {
+    args.int(i).ok().and_then(|n| usize::try_from(n).ok()).ok_or(CommandError::text(text))
+}
+
 fn lpos(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (mut rank, mut count, mut most_looked_at) = (1, None, 0);
     let mut i = 3;
@@ -300,9 +314,7 @@ fn lpos(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         if args.is(i, "RANK") {
             rank = args.int(i + 1)?;
             if rank == i64::MIN {
-                return Err(CommandError::text(
-                    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-                ));
+                return Err(NO_OPPOSITE);
             }
             if rank == 0 {
                 return Err(CommandError::text(
@@ -311,12 +323,9 @@ fn lpos(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
                 ));
             }
         } else if args.is(i, "COUNT") {
-            let n = args.int(i + 1)?;
-            count = Some(usize::try_from(n).map_err(|_| CommandError::text("ERR COUNT can't be negative"))?);
+            count = Some(not_negative(args, i + 1, "ERR COUNT can't be negative")?);
         } else if args.is(i, "MAXLEN") {
-            let n = args.int(i + 1)?;
-            most_looked_at =
-                usize::try_from(n).map_err(|_| CommandError::text("ERR MAXLEN can't be negative"))?;
+            most_looked_at = not_negative(args, i + 1, "ERR MAXLEN can't be negative")?;
         } else {
             return Err(CommandError::Syntax);
         }
@@ -450,15 +459,7 @@ fn lmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let numkeys = usize::try_from(numkeys).ok().filter(|n| *n > 0).ok_or_else(bad_numkeys)?;
     let where_at = numkeys.checked_add(2).filter(|at| *at < args.len()).ok_or(CommandError::Syntax)?;
     let end = end_argument(args, where_at).ok_or(CommandError::Syntax)?;
-    let count = match args.len() - where_at - 1 {
-        0 => 1,
-        2 if args.is(where_at + 1, "COUNT") => {
-            let bad_count = || CommandError::text("ERR count should be greater than 0");
-            let count = args.int(where_at + 2).map_err(|_| bad_count())?;
-            usize::try_from(count).ok().filter(|n| *n > 0).ok_or_else(bad_count)?
-        }
-        _ => return Err(CommandError::Syntax),
-    };
+    let count = args.count_option(where_at + 1)?;
     for key in &args.0[2..where_at] {
         let Some(list) = ctx.data.list(key)? else { continue };
         let taken = count.min(list.len());

@@ -1,6 +1,6 @@
 //! What SCAN, HSCAN, SSCAN and ZSCAN share: options and the cursor's form.
 
-use crate::base::glob;
+use crate::base::{glob, num};
 use crate::codec::resp::Reply;
 
 use super::{Args, CommandError};
@@ -63,6 +63,29 @@ impl<'a> ScanOptions<'a> {
     pub(super) fn matches(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
     }
+}
+
+/// Argument `i` as a cursor.
+///
+/// # Errors
+/// `InvalidCursor`.
+pub(super) fn cursor_argument(args: Args<'_>, i: usize) -> Result<u64, CommandError> {
+    let text = args.at(i);
+    num::parse_u64(text).or_else(|| lenient(text)).ok_or(CommandError::InvalidCursor)
+}
+
+/// Leading white space, a sign and leading zeros pass, as C's `strtoull` lets them; nothing below zero.
+fn lenient(text: &[u8]) -> Option<u64> {
+    let text = text.trim_ascii_start();
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let zeros = digits.iter().take_while(|b| **b == b'0').count();
+    let value =
+        if zeros == digits.len() { (zeros > 0).then_some(0) } else { num::parse_u64(&digits[zeros..]) };
+    value.filter(|value| !is_negative || *value == 0)
 }
 
 /// Writes a cursor: decimal text.

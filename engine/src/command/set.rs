@@ -4,11 +4,10 @@
 
 use std::collections::HashSet;
 
-use crate::base::num;
 use crate::value::set::{Set, SetRef};
 use crate::value::{Element, IntText, Value};
 
-use super::scan::{ScanOptions, write_cursor};
+use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
     Spec, WRITE,
@@ -460,14 +459,15 @@ const SSCAN: DataCommand = DataCommand::new(
 );
 
 fn sscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let cursor = num::parse_u64(args.at(2)).ok_or(CommandError::InvalidCursor)?;
-    let options = ScanOptions::parse(args, 3, &[])?;
+    let cursor = cursor_argument(args, 2)?;
+    // Options are not looked at when there is no such key.
     let Some(set) = ctx.data.set_value(args.at(1))? else {
         ctx.reply.array(2);
         write_cursor(ctx.reply, 0);
         ctx.reply.array(0);
         return Ok(());
     };
+    let options = ScanOptions::parse(args, 3, &[])?;
     let mut found: Vec<Vec<u8>> = Vec::new();
     let next = set.scan(cursor, options.count, |member| {
         member.with_bytes(|bytes| {

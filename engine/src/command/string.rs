@@ -555,9 +555,10 @@ fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let old = ctx.data.string(key)?.map(StrRef::to_vec);
     let sum = add_float(old.as_deref(), by, CommandError::NotFloat)?;
     let expire_at = ctx.data.db_ref().expire_at(key);
-    ctx.data.set_str(key, &sum, expire_at);
-    ctx.data.dirty += 1;
     ctx.reply.bulk(&sum);
+    // Stays bytes even if it reads as an integer.
+    ctx.data.set(key, Value::String(StringValue::plain(sum)), expire_at);
+    ctx.data.dirty += 1;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::codec::resp::{Protocol, Reply};
 use crate::value::Element;
 use crate::value::zset::{AddOutcome, Change, NewScore, Presence, Zset, ZsetRef};
 
-use super::scan::{ScanOptions, write_cursor};
+use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, READS_AND_DELETES, READS_AND_UPDATES,
     Spec, UPDATES, WRITE,
@@ -274,7 +274,7 @@ macro_rules! rank_command {
                 .keys(&[KeySpec::one(1, READS)])
                 .complexity("O(log N) in the members of the set")
                 .summary($summary),
-            |ctx, args| rank(ctx, args, $first),
+            |ctx, args| rank(ctx, args, $first, $name),
         );
     };
 }
@@ -282,11 +282,12 @@ macro_rules! rank_command {
 rank_command!(ZRANK, "zrank", End::Lowest, "Gives the position of a member, the lowest score first.");
 rank_command!(ZREVRANK, "zrevrank", End::Highest, "Gives the position of a member, the highest score first.");
 
-fn rank(ctx: &mut Context<'_>, args: Args<'_>, first: End) -> Outcome {
+fn rank(ctx: &mut Context<'_>, args: Args<'_>, first: End, name: &str) -> Outcome {
     let with_score = match args.len() {
         3 => false,
         4 if args.is(3, "WITHSCORE") => true,
-        _ => return Err(CommandError::Syntax),
+        4 => return Err(CommandError::Syntax),
+        _ => return Err(CommandError::Arity(name.to_owned())),
     };
     let find = |zset: ZsetRef<'_>| match first {
         End::Lowest => zset.rank(args.at(2)),
@@ -391,15 +392,7 @@ fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     } else {
         return Err(CommandError::Syntax);
     };
-    let count = match args.len() - where_at - 1 {
-        0 => 1,
-        2 if args.is(where_at + 1, "COUNT") => {
-            let bad_count = || CommandError::text("ERR count should be greater than 0");
-            let count = args.int(where_at + 2).map_err(|_| bad_count())?;
-            usize::try_from(count).ok().filter(|n| *n > 0).ok_or_else(bad_count)?
-        }
-        _ => return Err(CommandError::Syntax),
-    };
+    let count = args.count_option(where_at + 1)?;
     for key in &args.0[2..where_at] {
         let Some(zset) = ctx.data.zset(key)? else { continue };
         let taken = count.min(zset.len());
@@ -495,14 +488,15 @@ const ZSCAN: DataCommand = DataCommand::new(
 );
 
 fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let cursor = num::parse_u64(args.at(2)).ok_or(CommandError::InvalidCursor)?;
-    let options = ScanOptions::parse(args, 3, &["NOSCORES"])?;
+    let cursor = cursor_argument(args, 2)?;
+    // Options are not looked at when there is no such key.
     let Some(zset) = ctx.data.zset(args.at(1))? else {
         ctx.reply.array(2);
         write_cursor(ctx.reply, 0);
         ctx.reply.array(0);
         return Ok(());
     };
+    let options = ScanOptions::parse(args, 3, &["NOSCORES"])?;
     let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
     let next = zset.scan(cursor, options.count, |member, score| {
         member.with_bytes(|bytes| {

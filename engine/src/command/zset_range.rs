@@ -80,9 +80,22 @@ impl<'a> Limits<'a> {
 
 fn score_bound(text: &[u8]) -> Option<ScoreBound> {
     match text.strip_prefix(b"(") {
-        Some(text) => num::parse_f64(text).map(ScoreBound::Exclusive),
-        None => num::parse_f64(text).map(ScoreBound::Inclusive),
+        Some(text) => bound_value(text).map(ScoreBound::Exclusive),
+        None => bound_value(text).map(ScoreBound::Inclusive),
     }
+}
+
+/// Limits are read more liberally than scores: nothing at all is 0, what is too large is infinite.
+fn bound_value(text: &[u8]) -> Option<f64> {
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let out_of_range = || {
+        let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+        let is_number = matches!(digits, [b'0'..=b'9' | b'.', ..]);
+        is_number.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+    };
+    num::parse_f64(text).or_else(out_of_range)
 }
 
 fn lex_bound(text: &[u8]) -> Option<LexBound<'_>> {
@@ -94,6 +107,9 @@ fn lex_bound(text: &[u8]) -> Option<LexBound<'_>> {
         _ => None,
     }
 }
+
+/// The count of a LIMIT that leaves all.
+const NO_COUNT: i64 = -1;
 
 /// What comes after the limits.
 #[derive(Debug, Clone, Copy)]
@@ -115,24 +131,28 @@ impl Options {
     ) -> Result<Options, CommandError> {
         let (by, reversed) = fixed.unwrap_or((By::Rank, false));
         let mut options = Options { by, reversed, with_scores: false, limit: None };
+        let (mut may_choose, mut may_reverse) = (fixed.is_none(), fixed.is_none());
         while i < args.len() {
             if gives && args.is(i, "WITHSCORES") {
                 options.with_scores = true;
             } else if args.is(i, "LIMIT") && i + 2 < args.len() {
                 options.limit = Some((args.int(i + 1)?, args.int(i + 2)?));
                 i += 2;
-            } else if fixed.is_none() && args.is(i, "BYSCORE") {
-                options.by = By::Score;
-            } else if fixed.is_none() && args.is(i, "BYLEX") {
-                options.by = By::Lex;
-            } else if fixed.is_none() && args.is(i, "REV") {
-                options.reversed = true;
+            } else if may_choose && args.is(i, "BYSCORE") {
+                (options.by, may_choose) = (By::Score, false);
+            } else if may_choose && args.is(i, "BYLEX") {
+                (options.by, may_choose) = (By::Lex, false);
+            } else if may_reverse && args.is(i, "REV") {
+                (options.reversed, may_reverse) = (true, false);
             } else {
                 return Err(CommandError::Syntax);
             }
             i += 1;
         }
-        if options.limit.is_some() && options.by == By::Rank {
+        if options.by == By::Rank
+            && let Some((_, count)) = options.limit.take()
+            && count != NO_COUNT
+        {
             return Err(CommandError::text(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
             ));
