@@ -164,3 +164,30 @@ fn keys_nobody_asks_for_expire() {
     assert_eq!(client.call("GET k"), "nil");
     assert_eq!(client.call("DBSIZE"), "1");
 }
+
+/// Kills that the test makes; `CAIRN_KILLS` asks for more.
+const KILLS: u64 = 8;
+
+#[test]
+fn killed_at_any_moment_of_a_background_save_a_whole_file_stays() {
+    let kills = std::env::var("CAIRN_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    let mut server = Server::start(&["--enable-debug-command", "yes"]);
+    assert_eq!(server.client().call("DEBUG POPULATE 60000 key 20"), "OK");
+    assert_eq!(server.client().call("SET generation first"), "OK");
+    assert_eq!(server.client().call("SAVE"), "OK");
+    let mut on_disk = "first".to_owned();
+    for kill in 0..kills {
+        let mut client = server.client();
+        // Only the next file has this: afterwards the disk has the old one or the new one, whole.
+        assert_eq!(client.call(&format!("SET generation {kill}")), "OK");
+        assert_eq!(client.call("BGSAVE"), "Background saving started");
+        // A save of this size takes some tens of milliseconds: the kills are spread over them.
+        sleep(Duration::from_millis(kill * 60 / kills));
+        server = restart(server);
+        let mut client = server.client();
+        let found = client.call("GET generation");
+        assert!(found == kill.to_string() || found == on_disk, "{found} after {on_disk}, kill {kill}");
+        assert_eq!(client.call("DBSIZE"), "60001", "kill {kill}");
+        on_disk = found;
+    }
+}
