@@ -133,6 +133,17 @@ impl Entry {
         }
     }
 
+    /// As `replace_string`, if the bytes can be written over those of the string that is there and
+    /// nothing that a database counts changes; answers whether they were.
+    #[inline]
+    pub(super) fn overwrite_string(&mut self, bytes: &[u8], expire_at: Option<UnixMs>) -> bool {
+        !is_boxed(self.0.tag())
+            && is_surely_text(bytes)
+            && fits(InlineTag::Str, bytes.len())
+            && self.0.view().tag() != InlineTag::HashListpackEx as u8
+            && self.0.overwrite(InlineTag::Str as u8, bytes, ms(expire_at))
+    }
+
     /// Puts an integer in the place of the value, and leaves the expiry.
     #[inline]
     pub fn store_int(&mut self, v: i64) {

@@ -270,6 +270,29 @@ impl Record {
         self.write_payload(payload);
     }
 
+    /// Puts tag, payload and expiry in place of those that are there if that moves nothing: the payload
+    /// is as long as the old one, and the expiry was there or wasn't as it is now. Answers whether it
+    /// did.
+    #[inline]
+    pub fn overwrite(&mut self, tag: u8, payload: &[u8], expiry: Option<i64>) -> bool {
+        assert!(tag <= TAG, "a record's tag has four bits");
+        let shape = self.view().shape();
+        if shape.payload_len != payload.len() || (shape.head & HAS_EXPIRY != 0) != expiry.is_some() {
+            return false;
+        }
+        let at = self.0.as_ptr();
+        // SAFETY: the head, the expiry's slot (which is there, as just checked) and the payload are
+        // inside the block, which `&mut self` owns, so the argument can't overlap it.
+        unsafe {
+            at.write(shape.head & !TAG | tag);
+            if let Some(expiry) = expiry {
+                at.add(shape.key_at() - EXPIRY_BYTES).cast::<[u8; 8]>().write(expiry.to_le_bytes());
+            }
+            ptr::copy_nonoverlapping(payload.as_ptr(), at.add(shape.payload_at()), payload.len());
+        }
+        true
+    }
+
     /// Makes the pointer `owned` the payload, under `tag`.
     pub fn set_pointer(&mut self, tag: u8, owned: *mut ()) {
         self.set_payload(tag, &[0; POINTER_BYTES]);
@@ -518,6 +541,14 @@ impl fmt::Debug for RecordRef<'_> {
             .field("payload_len", &self.payload().len())
             .finish()
     }
+}
+
+/// Asks the CPU for the cache lines of a record's header and key, which may straddle two.
+#[inline]
+pub(crate) fn prefetch_key(at: *const u8) {
+    const USUAL_BYTES: usize = 24;
+    prefetch(at);
+    prefetch(at.wrapping_add(USUAL_BYTES));
 }
 
 /// Asks the CPU to fetch the cache line of `at`; a hint, which any address may be given to.

@@ -345,7 +345,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             // SAFETY: `home_index` answers less than the home count, which the entry repeats.
             let bucket = unsafe { entry.segment().home_bucket(home) };
             for slot in bucket.matches(tag_of(hash)) {
-                record::prefetch(bucket.pointer(slot).as_ptr());
+                record::prefetch_key(bucket.pointer(slot).as_ptr());
             }
         }
     }

@@ -21,11 +21,21 @@ impl Db {
     /// overwritten in place.
     #[inline]
     pub fn set_str(&mut self, key: &[u8], bytes: &[u8], expire_at: Option<UnixMs>) {
-        self.upsert(
-            key,
-            |entry| entry.replace_string(bytes, expire_at),
-            || Entry::string(key, bytes, expire_at),
-        );
+        let hash = self.hash_key(key);
+        match self.table.entry(hash, |entry| entry.key() == key) {
+            TableEntry::Occupied(mut occupied) => {
+                if !occupied.with(|entry| entry.overwrite_string(bytes, expire_at)) {
+                    self.counts.subtract(occupied.view().marks());
+                    occupied.with(|entry| entry.replace_string(bytes, expire_at));
+                    self.counts.add(occupied.view().marks());
+                }
+            }
+            TableEntry::Vacant(vacant) => {
+                let entry = Entry::string(key, bytes, expire_at);
+                self.counts.add(entry.view().marks());
+                vacant.insert_with_clock(entry, self.clocks.fresh());
+            }
+        }
     }
 
     /// Puts an integer in the place of a key's value and leaves the expiry; answers whether the key

@@ -82,6 +82,7 @@ enum Step {
     Expiry(Option<i64>),
     Payload(u8, usize),
     Replace(u8, usize, Option<i64>),
+    Overwrite(u8, usize, Option<i64>),
     Resize(usize),
     Flip,
     Clone,
@@ -98,6 +99,7 @@ fn steps() -> impl Strategy<Value = Step> {
         any::<Option<i64>>().prop_map(Step::Expiry),
         (0..16u8, lens()).prop_map(|(tag, len)| Step::Payload(tag, len)),
         (0..16u8, lens(), any::<Option<i64>>()).prop_map(|(t, len, e)| Step::Replace(t, len, e)),
+        (0..16u8, 0..3usize, any::<Option<i64>>()).prop_map(|(t, off, e)| Step::Overwrite(t, off, e)),
         lens().prop_map(Step::Resize),
         Just(Step::Flip),
         Just(Step::Clone),
@@ -132,6 +134,14 @@ proptest! {
                 Step::Replace(tag, len, expiry) => {
                     record.replace(tag, &fill(len), expiry);
                     (twin.tag, twin.payload, twin.expiry) = (tag, fill(len), expiry);
+                }
+                Step::Overwrite(tag, off, expiry) => {
+                    let len = twin.payload.len() + off;
+                    let fits = off == 0 && expiry.is_some() == twin.expiry.is_some();
+                    prop_assert_eq!(record.overwrite(tag, &fill(len), expiry), fits);
+                    if fits {
+                        (twin.tag, twin.payload, twin.expiry) = (tag, fill(len), expiry);
+                    }
                 }
                 Step::Resize(len) => {
                     record.resize_payload(len);

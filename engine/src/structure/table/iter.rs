@@ -167,7 +167,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
 /// Asks the CPU for all items of a bucket.
 fn prefetch(bucket: &Bucket) {
     for slot in bucket.used() {
-        record::prefetch(bucket.pointer(slot).as_ptr());
+        record::prefetch_key(bucket.pointer(slot).as_ptr());
     }
 }
 

@@ -29,7 +29,7 @@ const SHRINK_PERIOD: usize = 16;
 /// A segment may be deeper than `log2(items)` less this, which no honest hash makes it.
 const DEPTH_SLACK: u32 = 3;
 /// Buckets ahead of the one being moved whose items are asked for.
-const PREFETCH_BUCKETS: usize = 2;
+const PREFETCH_BUCKETS: usize = 3;
 
 /// Slots in the home buckets of a segment of `lines`.
 const fn capacity(lines: usize) -> usize {
@@ -161,7 +161,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         let buckets = from.buckets();
         let prefetch = |index: usize| {
             let bucket = from.bucket(index);
-            bucket.used().for_each(|slot| record::prefetch(bucket.pointer(slot).as_ptr()));
+            bucket.used().for_each(|slot| record::prefetch_key(bucket.pointer(slot).as_ptr()));
         };
         (0..PREFETCH_BUCKETS.min(buckets)).for_each(prefetch);
         for index in 0..buckets {
