@@ -199,6 +199,31 @@ fn logs_of_real_servers_are_valid() {
     assert!(checked > 15, "{checked}");
 }
 
+#[test]
+fn damaged_logs_end_with_the_code_and_complaint_of_the_original() {
+    let folder = testdata().join("corrupt/aof");
+    let index = fs::read_to_string(testdata().join("corrupt/index.tsv")).expect("the index");
+    let mut checked = 0;
+    for row in index.lines().filter_map(|row| row.strip_prefix("aof/")) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let (inner, file) = match columns[0].starts_with("manifest-") {
+            true => (folder.join(columns[0]), "a.manifest"),
+            false => (folder.clone(), columns[0]),
+        };
+        let output = check_aof(&inner, &[file], "");
+        let text = stdout(&output);
+        // The original crashes on a length that no memory could hold; we do not.
+        if columns[6] == "crashes" {
+            assert_eq!(output.status.code(), Some(1), "{row}\n{text}");
+            continue;
+        }
+        assert_eq!(output.status.code(), columns[5].parse().ok(), "{row}\n{text}");
+        assert!(text.contains(&columns[6].replace("DIR/", "./")), "{row}\n{text}");
+        checked += 1;
+    }
+    assert!(checked > 30, "{checked}");
+}
+
 fn manifests_and_single_files(folder: &Path) -> Vec<PathBuf> {
     let single = folder.join("appendonly.aof");
     if single.is_file() {

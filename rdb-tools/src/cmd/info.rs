@@ -1,5 +1,6 @@
 //! `rdb-tools info`: what the head of a file says, without reading the file.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -216,8 +217,20 @@ fn as_text(file: &Path, head: &Head, facts: &[Fact], fault: Option<&str>) -> Vec
     for module in &head.modules {
         out.push_str(&format!("  module data: {}\n", Shown(module)));
     }
+    // Of fields that come over and over (slots of a cluster, scripts) the first few will do.
+    const SHOWN: usize = 3;
+    let mut times: HashMap<&[u8], usize> = HashMap::new();
     for (key, value) in &head.aux {
-        out.push_str(&format!("  aux {}: {}\n", Shown(key), Shown(value)));
+        let seen = times.entry(key).or_default();
+        *seen += 1;
+        if *seen <= SHOWN {
+            out.push_str(&format!("  aux {}: {}\n", Shown(key), Shown(value)));
+        }
+    }
+    let mut hidden: Vec<_> = times.into_iter().filter(|(_, times)| *times > SHOWN).collect();
+    hidden.sort_unstable();
+    for (key, times) in hidden {
+        out.push_str(&format!("  aux {}: and {} more\n", Shown(key), times - SHOWN));
     }
     if let Some(fault) = fault {
         out.push_str(&format!("  damaged: {fault}\n"));

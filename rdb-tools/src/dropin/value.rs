@@ -24,8 +24,9 @@ use crate::jsonl::module_name;
 const HASH_MAX_ENTRIES: u64 = 512;
 const HASH_MAX_VALUE: usize = 64;
 const SET_MAX_INTSET: u64 = 512;
-/// A table of so many slots is refused by every allocator.
-const MAX_TABLE: u64 = 1 << 44;
+/// A table of so many slots is refused by every allocator. Even greater numbers overflow the size of
+/// the request, which the loader notices and takes for success.
+const NO_TABLE: std::ops::RangeInclusive<u64> = 1 << 44..=1 << 60;
 
 type Checked = Result<(), Fault>;
 
@@ -42,7 +43,7 @@ fn or<T>(read: Result<T, Fault>, line: u32, text: &str) -> Result<T, Fault> {
 }
 
 fn table(line: u32, len: u64) -> Checked {
-    if len >= MAX_TABLE {
+    if NO_TABLE.contains(&len) {
         return Err(Fault::Internal(line, format!("OOM in dictTryExpand {len}")));
     }
     Ok(())

@@ -66,6 +66,58 @@ fn good_and_bad_files_end_as_they_should() {
     assert!(check_rdb(&folder, &["--version"]).stdout.starts_with(b"redis-check-rdb "));
 }
 
+#[test]
+fn damaged_files_end_with_the_code_and_complaint_of_the_original() {
+    let folder = testdata().join("corrupt");
+    let index = fs::read_to_string(folder.join("index.tsv")).expect("the index");
+    let (mut checked, mut same_complaint) = (0, 0);
+    for row in index.lines().filter(|row| row.starts_with("rdb/")) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let output = check_rdb(&folder, &[columns[0]]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), columns[5].parse().ok(), "{row}\n{text}");
+        // Another version's source has other line numbers.
+        let complaint = columns[6]
+            .split("rdb.c:")
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches(|c: char| c.is_ascii_digit());
+        same_complaint += u32::from(text.contains(complaint));
+        checked += 1;
+    }
+    assert!(checked > 90 && same_complaint * 10 >= checked * 8, "{same_complaint} of {checked}");
+}
+
+#[test]
+fn files_of_every_producer_give_the_lines_of_its_own_tool() {
+    let Some(fixtures) = fixtures("files_of_every_producer_give_the_lines_of_its_own_tool") else { return };
+    // Older tools printed otherwise, and Valkey 9's prints log lines in between.
+    let producers =
+        ["4.0.14", "5.0.14", "6.2.16", "7.0.15", "7.4.1", "8.0.6", "8.8dev"].map(|v| format!("redis-{v}"));
+    // What depends on the day, and counts that later versions added.
+    let is_fixed = |line: &&str| {
+        !["already expired", "subexpires"].iter().any(|end| line.starts_with("[info]") && line.ends_with(end))
+    };
+    let lines = |text: &str| text.lines().filter(is_fixed).collect::<Vec<_>>().join("\n");
+    let mut compared = 0;
+    for producer in producers.iter().map(String::as_str).chain(["valkey-8.1dev"]) {
+        let folder = fixtures.join("made").join(producer);
+        for file in files_with(&folder, "rdb") {
+            let record = fs::read(file.with_extension("check.txt")).expect("what the tool said");
+            let record = String::from_utf8_lossy(&record).into_owned();
+            let (_, record) = record.split_once('\n').expect("a command line");
+            let (expected, status) = record.rsplit_once("exit status ").expect("an exit status");
+            let output =
+                check_rdb(&folder, &[file.file_name().and_then(|n| n.to_str()).expect("an ASCII name")]);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(lines(&text), lines(expected), "{}", file.display());
+            assert_eq!(output.status.code(), status.trim().parse().ok(), "{}", file.display());
+            compared += 1;
+        }
+    }
+    assert!(compared > 80, "{compared}");
+}
+
 /// The real tool, next to the reference server that the environment names.
 fn reference() -> Option<PathBuf> {
     let server = std::env::var_os("CAIRN_REFERENCE_SERVER").map(PathBuf::from);
