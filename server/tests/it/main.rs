@@ -5,4 +5,5 @@ mod config;
 mod persistence;
 mod process;
 mod protocol;
+mod readme;
 mod session;
