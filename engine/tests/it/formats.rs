@@ -11,7 +11,8 @@ use cairn_engine::codec::rdb::{Dialect, Options, Target};
 use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::persist::load::LoadError;
 use cairn_engine::persist::snapshot::{Settings, TargetChoice};
-use cairn_engine::value::Limits;
+use cairn_engine::transcode::dump;
+use cairn_engine::value::{Limits, ValueRef};
 
 /// A moment after all the files were written and before the expiries that are meant to last.
 const NOW: UnixMs = UnixMs(1_795_300_000_000);
@@ -69,6 +70,76 @@ fn check(path: &Path, digest: &str) -> Result<(), String> {
     let again = load(&copy).map_err(|e| format!("{name}: saved copy ({saved:?}): {e}"))?;
     let got = hex(again.digest());
     if got == digest { Ok(()) } else { Err(format!("{name}: saved copy has digest {got}, not {digest}")) }
+}
+
+/// Every key goes through DUMP and RESTORE, and what is only carried also through a saved file, without
+/// a byte changed.
+fn check_every_key(path: &Path) -> Result<(), String> {
+    let name = path.display();
+    let mut engine = load(path).map_err(|e| format!("{name}: {e}"))?;
+    let mut scratch = self::engine(path, engine.settings.target);
+    let folder = tempfile::tempdir().unwrap();
+    engine.rdb_path = folder.path().join("dump.rdb");
+    engine.save(NOW, 0).map_err(|e| format!("{name}: save: {e}"))?;
+    let again = load(&engine.rdb_path).map_err(|e| format!("{name}: saved copy: {e}"))?;
+    if engine.carried() != again.carried() {
+        return Err(format!("{name}: libraries or module data differ after a save"));
+    }
+    for (db, entry) in engine.keyspace().iter().enumerate().flat_map(|(i, db)| db.iter().map(move |e| (i, e)))
+    {
+        let fault = |what: String| format!("{name}: db {db}, key \"{}\": {what}", entry.key().escape_ascii());
+        let payload = dump::dump(entry.view());
+        let value = dump::restore(&payload, &Limits::DEFAULT).map_err(|e| fault(format!("{e:?}")))?;
+        let reloaded =
+            again.keyspace().db(db).entry(entry.key()).ok_or_else(|| fault("not saved".to_owned()))?;
+        if let ValueRef::Opaque(kept) = entry.view() {
+            let bytes = |value: ValueRef<'_>| match value {
+                ValueRef::Opaque(opaque) => (opaque.payload.clone(), opaque.meta.clone(), opaque.type_byte),
+                other => panic!("{}", fault(format!("{other:?}"))),
+            };
+            let own = (kept.payload.clone(), kept.meta.clone(), kept.type_byte);
+            if own != bytes(value.view()) || own != bytes(reloaded.view()) {
+                return Err(fault("the bytes of a carried value changed".to_owned()));
+            }
+        }
+        scratch.keyspace_mut().db_mut(db).set(entry.key(), value, entry.expire_at());
+        if scratch.digest_value(db, entry.key()) != engine.digest_value(db, entry.key()) {
+            return Err(fault("another value after DUMP and RESTORE".to_owned()));
+        }
+        if entry.expire_at() != reloaded.expire_at() {
+            return Err(fault("another expiry after a save".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn rdb_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    entries.map(|e| e.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "rdb")).collect()
+}
+
+#[test]
+fn every_key_of_testdata_survives_dump_and_restore() {
+    let files = rdb_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/rdb"));
+    let faults: Vec<String> = files.iter().filter_map(|path| check_every_key(path).err()).collect();
+    assert!(files.len() > 20 && faults.is_empty(), "{} files: {}", files.len(), faults.join("\n"));
+}
+
+#[test]
+fn every_key_of_the_fixtures_survives_dump_and_restore() {
+    let Some(root) = std::env::var_os("CAIRN_FIXTURES") else {
+        println!("skipped: CAIRN_FIXTURES is not set");
+        return;
+    };
+    let producers = fs::read_dir(Path::new(&root).join("made")).unwrap().map(|e| e.unwrap().path());
+    let files: Vec<PathBuf> = producers.filter(|p| p.is_dir()).flat_map(|p| rdb_files(&p)).collect();
+    let known = |path: &&PathBuf| {
+        let refused = path.file_stem().is_some_and(|s| REFUSED.iter().any(|r| s == *r));
+        !refused && !path.ends_with("redis-4.0-rc1/modules.rdb")
+    };
+    let faults: Vec<String> =
+        files.iter().filter(known).filter_map(|path| check_every_key(path).err()).collect();
+    assert!(files.len() > 100 && faults.is_empty(), "{} files: {}", files.len(), faults.join("\n"));
 }
 
 #[test]
