@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use cairn_engine::codec::resp::{Arg, Parsed, Protocol, ProtocolError, Reply, RequestLimits};
 use cairn_engine::command::spec::FAST;
+use cairn_engine::keyspace::Db;
 use smallvec::SmallVec;
 
 use crate::clients::{Client, Closing};
@@ -29,6 +30,12 @@ const MAX_ARGS: i64 = i32::MAX as i64;
 
 /// Commands with so many arguments are run without allocating a list of them.
 const INLINE_ARGS: usize = 16;
+
+/// So many commands wait for memory together.
+const PREFETCH_CALLS: usize = 32;
+
+/// A smaller database is in the processor's cache anyhow.
+const PREFETCH_KEYS: usize = 10_000;
 
 /// The clock is read anew after commands that took longer.
 const STALE_NANOS: u64 = 500_000;
@@ -247,6 +254,9 @@ impl Batch {
     fn execute(&mut self, server: &mut Server) {
         let mut measured = Instant::now();
         for i in 0..self.parsed.len() {
+            if i.is_multiple_of(PREFETCH_CALLS) {
+                self.prefetch(server, i);
+            }
             if server.is_ending() {
                 self.entries.iter_mut().for_each(|entry| entry.is_done = true);
                 break;
@@ -284,6 +294,37 @@ impl Batch {
             }
         }
         share_time(server, &mut self.unmeasured, measured);
+    }
+
+    /// Asks the CPU for what the commands from `first` on will look up, so that they wait for memory
+    /// together and not one after the other. Changes nothing but speed.
+    fn prefetch(&self, server: &Server, first: usize) {
+        let Some(engine) = &server.engine else { return };
+        let calls = &self.parsed[first..self.parsed.len().min(first + PREFETCH_CALLS)];
+        if calls.len() < 2 {
+            return;
+        }
+        let keyspace = engine.keyspace();
+        let keyed = |call: &Parse| {
+            let first_key = server.commands.entry(call.found?).first_key?;
+            let entry = &self.entries[call.entry as usize];
+            let db = keyspace.db(server.clients.get(entry.client)?.session.db);
+            if first_key >= call.args || db.len() < PREFETCH_KEYS {
+                return None;
+            }
+            let buf = match &entry.source {
+                Source::Arena => &self.arena[..entry.end],
+                Source::Own(own) => own.as_slice(),
+            };
+            Some((db, db.hash_key(self.args[call.first_arg + first_key].of(buf))))
+        };
+        let found: SmallVec<[(&Db, u64); PREFETCH_CALLS]> = calls.iter().filter_map(keyed).collect();
+        for (db, hash) in &found {
+            db.prefetch(*hash);
+        }
+        for (db, hash) in &found {
+            db.prefetch_entry(*hash);
+        }
     }
 
     /// Tells clients that broke the protocol, and lets them go.

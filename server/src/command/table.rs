@@ -2,6 +2,7 @@
 //!
 //! Lookup hashes the first eight bytes and the length, case folded, and compares the name once.
 
+use cairn_engine::command::spec::BeginSearch;
 use cairn_engine::command::{Command, DataCommand, Spec};
 
 use super::SessionCommand;
@@ -24,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) run: Run,
     /// `name` or `container|name`.
     pub(crate) full_name: String,
+    /// Position of its first key, for a data command that has keys at a known place.
+    pub(crate) first_key: Option<usize>,
     /// Numbers of its subcommands.
     pub(crate) subcommands: std::ops::Range<u16>,
 }
@@ -53,6 +56,10 @@ fn add<F>(
         spec: &command.spec,
         run: run(command),
         full_name: command.spec.full_name(),
+        first_key: command.spec.keys.first().and_then(|key| match key.begin {
+            BeginSearch::Index(at) => Some(at),
+            BeginSearch::Keyword(..) => None,
+        }),
         subcommands: 0..0,
     };
     entries.push(entry(command));

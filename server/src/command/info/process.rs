@@ -1,6 +1,6 @@
 //! INFO: the process itself, and features that have one state only.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_engine::os::memory;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -14,6 +14,7 @@ use crate::version::{CAIRN_VERSION, REDIS_VERSION};
 const LRU_CLOCK_BITS: u32 = 24;
 
 pub(super) fn server(server: &Server, out: &mut String) {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let uptime = server.started.elapsed().as_secs();
     let seconds = u64::try_from(server.now.secs()).unwrap_or(0);
     let system = nix::sys::utsname::uname();
@@ -39,7 +40,7 @@ pub(super) fn server(server: &Server, out: &mut String) {
     field(out, "process_supervised", "no");
     field(out, "run_id", &server.run_id);
     field(out, "tcp_port", server.config.port);
-    field(out, "server_time_usec", server.now.0.saturating_mul(1000));
+    field(out, "server_time_usec", clock.as_micros());
     field(out, "uptime_in_seconds", uptime);
     field(out, "uptime_in_days", uptime / 86_400);
     field(out, "hz", server.config.hz);
