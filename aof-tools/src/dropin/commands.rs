@@ -232,20 +232,9 @@ fn leading_clamped(text: &[u8]) -> (i64, &[u8]) {
     if let Some(read) = leading_long(text) {
         return read;
     }
-    let start = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
-    let behind = text[start..].trim_start_ascii_digits();
-    let is_negative = text[..start].ends_with(b"-");
-    (if is_negative { i64::MIN } else { i64::MAX }, behind)
-}
-
-trait TrimDigits {
-    fn trim_start_ascii_digits(&self) -> &Self;
-}
-
-impl TrimDigits for [u8] {
-    fn trim_start_ascii_digits(&self) -> &Self {
-        &self[self.iter().take_while(|b| b.is_ascii_digit()).count()..]
-    }
+    let (before, digits) = text.split_at(text.iter().position(u8::is_ascii_digit).unwrap_or(text.len()));
+    let len = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    (if before.ends_with(b"-") { i64::MIN } else { i64::MAX }, &digits[len..])
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use cairn_engine::codec::rdb::{
 };
 use cairn_engine::packed::Element;
 use cairn_engine::packed::intset::Intset;
-use cairn_engine::packed::listpack::Listpack;
+use cairn_engine::packed::listpack::{self, Listpack};
 use cairn_engine::packed::ziplist::Ziplist;
 use cairn_engine::packed::zipmap::Zipmap;
 
@@ -304,40 +304,50 @@ pub(super) fn module_values(reader: &mut Reader<'_>, id: u64) -> Checked {
 
 /// Whether a listpack is laid out as a node of a stream.
 fn is_stream_node(blob: &[u8]) -> bool {
-    const SAME_FIELDS: i64 = 2;
-    let Ok(view) = Listpack::new(blob) else { return false };
-    let mut elements = view.iter();
-    let walk = || -> Option<()> {
-        let mut int = || elements.next()?.as_i64();
-        let (live, deleted, names) = (int()?, int()?, int()?);
-        let mut skip = |n: i64| (0..n).try_for_each(|_| elements.next().map(drop));
-        skip(names)?;
-        if elements.next()?.as_i64()? != 0 {
+    Listpack::new(blob).is_ok_and(|view| NodeWalk(view.iter()).walk().is_some())
+}
+
+/// The elements of a stream's node; each step answers `None` where the layout is another.
+struct NodeWalk<'a>(listpack::Iter<'a>);
+
+impl NodeWalk<'_> {
+    fn int(&mut self) -> Option<i64> {
+        self.0.next()?.as_i64()
+    }
+
+    fn skip(&mut self, n: i64) -> Option<()> {
+        (0..n).try_for_each(|_| self.0.next().map(drop))
+    }
+
+    fn walk(mut self) -> Option<()> {
+        let (live, deleted, names) = (self.int()?, self.int()?, self.int()?);
+        self.skip(names)?;
+        if self.int()? != 0 {
             return None;
         }
         for _ in 0..live.checked_add(deleted)? {
-            let mut int = || elements.next()?.as_i64();
-            let (flags, _ms, _seq) = (int()?, int()?, int()?);
-            let (fields, extra) = match flags & SAME_FIELDS {
-                0 => {
-                    let fields = int()?;
-                    (fields, fields.checked_add(4)?)
-                }
-                _ => (names, 3),
-            };
-            let mut skip = |n: i64| (0..n).try_for_each(|_| elements.next().map(drop));
-            skip(fields)?;
-            if flags & SAME_FIELDS == 0 {
-                skip(fields)?;
-            }
-            if elements.next()?.as_i64()? != fields.checked_add(extra)? {
-                return None;
-            }
+            self.entry(names)?;
         }
-        elements.next().is_none().then_some(())
-    };
-    let mut walk = walk;
-    walk().is_some()
+        self.0.next().is_none().then_some(())
+    }
+
+    fn entry(&mut self, names: i64) -> Option<()> {
+        const SAME_FIELDS: i64 = 2;
+        let (flags, _ms, _seq) = (self.int()?, self.int()?, self.int()?);
+        let elements = match flags & SAME_FIELDS {
+            0 => {
+                let fields = self.int()?;
+                self.skip(fields)?;
+                self.skip(fields)?;
+                fields.checked_mul(2)?.checked_add(4)?
+            }
+            _ => {
+                self.skip(names)?;
+                names.checked_add(3)?
+            }
+        };
+        (self.int()? == elements).then_some(())
+    }
 }
 
 fn stream(reader: &mut Reader<'_>, object: ObjectType) -> Checked {
