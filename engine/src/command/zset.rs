@@ -148,16 +148,16 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, pairs_at: usize, options: AddOptio
     }
     let key = args.at(1);
     let members = || pairs.iter().skip(1).step_by(2).copied();
-    let put =
-        |zset: &mut Zset, limits: &_| put_all(zset, limits, members().zip(scores.iter().copied()), options);
+    let (count, longest) = (pairs.len() / 2, members().map(<[u8]>::len).max().unwrap_or(0));
+    let put = |zset: &mut Zset, limits: &_| {
+        // What is about to come decides about the form, though some of it may be refused.
+        zset.expect_members(count, longest, limits);
+        put_all(zset, limits, members().zip(scores.iter().copied()), options)
+    };
     let result = if options.existing_only {
         ctx.data.edit_zset(key, put)?
     } else {
-        let fresh = |limits: &_| {
-            let longest = members().map(<[u8]>::len).max().unwrap_or(0);
-            Zset::with_hint(pairs.len() / 2, longest, limits)
-        };
-        Some(ctx.data.upsert_zset(key, fresh, put)?)
+        Some(ctx.data.upsert_zset(key, |_| Zset::new(), put)?)
     };
     let done = result.transpose()?.unwrap_or_default();
     ctx.data.dirty += (done.added + done.updated) as u64;

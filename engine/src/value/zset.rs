@@ -153,40 +153,43 @@ impl Zset {
         change: Change,
         limits: &Limits,
     ) -> AddOutcome {
-        let old = self.view().score(member);
-        let target = match (score, old) {
-            (NewScore::Set(score), _) | (NewScore::Add(score), None) => score,
-            (NewScore::Add(delta), Some(old)) => old + delta,
-        };
-        let Some(old) = old else {
-            if presence == Presence::Existing {
-                return AddOutcome::Refused;
+        let outcome = |old: Option<f64>| {
+            let target = match (score, old) {
+                (NewScore::Set(score), _) | (NewScore::Add(score), None) => score,
+                (NewScore::Add(delta), Some(old)) => old + delta,
+            };
+            match (presence, old) {
+                (Presence::Existing, None) | (Presence::New, Some(_)) => AddOutcome::Refused,
+                (_, None) => AddOutcome::Added(target),
+                (_, Some(_)) if target.is_nan() => AddOutcome::NotANumber,
+                (_, Some(old)) if change == Change::Up && target <= old => AddOutcome::Refused,
+                (_, Some(old)) if change == Change::Down && target >= old => AddOutcome::Refused,
+                // 0 and -0 are the same score, so one does not replace the other.
+                (_, Some(old)) if target == old => AddOutcome::Same(target),
+                (_, Some(_)) => AddOutcome::Updated(target),
             }
-            self.insert_new(member, target, limits);
-            return AddOutcome::Added(target);
         };
-        if presence == Presence::New {
-            return AddOutcome::Refused;
-        }
-        if target.is_nan() {
-            return AddOutcome::NotANumber;
-        }
-        match change {
-            Change::Up if target <= old => return AddOutcome::Refused,
-            Change::Down if target >= old => return AddOutcome::Refused,
-            _ => {}
-        }
-        // 0 and -0 are the same score, so one does not replace the other.
-        if target == old {
-            return AddOutcome::Same(target);
-        }
-        match self {
-            Self::Listpack(pack) => pack::update(pack, member, target),
-            Self::Tree(tree) => {
-                tree.insert(member, target);
+        let tree = match self {
+            Self::Listpack(pack) => {
+                let done = outcome(pack::find(pack.view(), member).map(|(_, score)| score));
+                match done {
+                    AddOutcome::Added(score) => self.insert_new(member, score, limits),
+                    AddOutcome::Updated(score) => pack::update(pack, member, score),
+                    _ => {}
+                }
+                return done;
             }
-        }
-        AddOutcome::Updated(target)
+            Self::Tree(tree) => tree,
+        };
+        let mut done = AddOutcome::Refused;
+        tree.insert_with(member, |old| {
+            done = outcome(old);
+            match done {
+                AddOutcome::Added(score) | AddOutcome::Updated(score) => Some(score),
+                _ => None,
+            }
+        });
+        done
     }
 
     /// Puts a member in or gives it another score; answers the score it had.

@@ -11,14 +11,29 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
     /// # Panics
     /// If `score` is NaN.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
-        assert!(!score.is_nan(), "NaN has no place in an order");
+        self.insert_with(member, |_| Some(score))
+    }
+
+    /// Asks `choose`, who is told the score the member has, for the score it shall have: `None`
+    /// changes nothing. Answers the score it had. One lookup.
+    ///
+    /// # Panics
+    /// If the chosen score is NaN.
+    pub fn insert_with(
+        &mut self,
+        member: &[u8],
+        choose: impl FnOnce(Option<f64>) -> Option<f64>,
+    ) -> Option<f64> {
         let hash = self.seed.hash(member);
-        let Some(place) = self.find(hash, member) else {
+        let place = self.find(hash, member);
+        let old = place.map(|place| self.leaf(place.leaf).score(place.slot));
+        let Some(score) = choose(old) else { return old };
+        assert!(!score.is_nan(), "NaN has no place in an order");
+        let Some(place) = place else {
             self.add(hash, member, score);
             self.balance();
             return None;
         };
-        let old = self.leaf(place.leaf).score(place.slot);
         if self.keeps_place(place, score, member) {
             self.leaves[place.leaf as usize].set_score(place.slot, score);
             if place.slot == 0 {
@@ -28,7 +43,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             self.take(place, hash);
             self.add(hash, member, score);
         }
-        Some(old)
+        old
     }
 
     /// Takes a member out; answers its score. O(log n).
