@@ -2,7 +2,7 @@
 //!
 //! A B+tree whose leaves are packed byte blocks (`leaf.rs`) and whose inner nodes count what is
 //! below them (`inner.rs`), so that rank and position are found on the way down; and a table from
-//! member to leaf (`index.rs`). A million short members take about 20 to 27 bytes each, their own
+//! member to leaf (`index.rs`). A million short members take about 18 to 27 bytes each, their own
 //! bytes included; a skip list and a hash table take over 80. Leaves are about `LEAF` bytes long,
 //! a longer member has one for itself. Knows no Redis types, clocks or limits. Scores are never
 //! NaN; 0 and -0 are equal in order, and both are kept as they came.
