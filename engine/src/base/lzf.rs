@@ -249,15 +249,17 @@ pub fn decompress(input: &[u8], raw_len: usize, out: &mut Vec<u8>) -> Result<(),
         return Err(LzfError::ImpossibleLength { declared: raw_len, compressed: input.len() });
     }
     let start = out.len();
-    out.resize(start + raw_len, 0);
-    let result = decompress_into(input, &mut out[start..]);
-    if result.is_err() {
-        out.truncate(start);
-    }
+    out.resize(start + raw_len + SLACK, 0);
+    let result = decompress_into(input, &mut out[start..], raw_len);
+    out.truncate(start + if result.is_ok() { raw_len } else { 0 });
     result
 }
 
-fn decompress_into(input: &[u8], out: &mut [u8]) -> Result<(), LzfError> {
+/// Room behind the output. Bytes are moved by whole chunks, and what is moved beyond a token's length is
+/// overwritten by the next token or cut off in the end.
+const SLACK: usize = MAX_LITERALS;
+
+fn decompress_into(input: &[u8], out: &mut [u8], raw_len: usize) -> Result<(), LzfError> {
     let mut from = 0;
     let mut made = 0;
     while let Some(&token) = input.get(from) {
@@ -265,12 +267,17 @@ fn decompress_into(input: &[u8], out: &mut [u8]) -> Result<(), LzfError> {
         let token = usize::from(token);
         if token < MAX_LITERALS {
             let len = token + 1;
-            let window = input.get(at + 1..at + 1 + MAX_LITERALS);
-            if let (Some(window), Some(room)) = (window, out.get_mut(made..made + MAX_LITERALS)) {
-                room.copy_from_slice(window);
-            } else {
-                let run = input.get(at + 1..at + 1 + len).ok_or(LzfError::Truncated { at })?;
-                out.get_mut(made..made + len).ok_or(LzfError::TooLong { at })?.copy_from_slice(run);
+            let rest = &input[at + 1..];
+            let window = rest.first_chunk::<MAX_LITERALS>();
+            if len > rest.len() {
+                return Err(LzfError::Truncated { at });
+            }
+            if len > raw_len - made {
+                return Err(LzfError::TooLong { at });
+            }
+            match (window, out[made..].first_chunk_mut::<MAX_LITERALS>()) {
+                (Some(window), Some(room)) => *room = *window,
+                _ => out[made..made + len].copy_from_slice(&rest[..len]),
             }
             from = at + 1 + len;
             made += len;
@@ -280,36 +287,44 @@ fn decompress_into(input: &[u8], out: &mut [u8]) -> Result<(), LzfError> {
         let (len, low) = if short < 7 {
             (short + 2, at + 1)
         } else {
-            (usize::from(*input.get(at + 1).ok_or(LzfError::Truncated { at })?) + 9, at + 2)
+            (usize::from(*input.get(at + 1).ok_or(LzfError::Truncated { at })?) + LONG_COPY, at + 2)
         };
         let low_bits = *input.get(low).ok_or(LzfError::Truncated { at })?;
         let distance = ((token & 31) << 8 | usize::from(low_bits)) + 1;
         if distance > made {
             return Err(LzfError::DistanceTooFar { at });
         }
-        if len > out.len() - made {
+        if len > raw_len - made {
             return Err(LzfError::TooLong { at });
         }
         copy_back(out, made, distance, len);
         from = low + 1;
         made += len;
     }
-    if made == out.len() { Ok(()) } else { Err(LzfError::TooShort { made, declared: out.len() }) }
+    if made == raw_len { Ok(()) } else { Err(LzfError::TooShort { made, declared: raw_len }) }
 }
 
 /// Repeats at `made` the `len` bytes that begin `distance` before it, those just written included.
+/// `out` has `SLACK` bytes behind them.
 #[inline(always)]
 fn copy_back(out: &mut [u8], made: usize, distance: usize, len: usize) {
-    /// Bytes moved at a time. What is moved beyond `len` is overwritten by what comes next.
+    /// Bytes moved at a time, no more than the slack.
     const CHUNK: usize = 16;
-    if distance < CHUNK || out.len() - made < len + CHUNK {
+    if distance < CHUNK {
         return copy_back_near(out, made, distance, len);
     }
-    let mut to = made;
-    while to < made + len {
-        let chunk = *out[to - distance..].first_chunk::<CHUNK>().expect("there is room, see above");
-        out[to..to + CHUNK].copy_from_slice(&chunk);
-        to += CHUNK;
+    let (before, room) = out.split_at_mut(made);
+    let from = &before[made - distance..];
+    // Most copies are shorter than a chunk.
+    if let (Some(from), Some(room)) = (from.first_chunk::<CHUNK>(), room.first_chunk_mut::<CHUNK>()) {
+        *room = *from;
+    }
+    let mut done = CHUNK;
+    while done < len {
+        let to = made + done;
+        let chunk = *out[to - distance..].first_chunk::<CHUNK>().expect("it lies before the room");
+        *out[to..].first_chunk_mut::<CHUNK>().expect("the slack is as long as a chunk") = chunk;
+        done += CHUNK;
     }
 }
 

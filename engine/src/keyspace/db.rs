@@ -4,6 +4,7 @@
 //! unless it is told the time; lookups answer expired keys like any other. Knows no commands, no
 //! watchers and no clients.
 
+mod load;
 mod string;
 
 use std::fmt;

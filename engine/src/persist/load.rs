@@ -11,15 +11,19 @@ use crate::base::time::UnixMs;
 use crate::codec::rdb::{
     Decoder, Depth, Error, Failure, KeyHead, Options, Sink, State, Trailer, ValueEvent, Version,
 };
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Entry, Keyspace};
 use crate::transcode::build::{BuildError, Builder};
-use crate::value::{Limits, StringValue, Value};
+use crate::value::{Limits, Value};
 
 use super::carried::Carried;
 use super::storage::InputFile;
+use window::{Twice, Window};
 
-/// Bytes asked of the disk at a time; also how often progress is told.
-const READ_BYTES: usize = 1 << 20;
+mod window;
+
+/// Bytes asked of the disk at a time; also how often progress is told. What was read is decoded while
+/// it is in the second-level cache.
+const READ_BYTES: usize = 256 << 10;
 /// A record takes this many bytes at the least, so a file of n bytes has at most n of them.
 const FEWEST_RECORD_BYTES: u64 = 3;
 
@@ -122,6 +126,12 @@ impl LoadError {
     }
 }
 
+impl From<Twice> for LoadFault {
+    fn from(Twice { at, entry }: Twice) -> LoadFault {
+        LoadFault::DuplicateKey { at, key: entry.view().key().to_vec() }
+    }
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.path.display())?;
@@ -159,7 +169,7 @@ pub struct Destination<'a> {
     pub now: Option<UnixMs>,
 }
 
-/// Reads `input` to its end. `progress` hears how far it is about once a MiB.
+/// Reads `input` to its end. `progress` hears how far it is after each piece.
 ///
 /// # Errors
 /// `LoadFault`.
@@ -172,31 +182,27 @@ pub fn load(
     let total_bytes = input.bytes();
     let mut sink = Loader::new(into, total_bytes);
     let mut decoder = Decoder::new(options);
-    let mut window: Vec<u8> = Vec::new();
-    let mut start = 0;
+    let mut pieces = Pieces::default();
     let mut wanted: u64 = 0;
     let mut is_last = false;
     loop {
-        // What is left of the last piece moves to the front; a unit is seldom cut, so this is short.
-        window.drain(..start);
-        while !is_last && (window.len() as u64) < wanted.max(READ_BYTES as u64) {
-            is_last = read_piece(input, &mut window)? == 0;
+        while !is_last && (pieces.filled as u64) < wanted.max(READ_BYTES as u64) {
+            is_last = pieces.read(input)? == 0;
         }
-        let step = decoder.advance(&window, is_last, &mut sink).map_err(|failure| match failure {
+        let step = decoder.advance(pieces.bytes(), is_last, &mut sink).map_err(|failure| match failure {
             Failure::Format(error) => LoadFault::Format(error),
             Failure::Sink(fault) => fault,
         })?;
         progress(LoadProgress { bytes: decoder.offset(), total_bytes, keys: sink.loaded.keys });
-        start = step.consumed;
+        pieces.consume(step.consumed);
         match step.state {
             State::Done => {
-                let mut trailing = (window.len() - start) as u64;
-                window.clear();
+                let mut trailing = pieces.filled as u64;
                 while !is_last {
-                    let n = read_piece(input, &mut window)?;
+                    pieces.consume(pieces.filled);
+                    let n = pieces.read(input)?;
                     trailing += n as u64;
                     is_last = n == 0;
-                    window.clear();
                 }
                 sink.loaded.trailing_bytes = trailing;
                 sink.loaded.bytes = decoder.offset();
@@ -207,12 +213,34 @@ pub fn load(
     }
 }
 
-fn read_piece(input: &mut dyn InputFile, window: &mut Vec<u8>) -> Result<usize, LoadFault> {
-    let old = window.len();
-    window.resize(old + READ_BYTES, 0);
-    let n = input.read(&mut window[old..]).map_err(LoadFault::Io)?;
-    window.truncate(old + n);
-    Ok(n)
+/// What has been read and not been decoded. Its room is cleared once, not for each piece.
+#[derive(Default)]
+struct Pieces {
+    room: Vec<u8>,
+    filled: usize,
+}
+
+impl Pieces {
+    fn bytes(&self) -> &[u8] {
+        &self.room[..self.filled]
+    }
+
+    /// Reads one piece more; answers its length, 0 at the end.
+    fn read(&mut self, input: &mut dyn InputFile) -> Result<usize, LoadFault> {
+        let end = self.filled + READ_BYTES;
+        if self.room.len() < end {
+            self.room.resize(end, 0);
+        }
+        let n = input.read(&mut self.room[self.filled..end]).map_err(LoadFault::Io)?;
+        self.filled += n;
+        Ok(n)
+    }
+
+    /// Moves what is left to the front; a unit is seldom cut, so that is little.
+    fn consume(&mut self, len: usize) {
+        self.room.copy_within(len..self.filled, 0);
+        self.filled -= len;
+    }
 }
 
 /// The key whose value comes now.
@@ -225,6 +253,8 @@ struct Current {
     freq: Option<u8>,
     /// Its time has passed: the value is read and dropped.
     expired: bool,
+    /// Its value needed no builder.
+    is_inserted: bool,
 }
 
 struct Loader<'a> {
@@ -233,6 +263,7 @@ struct Loader<'a> {
     db: usize,
     total_bytes: u64,
     current: Current,
+    window: Window,
     /// KeyDB names a member in one auxiliary field and gives its expiry in the next.
     subkey: Option<Vec<u8>>,
     loaded: Loaded,
@@ -247,6 +278,7 @@ impl<'a> Loader<'a> {
             db: 0,
             total_bytes,
             current: Current::default(),
+            window: Window::new(),
             subkey: None,
             loaded: Loaded::default(),
         }
@@ -260,22 +292,17 @@ impl<'a> Loader<'a> {
         LoadFault::Value { at: self.current.at, key: self.current.key.clone(), error }
     }
 
-    fn insert(&mut self, value: Value) -> Result<(), LoadFault> {
-        let Current { at, key, expire_at, idle_s, freq, .. } = &self.current;
+    #[inline]
+    fn insert(&mut self, entry: Entry) -> Result<(), LoadFault> {
+        let clock = (self.current.idle_s, self.current.freq);
         let db = self.into.keyspace.db_mut(self.db);
-        if !db.insert_new(key, value, *expire_at) {
-            return Err(LoadFault::DuplicateKey { at: *at, key: key.clone() });
-        }
-        if idle_s.is_some() || freq.is_some() {
-            db.restore_clock(key, *idle_s, *freq);
-        }
         self.loaded.keys += 1;
-        Ok(())
+        self.window.push(db, self.current.at, entry, clock).map_err(LoadFault::from)
     }
 
-    /// A string goes in without a builder: most keys are strings.
-    fn insert_string(&mut self, bytes: &[u8]) -> Result<(), LoadFault> {
-        self.insert(Value::String(StringValue::new(bytes)))
+    /// Puts everything into the table that is still on its way there.
+    fn settle(&mut self) -> Result<(), LoadFault> {
+        self.window.drain(self.into.keyspace.db_mut(self.db)).map_err(LoadFault::from)
     }
 
     /// Takes out the fields of a hash whose time has passed. True if none is left because of that.
@@ -287,11 +314,12 @@ impl<'a> Loader<'a> {
     }
 
     /// KeyDB writes a member's expiry behind its key as two auxiliary fields.
-    fn keydb_subkey(&mut self, key: &[u8], value: &[u8]) {
+    fn keydb_subkey(&mut self, key: &[u8], value: &[u8]) -> Result<(), LoadFault> {
         match key {
             b"keydb-subexpire-key" => self.subkey = Some(value.to_vec()),
             _ => {
-                let Some(member) = self.subkey.take() else { return };
+                let Some(member) = self.subkey.take() else { return Ok(()) };
+                self.settle()?;
                 let when = crate::base::num::parse_i64(value).map(UnixMs);
                 let set = self.into.keyspace.db_mut(self.db).modify(&self.current.key, |owner| match owner {
                     // The time of the load does not matter: a field past its expiry goes later.
@@ -303,6 +331,7 @@ impl<'a> Loader<'a> {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -317,14 +346,14 @@ impl Sink for Loader<'_> {
 
     fn aux(&mut self, key: &[u8], value: &[u8], _end: u64) -> Result<(), LoadFault> {
         if key == b"keydb-subexpire-key" || key == b"keydb-subexpire-when" {
-            self.keydb_subkey(key, value);
-        } else {
-            self.loaded.aux.push((key.to_vec(), value.to_vec()));
+            return self.keydb_subkey(key, value);
         }
+        self.loaded.aux.push((key.to_vec(), value.to_vec()));
         Ok(())
     }
 
     fn select_db(&mut self, db: u64, end: u64) -> Result<(), LoadFault> {
+        self.settle()?;
         let databases = self.into.keyspace.len();
         match usize::try_from(db) {
             Ok(index) if index < databases => {
@@ -370,6 +399,7 @@ impl Sink for Loader<'_> {
         current.idle_s = head.idle_s;
         current.freq = head.freq;
         current.expired = matches!((current.expire_at, self.into.now), (Some(at), Some(now)) if at <= now);
+        current.is_inserted = false;
         // An expired key's value is built too: a fault in it is a fault of the file.
         Ok(self.builder.begin(head.object, head.type_byte, head.meta))
     }
@@ -378,12 +408,17 @@ impl Sink for Loader<'_> {
         if let ValueEvent::String { bytes, .. } = event
             && !self.current.expired
         {
-            return self.insert_string(bytes);
+            // Without a builder: most keys are strings.
+            self.current.is_inserted = true;
+            return self.insert(Entry::string(&self.current.key, bytes, self.current.expire_at));
         }
         self.builder.event(event).map_err(|error| self.fault(error))
     }
 
     fn end_key(&mut self, _end: u64) -> Result<(), LoadFault> {
+        if self.current.is_inserted {
+            return Ok(());
+        }
         let mut value = self.builder.finish().map_err(|error| self.fault(error))?;
         let lost_its_fields = value.as_mut().is_some_and(|value| self.drop_expired_fields(value));
         match value {
@@ -395,12 +430,13 @@ impl Sink for Loader<'_> {
                     self.loaded.empty_keys.push(self.current.key.clone());
                 }
             }
-            Some(value) => self.insert(value)?,
+            Some(value) => self.insert(Entry::new(&self.current.key, value, self.current.expire_at))?,
         }
         Ok(())
     }
 
     fn end(&mut self, trailer: Trailer) -> Result<(), LoadFault> {
+        self.settle()?;
         self.loaded.unchecked = trailer == Trailer::Disabled;
         Ok(())
     }

@@ -250,11 +250,18 @@ impl Shape {
 
 /// Whether this is digits with perhaps a sign and a point, too few to leave the range of doubles.
 fn is_plain_decimal(text: &[u8]) -> bool {
+    const LONGEST: usize = 24;
     let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let is_short = (1..=24).contains(&digits.len());
-    let points = digits.iter().filter(|&&c| c == b'.').count();
-    let others = digits.iter().filter(|&&c| !c.is_ascii_digit()).count();
-    is_short && points <= 1 && others == points && digits[0] != b'.' && !text.ends_with(b".")
+    let (Some(first), Some(last)) = (digits.first(), digits.last()) else { return false };
+    if digits.len() > LONGEST || !first.is_ascii_digit() || !last.is_ascii_digit() {
+        return false;
+    }
+    // Filled up to one length, so that all bytes are looked at together.
+    let mut padded = [b'0'; LONGEST];
+    padded[..digits.len()].copy_from_slice(digits);
+    let points = padded.iter().map(|&c| u8::from(c == b'.')).sum::<u8>();
+    let others = padded.iter().map(|&c| u8::from(!c.is_ascii_digit())).sum::<u8>();
+    points <= 1 && others == points
 }
 
 fn score(element: Element<'_>, at: u64) -> Result<f64, Stop> {

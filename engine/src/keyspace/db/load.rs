@@ -1,0 +1,26 @@
+//! Insertion in bulk: a load makes its entries first and puts them in a little later, when the table's
+//! memory has been fetched.
+
+use crate::structure::table::TableEntry;
+
+use super::Db;
+use crate::keyspace::entry::Entry;
+
+impl Db {
+    /// Adds an entry whose key has this hash.
+    ///
+    /// # Errors
+    /// The entry, if its key is there; nothing changes then.
+    #[inline]
+    pub fn insert_hashed(&mut self, hash: u64, entry: Entry) -> Result<(), Entry> {
+        let key = entry.view().key();
+        match self.table.entry(hash, |present| present.key() == key) {
+            TableEntry::Occupied(_) => Err(entry),
+            TableEntry::Vacant(vacant) => {
+                self.counts.add(entry.view().marks());
+                vacant.insert_with_clock(entry, self.clocks.fresh());
+                Ok(())
+            }
+        }
+    }
+}
