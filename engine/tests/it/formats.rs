@@ -142,6 +142,43 @@ fn every_key_of_the_fixtures_survives_dump_and_restore() {
     assert!(files.len() > 100 && faults.is_empty(), "{} files: {}", files.len(), faults.join("\n"));
 }
 
+/// Public files that no server loads: future versions, damage, a wrong checksum, a zipmap whose count
+/// is wrong.
+const PUBLIC_AND_BAD: [&str; 7] = [
+    "encodings-rdb75-unknown-types.rdb",
+    "encodings-rdb987-unknown-types.rdb",
+    "encodings-rdb987.rdb",
+    "future_v19.rdb",
+    "invalid_chksum_v8.rdb",
+    "corrupt_ziplist.rdb",
+    "zipmap_big_len.rdb",
+];
+
+fn rdb_files_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    found.extend(rdb_files(dir));
+    for entry in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|path| path.is_dir()) {
+        rdb_files_below(&entry, found);
+    }
+}
+
+#[test]
+fn public_files_load_or_are_refused_with_an_offset() {
+    let Some(root) = std::env::var_os("CAIRN_FIXTURES") else {
+        println!("skipped: CAIRN_FIXTURES is not set");
+        return;
+    };
+    let mut files = Vec::new();
+    rdb_files_below(&Path::new(&root).join("public"), &mut files);
+    assert!(files.len() > 50, "only {} files", files.len());
+    for path in files {
+        let is_bad = path.file_name().is_some_and(|name| PUBLIC_AND_BAD.iter().any(|bad| name == *bad));
+        match load(&path) {
+            Ok(_) => assert!(!is_bad, "{} loads", path.display()),
+            Err(error) => assert!(is_bad && error.to_string().contains("offset"), "{error}"),
+        }
+    }
+}
+
 #[test]
 fn testdata_files_give_the_digest_of_their_server() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/rdb");

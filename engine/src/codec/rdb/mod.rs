@@ -70,6 +70,8 @@ pub const FIRST_WITH_BLANK_DUMP_CHECKSUM: u16 = 15;
 
 /// Opcodes: record types that hold no key. They grow downwards from 255.
 pub mod opcode {
+    /// Redis Enterprise: prefix of a key, `n`. Read and left out, as librdb does.
+    pub const ENTERPRISE_RAM_LRU: u8 = 107;
     /// Redis 8.12: prefix of a key that must not be evicted. No payload.
     pub const KEY_NOEVICT: u8 = 241;
     /// Redis 8.10: `n id, n count, count x s field`.

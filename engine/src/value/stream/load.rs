@@ -132,14 +132,16 @@ impl StreamLoader {
     /// # Errors
     /// `Length`.
     pub fn totals(&mut self, loaded: &LoadTotals) -> Result<(), BadStream> {
-        if loaded.length != self.live {
+        // Old servers have miscounted when they trimmed, and every server loads their files. The nodes
+        // are what is there, so their count is taken; only entries without any node cannot be.
+        if loaded.length > 0 && self.stream.nodes_len() == 0 {
             return Err(BadStream::Length { declared: loaded.length, counted: self.live });
         }
         let totals = &mut self.stream.totals;
-        totals.length = loaded.length;
+        totals.length = self.live;
         totals.last_id = loaded.last_id;
         totals.max_deleted_id = loaded.max_deleted_id.unwrap_or(StreamId::MIN);
-        totals.entries_added = loaded.entries_added.unwrap_or(loaded.length);
+        totals.entries_added = loaded.entries_added.unwrap_or(self.live);
         match loaded.first_id {
             Some(id) => totals.first_id = id,
             None => self.stream.find_first(),

@@ -133,7 +133,11 @@ impl Decoder {
             self.object = None;
             let at = cur.offset();
             let byte = cur.byte()?;
-            if byte >= opcode::KEY_NOEVICT {
+            if byte == opcode::ENTERPRISE_RAM_LRU {
+                // How long ago the key was in memory: belongs to a product that keeps keys on disk.
+                cur.len()?;
+                cur.commit();
+            } else if byte >= opcode::KEY_NOEVICT {
                 self.opcode(byte, at, cur, sink)?;
             } else {
                 self.key(byte, at, cur, sink)?;
@@ -459,7 +463,7 @@ pub(super) fn unknown_type(byte: u8) -> Kind {
     let what = match byte {
         33 => "Redis's rate limiter type (GCRA)",
         64 => "KeyDB's cron job type",
-        100..=102 | 107 | 121 => "Redis Enterprise opcode",
+        100..=102 | 121 => "Redis Enterprise opcode",
         _ => return Kind::ObjectType(byte),
     };
     Kind::Refused { byte, what }

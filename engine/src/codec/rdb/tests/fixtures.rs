@@ -92,7 +92,6 @@ fn public_files_decode_at_every_depth() {
             }
             "future_v19.rdb" => Some("offset 9: Can't handle RDB format version 99"),
             "invalid_chksum_v8.rdb" => Some("offset 201: RDB CRC error"),
-            "redis_ent_opcode_ram_lru.rdb" => Some("offset 280: Redis Enterprise opcode"),
             _ => None,
         };
         for depth in DEPTHS {

@@ -140,7 +140,7 @@ fn what_others_invented_is_refused_by_name() {
         (8, "Invalid object type: 8"),
         (33, "Redis's rate limiter type (GCRA) (byte 33) cannot be read"),
         (64, "KeyDB's cron job type (byte 64) cannot be read"),
-        (107, "Redis Enterprise opcode (byte 107) cannot be read"),
+        (121, "Redis Enterprise opcode (byte 121) cannot be read"),
         (200, "Invalid object type: 200"),
         (246, "function data of a 7.0 release candidate (byte 246) cannot be read"),
     ] {
