@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cairn_engine::codec::rdb::{Dialect, Options};
+use cairn_engine::codec::rdb::{Dialect, Options, Target};
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::{Args, DataCommand};
 use cairn_engine::engine::{Engine, EngineConfig};
@@ -21,6 +21,7 @@ use crate::batch::Batch;
 use crate::config::Config;
 use crate::config::kind::ShutdownHow;
 use crate::dispatch::LOADING_ERROR;
+use crate::log::Log;
 use crate::server::Server;
 use crate::version::REDIS_VERSION;
 
@@ -114,7 +115,7 @@ impl Server {
         let since = Instant::now();
         let start_seconds = self.now.secs();
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
-        let (now, options) = (self.now, load_options(&self.config));
+        let (now, options) = (self.now, Options::default());
         let loaded = engine.load(now, options, &mut |progress| {
             if let Some(loading) = &mut self.loading {
                 loading.progress = progress;
@@ -198,7 +199,7 @@ impl Server {
         if saves {
             self.save_now().map_err(|error| error.to_string())?;
         }
-        let (now, options) = (self.now, load_options(&self.config));
+        let (now, options) = (self.now, Options::default());
         let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
         engine.clear();
         if let Err(error) = engine.load(now, options, &mut |_| {}) {
@@ -220,7 +221,7 @@ impl Server {
         };
         let saved = engine.save(self.now, self.used_memory);
         match &saved {
-            Ok(_) => self.log.notice(format_args!("DB saved on disk")),
+            Ok(saved) => tell_saved(&self.log, saved),
             Err(error) => self.log.warning(format_args!("Failed saving the DB: {error}")),
         }
         saved
@@ -265,7 +266,7 @@ impl Server {
                 match end.result {
                     Ok(saved) => {
                         let mib = saved.cow_bytes >> 20;
-                        self.log.notice(format_args!("DB saved on disk"));
+                        tell_saved(&self.log, &saved);
                         self.log.notice(format_args!(
                             "Fork CoW for RDB: {mib} MB of memory used by copy-on-write"
                         ));
@@ -311,8 +312,13 @@ impl Server {
     }
 }
 
-fn load_options(config: &Config) -> Options {
-    Options { verify_checksum: config.rdbchecksum, ..Options::default() }
+/// A file that needs more than the default version says so: not every server reads it.
+fn tell_saved(log: &Log, saved: &Saved) {
+    log.notice(format_args!("DB saved on disk"));
+    if saved.target != Target::default() {
+        let version = saved.target.version().number;
+        log.notice(format_args!("The file has RDB version {version}, for {} and later", saved.target.name()));
+    }
 }
 
 /// The snapshot's file. The process is in the folder of `dir`.
