@@ -5,7 +5,7 @@
 //! the widest member there ever was; it never shrinks. Knows no sets, thresholds or files.
 //! Behaviour: valkey src/intset.c.
 
-use super::{Corrupt, CorruptKind};
+use super::{Corrupt, CorruptKind, grow};
 
 const HEADER: usize = 8;
 
@@ -337,7 +337,7 @@ impl IntsetBuf {
         let Err(index) = set.position(v) else { return false };
         let at = HEADER + index * width.bytes();
         let end = self.0.len();
-        self.0.resize(end + width.bytes(), 0);
+        grow(&mut self.0, end + width.bytes());
         self.0.copy_within(at..end, at + width.bytes());
         self.0[at..at + width.bytes()].copy_from_slice(&v.to_le_bytes()[..width.bytes()]);
         self.settle();

@@ -1,6 +1,6 @@
 //! The editor of a listpack: an owned run of bytes that is a valid listpack after every call.
 
-use super::super::Corrupt;
+use super::super::{Corrupt, grow};
 use super::encoding::{MAX_INT_ENTRY, string_entry_len, write_int, write_string};
 use super::{COUNT_UNKNOWN, EMPTY, END, HEADER, Listpack};
 use crate::base::num;
@@ -261,7 +261,7 @@ impl ListpackBuf {
     fn open(&mut self, at: usize, old: usize, new: usize) {
         let end = self.0.len();
         if new > old {
-            self.0.resize(end + (new - old), 0);
+            grow(&mut self.0, end + (new - old));
         }
         self.0.copy_within(at + old..end, at + new);
         if new < old {
