@@ -63,6 +63,11 @@ impl CommandError {
         CommandError::Text(Cow::Borrowed(text))
     }
 
+    /// The least integer, where its opposite is needed.
+    pub const LEAST_INTEGER: CommandError = CommandError::text(
+        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+    );
+
     /// The reply's text, code included.
     pub fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {

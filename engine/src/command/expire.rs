@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::base::time::UnixMs;
 
-use super::spec::{FAST, Group, KeySpec, LOOKS, READONLY, Spec, UPDATES, WRITE};
+use super::spec::{FAST, Group, KeySpec, READONLY, READS, Spec, UPDATES, WRITE};
 use super::{Args, CommandError, Context, DataCommand, Outcome};
 
 /// Every command of this file.
@@ -175,7 +175,7 @@ macro_rules! ttl_command {
         const $const: DataCommand = DataCommand::new(
             Spec::new($name, Group::Generic, $since, 2, "key")
                 .flags(READONLY.or(FAST))
-                .keys(&[KeySpec::one(1, LOOKS)])
+                .keys(&[KeySpec::one(1, READS)])
                 .summary($summary),
             |ctx, args| ttl(ctx, args, $unit),
         );

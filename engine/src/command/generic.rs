@@ -9,8 +9,8 @@ use crate::value::ValueRef;
 
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
-    DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES, REMOVES,
-    Spec, TOUCHES_ARBITRARY_KEYS, WRITE,
+    DENYOOM, FAST, FILLS, Group, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
+    READS_AND_UPDATES, REMOVES, Spec, WRITE,
 };
 use super::{Args, CommandError, Context, DataCommand, Outcome};
 use crate::base::time::UnixMs;
@@ -107,7 +107,7 @@ fn rename(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 const RENAMENX: DataCommand = DataCommand::new(
     Spec::new("renamenx", Group::Generic, "1.0.0", 3, "key newkey")
         .flags(WRITE.or(FAST))
-        .keys(&[KeySpec::one(1, READS_AND_DELETES), KeySpec::one(2, INSERTS)])
+        .keys(&[KeySpec::one(1, READS_AND_DELETES), KeySpec::one(2, FILLS)])
         .summary("Gives a key another name if nothing has it."),
     renamenx,
 );
@@ -191,7 +191,7 @@ fn copy_key(ctx: &mut Context<'_>, from: &[u8], to_db: usize, to: &[u8], replace
 const MOVE: DataCommand = DataCommand::new(
     Spec::new("move", Group::Generic, "1.0.0", 3, "key db:int")
         .flags(WRITE.or(FAST))
-        .keys(&[KeySpec::one(1, READS_AND_DELETES)])
+        .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
         .summary("Moves a key to another database."),
     move_key,
 );
@@ -218,7 +218,7 @@ fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 const KEYS: DataCommand = DataCommand::new(
     Spec::new("keys", Group::Generic, "1.0.0", 2, "pattern:pattern")
-        .flags(READONLY.or(TOUCHES_ARBITRARY_KEYS))
+        .flags(READONLY)
         .categories(&["dangerous"])
         .complexity("O(N) in the number of keys")
         .summary("Lists the keys whose names match a glob."),
@@ -246,9 +246,7 @@ fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 const RANDOMKEY: DataCommand = DataCommand::new(
-    Spec::new("randomkey", Group::Generic, "1.0.0", 1, "")
-        .flags(READONLY.or(TOUCHES_ARBITRARY_KEYS))
-        .summary("Names any key."),
+    Spec::new("randomkey", Group::Generic, "1.0.0", 1, "").flags(READONLY).summary("Names any key."),
     randomkey,
 );
 
@@ -277,7 +275,7 @@ const SCAN: DataCommand = DataCommand::new(
         -2,
         "cursor:int [ MATCH pattern:pattern ] [ COUNT count:int ] [ TYPE type ]",
     )
-    .flags(READONLY.or(TOUCHES_ARBITRARY_KEYS))
+    .flags(READONLY)
     .complexity("O(1) a call, O(N) for all keys")
     .summary("Lists keys, some at each call."),
     scan,

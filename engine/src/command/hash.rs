@@ -302,9 +302,6 @@ const HRANDFIELD: DataCommand = DataCommand::new(
     hrandfield,
 );
 
-/// A count whose reply could not be counted is refused.
-const MOST_DRAWS: i64 = i64::MAX / 2;
-
 fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let Context { data, reply, rng } = ctx;
     let now = data.now;
@@ -315,15 +312,12 @@ fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
         return Ok(());
     }
-    let count = args.int(2)?;
+    let count = args.draws(2)?;
     let with_values = match args.len() {
         3 => false,
         4 if args.is(3, "WITHVALUES") => true,
         _ => return Err(CommandError::Syntax),
     };
-    if !(-MOST_DRAWS..=MOST_DRAWS).contains(&count) {
-        return Err(CommandError::OutOfRange);
-    }
     let Some(hash) = data.hash(args.at(1))? else {
         reply.array(0);
         return Ok(());

@@ -7,7 +7,7 @@ use crate::base::time::UnixMs;
 use crate::value::hash::{Hash, HashRef};
 
 use super::expire::{Conditions, Unit, absolute};
-use super::spec::{DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, Spec, UPDATES, WRITE};
+use super::spec::{FAST, Group, KeySpec, READONLY, READS, Spec, UPDATES, WRITE};
 use super::{Args, CommandError, Context, DataCommand, Outcome};
 
 /// Every command of this file.
@@ -45,7 +45,7 @@ macro_rules! expire_command {
     ($const:ident, $name:literal, $syntax:literal, $unit:expr, $summary:literal) => {
         const $const: DataCommand = DataCommand::new(
             Spec::new($name, Group::Hash, "7.4.0", -6, $syntax)
-                .flags(WRITE.or(DENYOOM).or(FAST))
+                .flags(WRITE.or(FAST))
                 .keys(&[KeySpec::one(1, UPDATES)])
                 .complexity("O(N) in the fields named")
                 .summary($summary),
@@ -127,7 +127,7 @@ macro_rules! ttl_command {
         const $const: DataCommand = DataCommand::new(
             Spec::new($name, Group::Hash, "7.4.0", -5, "key FIELDS numfields:int field...")
                 .flags(READONLY.or(FAST))
-                .keys(&[KeySpec::one(1, LOOKS)])
+                .keys(&[KeySpec::one(1, READS)])
                 .complexity("O(N) in the fields named")
                 .summary($summary),
             |ctx, args| ttl(ctx, args, $unit),

@@ -222,11 +222,6 @@ fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// The least integer, which has no positive counterpart.
-const NO_OPPOSITE: CommandError = CommandError::text(
-    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-);
-
 const LREM: DataCommand = DataCommand::new(
     Spec::new("lrem", Group::List, "1.0.0", 4, "key count:int element")
         .flags(WRITE)
@@ -239,7 +234,7 @@ const LREM: DataCommand = DataCommand::new(
 fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let count = args.int(2)?;
     if count == i64::MIN {
-        return Err(NO_OPPOSITE);
+        return Err(CommandError::LEAST_INTEGER);
     }
     let from = if count < 0 { End::Back } else { End::Front };
     let most =
@@ -314,7 +309,7 @@ fn lpos(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         if args.is(i, "RANK") {
             rank = args.int(i + 1)?;
             if rank == i64::MIN {
-                return Err(NO_OPPOSITE);
+                return Err(CommandError::LEAST_INTEGER);
             }
             if rank == 0 {
                 return Err(CommandError::text(

@@ -90,7 +90,7 @@ impl<F> Command<F> {
     where
         F: Copy,
     {
-        Command { spec: self.spec, run: self.run, subcommands }
+        Command { spec: self.spec.container(), run: self.run, subcommands }
     }
 
     /// The subcommand of this name, in any case.

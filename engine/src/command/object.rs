@@ -3,7 +3,7 @@
 //! Behaviour: valkey src/object.c.
 
 use super::help;
-use super::spec::{Group, KeySpec, LOOKS, READONLY, Spec};
+use super::spec::{Group, KeySpec, LOADING, LOOKS, READONLY, STALE, Spec};
 use super::{Args, CommandError, Context, DataCommand, Outcome};
 
 /// Every command of this file.
@@ -30,7 +30,10 @@ const OBJECT: DataCommand = DataCommand::new(
         refcount,
     ),
     DataCommand::new(
-        Spec::new("help", Group::Generic, "6.2.0", 2, "").parent("object").summary("Lists the subcommands."),
+        Spec::new("help", Group::Generic, "6.2.0", 2, "")
+            .parent("object")
+            .flags(LOADING.or(STALE))
+            .summary("Lists the subcommands."),
         |ctx, _| {
             help::write(ctx.reply, &OBJECT);
             Ok(())

@@ -90,7 +90,7 @@ const SISMEMBER: DataCommand = DataCommand::new(
 const SMISMEMBER: DataCommand = DataCommand::new(
     Spec::new("smismember", Group::Set, "6.2.0", -3, "key member...")
         .flags(READONLY.or(FAST))
-        .keys(&[KeySpec::one(1, LOOKS)])
+        .keys(&[KeySpec::one(1, READS)])
         .complexity("O(N) in the members asked for")
         .summary("Tells for each of several members if a set has it."),
     |ctx, args| {
@@ -194,9 +194,6 @@ const SRANDMEMBER: DataCommand = DataCommand::new(
     srandmember,
 );
 
-/// Half of the integers: a count whose size would not fit a reply is refused.
-const MOST_DRAWS: i64 = i64::MAX / 2;
-
 fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
     let Context { data, reply, rng } = ctx;
@@ -206,10 +203,7 @@ fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             None => reply.null(),
         },
         3 => {
-            let count = args.int(2)?;
-            if !(-MOST_DRAWS..=MOST_DRAWS).contains(&count) {
-                return Err(CommandError::OutOfRange);
-            }
+            let count = args.draws(2)?;
             let Some(set) = data.set_value(key)? else {
                 reply.array(0);
                 return Ok(());

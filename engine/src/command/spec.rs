@@ -174,6 +174,8 @@ pub const UPDATES: KeyUse = KeyUse { mode: "RW", effects: &["update"] };
 pub const READS_AND_UPDATES: KeyUse = KeyUse { mode: "RW", effects: &["access", "update"] };
 /// Adds without looking at what is there.
 pub const INSERTS: KeyUse = KeyUse { mode: "RW", effects: &["insert"] };
+/// Makes a key that was not there.
+pub const FILLS: KeyUse = KeyUse { mode: "OW", effects: &["insert"] };
 /// Takes away from the value.
 pub const DELETES: KeyUse = KeyUse { mode: "RW", effects: &["delete"] };
 /// Reads, returns and takes away.
@@ -275,6 +277,8 @@ pub struct Spec {
     pub summary: &'static str,
     /// ACL categories beyond those that follow from group and flags.
     pub categories: &'static [&'static str],
+    /// Only its subcommands do something.
+    pub is_container: bool,
 }
 
 impl Spec {
@@ -298,6 +302,7 @@ impl Spec {
             complexity: "O(1)",
             summary: "",
             categories: &[],
+            is_container: false,
         }
     }
 
@@ -328,6 +333,12 @@ impl Spec {
     /// Adds ACL categories.
     pub const fn categories(mut self, categories: &'static [&'static str]) -> Spec {
         self.categories = categories;
+        self
+    }
+
+    /// Makes it a container: of a container's categories Valkey knows only the cost.
+    pub const fn container(mut self) -> Spec {
+        self.is_container = true;
         self
     }
 
@@ -365,7 +376,9 @@ impl Spec {
         if has(READONLY) && !is_script {
             all.push("read");
         }
-        all.extend(self.group.category());
+        if !self.is_container {
+            all.extend(self.group.category());
+        }
         if has(ADMIN) {
             all.extend(["admin", "dangerous"]);
         }

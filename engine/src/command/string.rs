@@ -8,7 +8,7 @@ use crate::value::{IntText, StrRef, StringValue, Value, ValueRef};
 
 use super::expire::{Unit, absolute};
 use super::spec::{
-    DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
+    DENYOOM, FAST, FILLS, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
     READS_AND_UPDATES, Spec, UPDATES, WRITE,
 };
 use super::{Args, CommandError, Context, DataCommand, Outcome};
@@ -88,9 +88,31 @@ enum Condition<'a> {
 /// What becomes of the key's expiry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expiry {
-    Clear,
+    /// What the command does when no word says otherwise.
+    Unsaid,
+    /// KEEPTTL.
     Keep,
-    At(UnixMs),
+    /// PERSIST.
+    Remove,
+    /// A time in this unit, at this place among the arguments.
+    At(Unit, usize),
+}
+
+impl Expiry {
+    /// Reads a word about expiries at `i`, which may be said again but not contradicted; `bare` is the
+    /// one that takes no time. Answers how many arguments that were, `None` if it is no such word.
+    fn read(&mut self, args: Args<'_>, i: usize, bare: (&str, Expiry)) -> Option<usize> {
+        if args.is(i, bare.0) && (*self == Expiry::Unsaid || *self == bare.1) {
+            *self = bare.1;
+            return Some(1);
+        }
+        let unit = Unit::from_option(args, i).filter(|_| i + 1 < args.len())?;
+        let agrees = matches!(self, Expiry::Unsaid) || matches!(self, Expiry::At(said, _) if *said == unit);
+        agrees.then(|| {
+            *self = Expiry::At(unit, i + 1);
+            2
+        })
+    }
 }
 
 struct SetOptions<'a> {
@@ -100,31 +122,24 @@ struct SetOptions<'a> {
 }
 
 impl<'a> SetOptions<'a> {
-    fn parse(args: Args<'a>, now: UnixMs) -> Result<SetOptions<'a>, CommandError> {
-        let mut options = SetOptions { condition: Condition::Always, expiry: Expiry::Clear, give_old: false };
+    fn parse(args: Args<'a>) -> Result<SetOptions<'a>, CommandError> {
+        let mut options =
+            SetOptions { condition: Condition::Always, expiry: Expiry::Unsaid, give_old: false };
         let mut i = 3;
         while i < args.len() {
-            let is_free = options.condition == Condition::Always;
-            let no_expiry = options.expiry == Expiry::Clear;
-            if args.is(i, "NX") && is_free {
+            let agrees = |condition| [Condition::Always, condition].contains(&options.condition);
+            if args.is(i, "NX") && agrees(Condition::IfAbsent) {
                 options.condition = Condition::IfAbsent;
-            } else if args.is(i, "XX") && is_free {
+            } else if args.is(i, "XX") && agrees(Condition::IfPresent) {
                 options.condition = Condition::IfPresent;
-            } else if args.is(i, "IFEQ") && is_free && i + 1 < args.len() {
+            } else if args.is(i, "IFEQ") && agrees(Condition::Always) && i + 1 < args.len() {
                 options.condition = Condition::IfEqual(args.at(i + 1));
                 i += 1;
             } else if args.is(i, "GET") {
                 options.give_old = true;
-            } else if args.is(i, "KEEPTTL") && no_expiry {
-                options.expiry = Expiry::Keep;
-            } else if let Some(unit) = Unit::from_option(args, i)
-                && no_expiry
-                && i + 1 < args.len()
-            {
-                options.expiry = Expiry::At(expiry_argument(args, i + 1, unit, now, "set")?);
-                i += 1;
             } else {
-                return Err(CommandError::Syntax);
+                let read = options.expiry.read(args, i, ("KEEPTTL", Expiry::Keep));
+                i += read.ok_or(CommandError::Syntax)? - 1;
             }
             i += 1;
         }
@@ -155,27 +170,22 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ctx.reply.ok();
         return Ok(());
     }
-    let options = SetOptions::parse(args, ctx.data.now)?;
-    let (may_write, is_there) = match options.condition {
-        Condition::Always if options.give_old => (true, ctx.data.string(key)?.is_some()),
-        Condition::Always => (true, false),
-        Condition::IfAbsent => {
-            if options.give_old {
-                ctx.data.string(key)?;
-            }
-            let is_there = ctx.data.peek(key).is_some();
-            (!is_there, is_there)
-        }
-        Condition::IfPresent => {
-            if options.give_old {
-                ctx.data.string(key)?;
-            }
-            let is_there = ctx.data.peek(key).is_some();
-            (is_there, is_there)
-        }
+    let options = SetOptions::parse(args)?;
+    let new_expiry = match options.expiry {
+        Expiry::At(unit, i) => Some(expiry_argument(args, i, unit, ctx.data.now, "set")?),
+        _ => None,
+    };
+    if options.give_old {
+        // The type is checked before any condition.
+        ctx.data.string(key)?;
+    }
+    let may_write = match options.condition {
+        Condition::Always => true,
+        Condition::IfAbsent => ctx.data.peek(key).is_none(),
+        Condition::IfPresent => ctx.data.peek(key).is_some(),
         Condition::IfEqual(expected) => {
             let old = ctx.data.string(key)?;
-            (old.is_some_and(|old| old.bytes(&mut IntText::new()) == expected), old.is_some())
+            old.is_some_and(|old| old.bytes(&mut IntText::new()) == expected)
         }
     };
     if options.give_old {
@@ -186,9 +196,8 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     if may_write {
         let expire_at = match options.expiry {
-            Expiry::Clear => None,
             Expiry::Keep => ctx.data.db_ref().expire_at(key),
-            Expiry::At(at) => Some(at),
+            _ => new_expiry,
         };
         ctx.data.set_str(key, value, expire_at);
         ctx.data.dirty += 1;
@@ -196,7 +205,6 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             ctx.data.remove(key);
         }
     }
-    let _ = is_there;
     if !options.give_old {
         if may_write { ctx.reply.ok() } else { ctx.reply.null() }
     }
@@ -206,7 +214,7 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 const SETNX: DataCommand = DataCommand::new(
     Spec::new("setnx", Group::String, "1.0.0", 3, "key value")
         .flags(WRITE.or(DENYOOM).or(FAST))
-        .keys(&[KeySpec::one(1, INSERTS)])
+        .keys(&[KeySpec::one(1, FILLS)])
         .summary("Sets a key to a string if the key is not there."),
     setnx,
 );
@@ -292,36 +300,26 @@ const GETEX: DataCommand = DataCommand::new(
 );
 
 fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let now = ctx.data.now;
-    let change = match args.len() {
-        2 => None,
-        3 if args.is(2, "PERSIST") => Some(Expiry::Clear),
-        4 => {
-            let unit = Unit::from_option(args, 2).ok_or(CommandError::Syntax)?;
-            Some(Expiry::At(expiry_argument(args, 3, unit, now, "getex")?))
-        }
-        _ => return Err(CommandError::Syntax),
-    };
+    let (key, now) = (args.at(1), ctx.data.now);
+    let mut expiry = Expiry::Unsaid;
+    let mut i = 2;
+    while i < args.len() {
+        i += expiry.read(args, i, ("PERSIST", Expiry::Remove)).ok_or(CommandError::Syntax)?;
+    }
     get(ctx, args)?;
-    let key = args.at(1);
-    let Some(change) = change else { return Ok(()) };
-    if ctx.data.peek(key).is_none() {
+    if expiry == Expiry::Unsaid || ctx.data.peek(key).is_none() {
         return Ok(());
     }
-    match change {
-        Expiry::At(at) if at <= now => {
-            ctx.data.remove(key);
-            ctx.data.dirty += 1;
-        }
-        Expiry::At(at) => {
-            ctx.data.db_mut().set_expire_at(key, Some(at));
-            ctx.data.dirty += 1;
-        }
-        _ => {
-            if ctx.data.db_mut().set_expire_at(key, None) {
-                ctx.data.dirty += 1;
-            }
-        }
+    // A time that cannot be is an error only now: a key that is not there has none.
+    let expire_at = match expiry {
+        Expiry::At(unit, i) => Some(expiry_argument(args, i, unit, now, "getex")?),
+        _ => None,
+    };
+    if expire_at.is_some_and(|at| at <= now) {
+        ctx.data.remove(key);
+        ctx.data.dirty += 1;
+    } else if ctx.data.db_mut().set_expire_at(key, expire_at) || expire_at.is_some() {
+        ctx.data.dirty += 1;
     }
     Ok(())
 }
@@ -377,7 +375,7 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Outcome {
 const MSETNX: DataCommand = DataCommand::new(
     Spec::new("msetnx", Group::String, "1.0.1", -3, "< key value >...")
         .flags(WRITE.or(DENYOOM))
-        .keys(&[KeySpec::rest(1, 2, INSERTS)])
+        .keys(&[KeySpec::rest(1, 2, FILLS)])
         .complexity("O(N) in the number of keys")
         .summary("Sets several keys to strings if none of them is there."),
     msetnx,

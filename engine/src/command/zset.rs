@@ -414,9 +414,6 @@ const ZRANDMEMBER: DataCommand = DataCommand::new(
     zrandmember,
 );
 
-/// A count whose reply could not be counted is refused.
-const MOST_DRAWS: i64 = i64::MAX / 2;
-
 fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let Context { data, reply, rng } = ctx;
     if args.len() == 2 {
@@ -426,15 +423,12 @@ fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
         return Ok(());
     }
-    let count = args.int(2)?;
+    let count = args.draws(2)?;
     let with_scores = match args.len() {
         3 => false,
         4 if args.is(3, "WITHSCORES") => true,
         _ => return Err(CommandError::Syntax),
     };
-    if !(-MOST_DRAWS..=MOST_DRAWS).contains(&count) {
-        return Err(CommandError::OutOfRange);
-    }
     let Some(zset) = data.zset(args.at(1))? else {
         reply.array(0);
         return Ok(());

@@ -10,7 +10,7 @@ use crate::codec::resp::{Protocol, Reply};
 use crate::value::Value;
 use crate::value::zset::{LexBound, LexRange, ScoreBound, ScoreRange, ZsetBuilder, ZsetRef};
 
-use super::spec::{DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, OVERWRITES, READONLY, READS, Spec, WRITE};
+use super::spec::{DELETES, DENYOOM, FAST, Group, KeySpec, OVERWRITES, READONLY, READS, Spec, WRITE};
 use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
 
 /// Every command of this file.
@@ -321,7 +321,7 @@ macro_rules! count_command {
         const $const: DataCommand = DataCommand::new(
             Spec::new($name, Group::SortedSet, $since, 4, $syntax)
                 .flags(READONLY.or(FAST))
-                .keys(&[KeySpec::one(1, LOOKS)])
+                .keys(&[KeySpec::one(1, READS)])
                 .complexity("O(log N) in the members of the set")
                 .summary($summary),
             |ctx, args| {

@@ -1,6 +1,8 @@
 //! The integration tests of the engine.
 
+mod conversations;
 mod formats;
 mod samples;
 mod snapshot;
+mod specs;
 mod tidy;

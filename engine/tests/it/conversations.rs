@@ -1,0 +1,221 @@
+//! Commands as conversations: what is sent and what must come back, told in `testdata/commands/*.toml`
+//! and run by several drivers. `script.rs` reads the files, `expect.rs` compares replies.
+//!
+//! The expected replies are those of Valkey 9.1, recorded, then compared with Redis 7.0 and 8.0; with
+//! `CAIRN_REFERENCE_SERVER` set to the path of a server, that server is asked again. Sessions,
+//! sockets and databases to select are not the engine's: the drivers have just enough of them.
+
+mod expect;
+mod real;
+mod script;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use cairn_engine::base::time::UnixMs;
+use cairn_engine::codec::rdb::{Dialect, Options};
+use cairn_engine::codec::resp::{Protocol, Reply};
+use cairn_engine::command::{self, Args};
+use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::keyspace::ClockKind;
+use cairn_engine::persist::snapshot::{Settings, TargetChoice};
+use cairn_engine::value::Limits;
+
+use expect::Tree;
+use script::{Conversation, Line, Only, Step, Variables};
+
+/// When the conversations of the engine begin.
+const START: UnixMs = UnixMs(1_800_000_000_000);
+
+/// Who answers.
+trait Driver {
+    /// Forgets all data and begins anew.
+    fn begin(&mut self);
+    /// Answers one request with the bytes of a whole reply.
+    fn call(&mut self, words: &[Vec<u8>]) -> Vec<u8>;
+    /// Lets time pass.
+    fn wait(&mut self, ms: u64);
+    /// What time it is.
+    fn now(&self) -> UnixMs;
+    /// The protocol of the replies.
+    fn protocol(&self) -> Protocol;
+    /// Whether a line is for it.
+    fn runs(&self, only: Only) -> bool;
+}
+
+/// The engine in this process.
+struct Local {
+    engine: Engine,
+    db: usize,
+    now: UnixMs,
+    protocol: Protocol,
+    /// Where to save after each change, to load again from there.
+    reload_through: Option<PathBuf>,
+}
+
+fn engine(path: PathBuf) -> Engine {
+    let settings = Settings { target: TargetChoice::Auto(Dialect::Redis), compress: true, checksum: true };
+    let config = EngineConfig {
+        databases: 16,
+        seed: [5, 6],
+        limits: Limits::DEFAULT,
+        rdb_path: path,
+        settings,
+        redis_version: "7.4.2",
+    };
+    Engine::new(config, START)
+}
+
+/// An engine that looks after the times of access, as a server with a policy that needs them.
+fn engine_with_clocks(path: PathBuf, now: UnixMs) -> Engine {
+    let mut engine = engine(path);
+    engine.keyspace_mut().set_clock_kind(ClockKind::Lru);
+    engine.keyspace_mut().tick(now);
+    engine
+}
+
+impl Local {
+    fn new(protocol: Protocol, reload_through: Option<PathBuf>) -> Local {
+        let path = reload_through.clone().unwrap_or_default();
+        Local { engine: engine_with_clocks(path, START), db: 0, now: START, protocol, reload_through }
+    }
+
+    /// What a server does around the engine: selects databases, finds commands, counts arguments.
+    fn answer(&mut self, words: &[&[u8]], reply: &mut Reply) {
+        let name = String::from_utf8_lossy(words[0]).to_ascii_lowercase();
+        if name == "select" {
+            self.db = String::from_utf8_lossy(words[1]).parse().expect("SELECT of a conversation");
+            return reply.ok();
+        }
+        let command = command::all().find(|c| c.spec.name == name).expect("a data command");
+        let meant = words.get(1).and_then(|word| command.subcommand(word)).unwrap_or(command);
+        if !meant.spec.accepts(words.len()) {
+            let name = meant.spec.full_name();
+            return reply.error(&format!("ERR wrong number of arguments for '{name}' command"));
+        }
+        let effects = self.engine.apply(meant, Args(words), self.db, self.now, reply);
+        if effects.dirty > 0 {
+            self.reload();
+        }
+    }
+
+    fn reload(&mut self) {
+        let Some(path) = &self.reload_through else { return };
+        self.engine.save(self.now, 0).expect("saving into a folder of our own");
+        let mut loaded = engine_with_clocks(path.clone(), self.now);
+        loaded.load(self.now, Options::default(), &mut |_| {}).expect("a file of our own");
+        self.engine = loaded;
+    }
+}
+
+impl Driver for Local {
+    fn begin(&mut self) {
+        *self = Local::new(self.protocol, self.reload_through.take());
+    }
+
+    fn call(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let mut reply = Reply::new(self.protocol);
+        self.answer(&words, &mut reply);
+        reply.take()
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now = self.now.saturating_add_ms(ms as i64);
+    }
+
+    fn now(&self) -> UnixMs {
+        self.now
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    fn runs(&self, only: Only) -> bool {
+        match only {
+            Only::Redis(_) => false,
+            Only::Live => self.reload_through.is_none(),
+            Only::Everyone | Only::From(..) | Only::Valkey(_) | Only::Ours => true,
+        }
+    }
+}
+
+/// Runs every conversation; fails with all lines that were answered otherwise.
+fn run(driver: &mut dyn Driver) {
+    let mut wrong = Vec::new();
+    for conversation in &script::all() {
+        if !driver.runs(conversation.only) {
+            continue;
+        }
+        driver.begin();
+        let mut variables = Variables::default();
+        for line in &conversation.lines {
+            if driver.runs(line.only)
+                && let Err(why) = say(driver, line, &mut variables)
+            {
+                wrong.push(format!("{}:{}: {why}", conversation.file, line.number));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} lines were answered otherwise:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn say(driver: &mut dyn Driver, line: &Line, variables: &mut Variables) -> Result<(), String> {
+    let (words, expected) = match &line.step {
+        Step::Wait(ms) => {
+            driver.wait(*ms);
+            return Ok(());
+        }
+        Step::Ask(words, expected) => (words, expected),
+    };
+    let words: Vec<Vec<u8>> = words.iter().flat_map(|word| word.expand(variables, driver.now())).collect();
+    let bytes = driver.call(&words);
+    let tree = Tree::decode(&bytes).ok_or("the reply cannot be decoded")?;
+    if let (Some(name), Tree::Bulk(bytes)) = (expected.capture(), &tree) {
+        variables.insert(name.to_owned(), bytes.clone());
+        return Ok(());
+    }
+    if expected.matches(&tree, driver.protocol()) && expected.null_form_fits(&bytes, driver.protocol()) {
+        return Ok(());
+    }
+    Err(format!("{} was answered {}", line.text, bytes.escape_ascii()))
+}
+
+#[test]
+fn in_process_resp2() {
+    run(&mut Local::new(Protocol::Resp2, None));
+}
+
+#[test]
+fn in_process_resp3() {
+    run(&mut Local::new(Protocol::Resp3, None));
+}
+
+#[test]
+fn saved_and_loaded_after_every_change() {
+    let dir = tempfile::tempdir().unwrap();
+    run(&mut Local::new(Protocol::Resp3, Some(dir.path().join("dump.rdb"))));
+}
+
+#[test]
+fn a_real_server_agrees() {
+    let Some(binary) = std::env::var_os("CAIRN_REFERENCE_SERVER") else {
+        eprintln!("skipped: CAIRN_REFERENCE_SERVER does not name a redis-server or valkey-server");
+        return;
+    };
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        run(&mut real::Server::start(binary.as_ref(), protocol));
+    }
+}
+
+#[test]
+fn every_data_command_is_talked_about() {
+    let said: HashSet<String> = script::all().iter().flat_map(Conversation::commands).collect();
+    for command in command::all() {
+        let subcommands = command.subcommands.iter();
+        for spec in std::iter::once(&command.spec).chain(subcommands.map(|c| &c.spec)) {
+            assert!(said.contains(&spec.full_name()), "no conversation has {}", spec.full_name());
+        }
+    }
+}
