@@ -21,6 +21,10 @@ use super::entry::{Entry, EntryRef, Marks};
 /// Home buckets that a scan may visit for each element it was asked for, as Redis bounds empty ones.
 const BUCKETS_PER_COUNT: usize = 10;
 
+/// The fewest and the most bytes of an entry that are fetched ahead: header and a usual key, and what
+/// does not crowd out the entries of other lookups.
+const PREFETCH_BYTES: (usize, usize) = (25, 256);
+
 /// A database.
 pub struct Db {
     table: Table<Entry, HashSeed>,
@@ -130,10 +134,12 @@ impl Db {
         self.table.prefetch(hash);
     }
 
-    /// Asks the CPU for the entry of a hash: the second step, once the buckets have come.
+    /// Asks the CPU for the entry of a hash: the second step, once the buckets have come. As much of it
+    /// as entries have on average, so that values are there for the reader, too.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
-        self.table.prefetch_item(hash);
+        let mean = self.counts.record_bytes / self.table.len().max(1);
+        self.table.prefetch_item(hash, mean.clamp(PREFETCH_BYTES.0, PREFETCH_BYTES.1));
     }
 
     /// The entry of a key whose hash is known.

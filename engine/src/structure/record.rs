@@ -546,9 +546,19 @@ impl fmt::Debug for RecordRef<'_> {
 /// Asks the CPU for the cache lines of a record's header and key, which may straddle two.
 #[inline]
 pub(crate) fn prefetch_key(at: *const u8) {
-    const USUAL_BYTES: usize = 24;
-    prefetch(at);
-    prefetch(at.wrapping_add(USUAL_BYTES));
+    const USUAL_BYTES: usize = 25;
+    prefetch_bytes(at, USUAL_BYTES);
+}
+
+/// Asks the CPU for the cache lines of the `bytes` from `at` on.
+#[inline]
+pub(crate) fn prefetch_bytes(at: *const u8, bytes: usize) {
+    const LINE_BYTES: usize = 64;
+    for offset in (0..bytes).step_by(LINE_BYTES) {
+        prefetch(at.wrapping_add(offset));
+    }
+    // The bytes seldom begin where a line does, so they may end in one line more.
+    prefetch(at.wrapping_add(bytes.saturating_sub(1)));
 }
 
 /// Asks the CPU to fetch the cache line of `at`; a hint, which any address may be given to.

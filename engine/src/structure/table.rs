@@ -337,15 +337,15 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         }
     }
 
-    /// Asks the CPU for the item that `hash` probably has, once its bucket is there.
+    /// Asks the CPU for the first `bytes` of the item that `hash` probably has, once its bucket is there.
     #[inline]
-    pub fn prefetch_item(&self, hash: u64) {
+    pub fn prefetch_item(&self, hash: u64, bytes: usize) {
         if let Some(entry) = self.directory.get(self.index(hash)) {
             let home = home_index(hash, entry.depth(), entry.home());
             // SAFETY: `home_index` answers less than the home count, which the entry repeats.
             let bucket = unsafe { entry.segment().home_bucket(home) };
             for slot in bucket.matches(tag_of(hash)) {
-                record::prefetch_key(bucket.pointer(slot).as_ptr());
+                record::prefetch_bytes(bucket.pointer(slot).as_ptr(), bytes);
             }
         }
     }
