@@ -360,7 +360,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
     #[must_use]
     pub fn random_with_clock(&self, rng: &mut Rng) -> Option<(T::Ref<'_>, u32)> {
         /// More buckets than a segment has unless it couldn't split, where fairness ends.
-        const BUCKETS: usize = 128;
+        const BUCKETS: usize = 80;
         const TRIES: usize = 1024;
         if self.len == 0 {
             return None;

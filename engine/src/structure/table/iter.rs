@@ -72,7 +72,8 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
 
     /// Visits items that may expire, from position `cursor` on, until about `budget` buckets or items
     /// were looked at or the table ends. What `visit` gives up goes to `removed`. Answers the cursor
-    /// to go on with, 0 at the end, and how many items were visited. Buckets without such items are
+    /// to go on with, 0 at the end, and how many items were visited. An item that may expire throughout
+    /// a sweep is visited at least once. Buckets without such items are
     /// passed over without touching an item. `visit` may change an item, but not its key.
     pub fn sweep(
         &mut self,
@@ -90,11 +91,8 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             };
             let last = bucket + 1 == segment.home();
             if segment.is_volatile() {
-                visited += self.sweep_bucket(segment, bucket, &mut visit, &mut removed);
+                visited += self.sweep_home(segment, bucket, &mut visit, &mut removed);
                 if last {
-                    for index in segment.home()..segment.buckets() {
-                        visited += self.sweep_bucket(segment, index, &mut visit, &mut removed);
-                    }
                     let any = (0..segment.buckets()).any(|index| segment.bucket(index).is_volatile());
                     segment.set_volatile(any);
                 }
@@ -114,11 +112,35 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         }
     }
 
-    /// Visits what may expire in one physical bucket; answers how many.
+    /// Visits what may expire of one home bucket, wherever it lives; answers how many. By homes and not
+    /// by buckets: a step may end with a shrinking, which may move an item to a bucket in front of the
+    /// cursor, but never its home.
+    fn sweep_home(
+        &mut self,
+        segment: Segment,
+        home: usize,
+        visit: &mut impl FnMut(&mut T) -> Sweep,
+        removed: &mut impl FnMut(T),
+    ) -> usize {
+        let (has_next, has_stash) = (segment.bucket(home).has_next(), segment.bucket(home).has_stash());
+        let mut visited = self.sweep_bucket(segment, home, home, visit, removed);
+        if has_next {
+            visited += self.sweep_bucket(segment, segment.next(home), home, visit, removed);
+        }
+        if has_stash {
+            for index in segment.home()..segment.buckets() {
+                visited += self.sweep_bucket(segment, index, home, visit, removed);
+            }
+        }
+        visited
+    }
+
+    /// Visits what may expire in one bucket and has this home; answers how many.
     fn sweep_bucket(
         &mut self,
         segment: Segment,
         index: usize,
+        home: usize,
         visit: &mut impl FnMut(&mut T) -> Sweep,
         removed: &mut impl FnMut(T),
     ) -> usize {
@@ -134,8 +156,11 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             if !T::is_volatile(view()) {
                 continue;
             }
+            if home_index(self.hasher.hash_of(view()), segment.depth(), segment.home()) != home {
+                left += 1;
+                continue;
+            }
             visited += 1;
-            let home = home_index(self.hasher.hash_of(view()), segment.depth(), segment.home());
             let item = segment.bucket(index).pointer(slot);
             match self.change(Found { segment, home, at, item }, &mut *visit) {
                 Sweep::Keep => left += usize::from(T::is_volatile(view())),

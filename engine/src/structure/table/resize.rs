@@ -1,7 +1,7 @@
 //! How a table grows and shrinks: one segment at a time.
 //!
-//! Sizes of a segment in cache lines, its header among them, go 2, 3, 4, 6, 8, ... 64, 96; the next
-//! step is a split into two of 64. All of them are size classes of the allocator. A segment grows
+//! Sizes of a segment in cache lines, its header among them, go 2, 3, 4, 6, 8, ... 32, 48; the next
+//! step is a split into two of 32. All of them are size classes of the allocator. A segment grows
 //! when an item finds no slot in its home, its neighbour and a stash of a few buckets, which
 //! happens at about 95 % fill; it shrinks far below that, so that nothing flaps.
 #![allow(unsafe_code)]
@@ -16,9 +16,10 @@ use crate::structure::record;
 /// Lines of the first segment of a table.
 const FIRST_LINES: usize = 2;
 /// Lines of a segment after a split, and the least in a table of several segments.
-const SPLIT_LINES: usize = 64;
-/// A segment this big splits rather than grows.
-const MAX_LINES: usize = 96;
+const SPLIT_LINES: usize = 32;
+/// A segment this big splits rather than grows. Twice as much was tried: it saves no memory, and the
+/// longest insertions take twice as long.
+const MAX_LINES: usize = 48;
 /// Segments are rebuilt or merged to at most this fill, in percent.
 const SHRUNK_FILL: usize = 60;
 /// A reserved table is built for this fill, in percent: segments vary by some percent around it.
@@ -126,7 +127,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         }
         self.clear_directory();
         let mut depth = 0u8;
-        while capacity(MAX_LINES + 16) * RESERVED_FILL < (items >> depth) * 100 {
+        while capacity(MAX_LINES + 8) * RESERVED_FILL < (items >> depth) * 100 {
             depth += 1;
         }
         let share = items.div_ceil(1 << depth);
@@ -134,10 +135,10 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             fitting_lines(share, RESERVED_FILL)
         } else {
             // Finer steps than growth takes; all of them are size classes.
-            (SPLIT_LINES..=MAX_LINES + 16)
-                .step_by(16)
+            (SPLIT_LINES..=MAX_LINES + 8)
+                .step_by(8)
                 .find(|&lines| capacity(lines) * RESERVED_FILL >= share * 100)
-                .unwrap_or(MAX_LINES + 16)
+                .unwrap_or(MAX_LINES + 8)
         };
         self.build(depth, lines);
     }
@@ -235,9 +236,14 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
     }
 
     fn double(&mut self) {
-        let mut directory = Vec::with_capacity(self.directory.len() * 2);
-        directory.extend(self.directory.iter().flat_map(|&entry| [entry, entry]));
-        self.directory = directory;
+        let len = self.directory.len();
+        self.directory.reserve_exact(len);
+        self.directory.resize(len * 2, self.directory[0]);
+        // From the end, so that nothing is overwritten before it was read.
+        for index in (0..len).rev() {
+            let entry = self.directory[index];
+            self.directory[index * 2..index * 2 + 2].fill(entry);
+        }
         self.depth += 1;
         self.deepest = 0;
     }
@@ -333,8 +339,8 @@ mod tests {
             seen.push(lines);
             lines = next_lines(lines);
         }
-        assert_eq!(seen, [2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]);
-        assert_eq!(next_lines(80), 96);
+        assert_eq!(seen, [2, 3, 4, 6, 8, 12, 16, 24, 32, 48]);
+        assert_eq!(next_lines(40), 48);
         assert_eq!(fitting_lines(10, 100), 3);
     }
 }
