@@ -32,9 +32,16 @@ impl Server {
         let regular = Duration::from_millis(1000 / hz);
         self.next_cron = self.now_instant + if self.is_saving() { regular.min(CHILD_POLL) } else { regular };
         self.cron_runs += 1;
+        if self.is_cron_paused {
+            return;
+        }
         self.pause_accepting(false);
         self.measure_rates(elapsed);
         self.close_idle_clients(hz);
+        // A saving child of a server that was killed may have been dying still when we started.
+        if self.cron_runs == hz {
+            self.sweep_temp_files();
+        }
         self.tend_snapshots();
         self.expire_keys();
     }
@@ -69,6 +76,8 @@ impl Server {
         let elapsed_ms = u64::try_from(self.since_rates.as_millis()).unwrap_or(u64::MAX);
         self.since_rates = Duration::ZERO;
         let stats = &mut self.stats;
+        stats.turn_rate.measure(stats.turns, elapsed_ms);
+        stats.turn_us_rate.measure(stats.turn_us, elapsed_ms);
         stats.command_rate.measure(stats.commands, elapsed_ms);
         stats.input_rate.measure(stats.input_bytes, elapsed_ms);
         stats.output_rate.measure(stats.output_bytes, elapsed_ms);

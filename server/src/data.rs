@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cairn_engine::codec::rdb::{Dialect, Options, Target};
@@ -108,19 +108,17 @@ impl Server {
             redis_version: REDIS_VERSION,
         };
         let mut engine = Engine::new(config, self.now);
-        for path in engine.sweep_temp_files() {
-            self.log
-                .notice(format_args!("Removed {}, which a process that is gone has left", path.display()));
-        }
+        self.tell_swept(&engine.sweep_temp_files());
         let since = Instant::now();
         let start_seconds = self.now.secs();
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
         let (now, options) = (self.now, Options::default());
         let loaded = engine.load(now, options, &mut |progress| {
-            if let Some(loading) = &mut self.loading {
-                loading.progress = progress;
-            }
-            self.serve_while_loading(batch);
+            let Some(loading) = &mut self.loading else { return };
+            let keys = progress.keys - loading.progress.keys;
+            loading.progress = progress;
+            let delay = load_delay(keys, self.config.key_load_delay_us);
+            self.serve_while_loading(batch, delay);
         });
         self.loading = None;
         self.read_clock();
@@ -146,9 +144,28 @@ impl Server {
         is_loaded
     }
 
-    /// Answers clients between two pieces of the file.
-    fn serve_while_loading(&mut self, batch: &mut Batch) {
-        let broken = self.turn(batch, Duration::ZERO).is_err();
+    /// Removes what processes that are gone have left beside the snapshot's file.
+    pub(crate) fn sweep_temp_files(&mut self) {
+        if let Some(engine) = &self.engine {
+            self.tell_swept(&engine.sweep_temp_files());
+        }
+    }
+
+    fn tell_swept(&self, paths: &[PathBuf]) {
+        for path in paths {
+            self.log
+                .notice(format_args!("Removed {}, which a process that is gone has left", path.display()));
+        }
+    }
+
+    /// Answers clients between two pieces of the file, for `delay` at the least.
+    fn serve_while_loading(&mut self, batch: &mut Batch, delay: Duration) {
+        let until = Instant::now() + delay;
+        let mut broken = self.turn(batch, Duration::ZERO).is_err();
+        while !broken && !self.is_ending() && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            broken = self.turn(batch, left).is_err();
+        }
         if let Some(status) = self.shutdown.status().or(broken.then_some(1)) {
             // There is nothing to save: what is loaded so far is a part of what the file has.
             self.finish();
@@ -248,6 +265,18 @@ impl Server {
         }
     }
 
+    /// What follows FLUSHALL: a child that saves what is gone is ended, and with save rules the empty
+    /// data set is saved at once, as a crash would bring the old one back.
+    pub(crate) fn after_flushall(&mut self) {
+        if self.cancel_save() {
+            self.log.notice(format_args!("FLUSHALL has ended the background save"));
+        }
+        if !self.config.save.is_empty() {
+            // A failure is logged there; the rules will try again.
+            let _ = self.save_now();
+        }
+    }
+
     /// True while a child saves.
     pub(crate) fn is_saving(&self) -> bool {
         self.engine.as_ref().is_some_and(Engine::is_saving)
@@ -312,6 +341,13 @@ impl Server {
     }
 }
 
+/// How long `key-load-delay` makes the loading of so many keys take: so many microseconds each, or,
+/// below zero, one for so many keys.
+fn load_delay(keys: u64, delay_us: i64) -> Duration {
+    let us = delay_us.unsigned_abs();
+    Duration::from_micros(if delay_us >= 0 { keys.saturating_mul(us) } else { keys / us })
+}
+
 /// A file that needs more than the default version says so: not every server reads it.
 fn tell_saved(log: &Log, saved: &Saved) {
     log.notice(format_args!("DB saved on disk"));
@@ -328,7 +364,12 @@ fn rdb_path(config: &Config) -> &Path {
 
 fn settings(config: &Config, family: Dialect) -> Settings {
     let target = config.rdb_target.map_or(TargetChoice::Auto(family), TargetChoice::Named);
-    Settings { target, compress: config.rdbcompression, checksum: config.rdbchecksum }
+    Settings {
+        target,
+        compress: config.rdbcompression,
+        checksum: config.rdbchecksum,
+        key_delay_us: config.rdb_key_save_delay_us,
+    }
 }
 
 fn limits(config: &Config, seed: HashSeed) -> Limits {

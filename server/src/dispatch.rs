@@ -96,6 +96,13 @@ impl Refusal {
 /// The checks. The number of the command to run: a container's subcommand if one is meant.
 #[inline]
 fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -> Result<u16, Refusal> {
+    if server.has_password {
+        let is_authenticated = server.clients.get(client).is_some_and(|c| c.session.is_authenticated);
+        let is_open = found.is_some_and(|number| server.commands.entry(number).spec.flags.has(NO_AUTH));
+        if !is_authenticated && !is_open && !is_browser(argv) {
+            return Err(Refusal { error: Some(NOAUTH.as_bytes().to_vec()), number: found });
+        }
+    }
     let Some(mut number) = found else { return Err(unknown(server, client, argv)) };
     let mut entry = server.commands.entry(number);
     if !entry.subcommands.is_empty() && argv.len() > 1 {
@@ -112,12 +119,6 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     }
     if spec.flags.has(PROTECTED) && !server.is_allowed(server.config.enable_debug_command, client) {
         return Err(Refusal::new(number, DEBUG_DISABLED));
-    }
-    if server.has_password && !spec.flags.has(NO_AUTH) {
-        let is_authenticated = server.clients.get(client).is_some_and(|c| c.session.is_authenticated);
-        if !is_authenticated {
-            return Err(Refusal::new(number, NOAUTH));
-        }
     }
     if (spec.flags.has(WRITE) || spec.name == "ping") && server.is_refusing_writes() {
         return Err(Refusal::new(number, MISCONF));
@@ -139,7 +140,12 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], reply: &mu
         None => return,
     };
     match server.commands.entry(number).run {
-        Run::Data(command) => server.apply(command, args, db, reply),
+        Run::Data(command) => {
+            server.apply(command, args, db, reply);
+            if Some(number) == server.flushall {
+                server.after_flushall();
+            }
+        }
         Run::Session(command) => {
             let start = reply.len();
             let outcome = (command.run)(&mut Call { server, client, reply }, args);
@@ -151,10 +157,15 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], reply: &mu
     }
 }
 
+/// True for the lines of a browser that was made to talk to us: those behind it would be commands.
+fn is_browser(argv: &[&[u8]]) -> bool {
+    let name = argv.first().copied().unwrap_or_default();
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 fn unknown(server: &mut Server, client: u32, argv: &[&[u8]]) -> Refusal {
     let name = argv.first().copied().unwrap_or_default();
-    // A browser that was made to talk to us: its next lines would be commands.
-    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+    if is_browser(argv) {
         server.log.warning(format_args!(
             "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to this \
              server: a web browser may be used to reach it. Connection from {} aborted.",

@@ -54,6 +54,8 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     /// Every command.
     pub(crate) commands: CommandTable,
+    /// The number of FLUSHALL, after which there is more to be done.
+    pub(crate) flushall: Option<u16>,
     /// Every client.
     pub(crate) clients: Clients,
     /// Counters.
@@ -64,6 +66,8 @@ pub(crate) struct Server {
     pub(crate) now: UnixMs,
     /// The same moment on the clock that never jumps.
     pub(crate) now_instant: Instant,
+    /// When this turn had something to do.
+    turn_began: Instant,
     /// When the process began.
     pub(crate) started: Instant,
     /// Forty digits, other ones in each run.
@@ -90,6 +94,8 @@ pub(crate) struct Server {
     pub(crate) last_load: LastLoad,
     /// True if expired keys are removed though nobody asks for them (DEBUG SET-ACTIVE-EXPIRE).
     pub(crate) is_expiring: bool,
+    /// True while the periodic steps rest (DEBUG PAUSE-CRON).
+    pub(crate) is_cron_paused: bool,
     /// Time spent on that.
     pub(crate) expire_time: Duration,
     /// How often it ended for having taken long enough.
@@ -128,11 +134,13 @@ impl Server {
             config,
             config_file,
             log,
+            flushall: commands.find(b"flushall"),
             commands,
             clients: Clients::default(),
             stats,
             now: unix_ms(),
             now_instant: now,
+            turn_began: now,
             started: now,
             run_id,
             shutdown: Shutdown::default(),
@@ -146,6 +154,7 @@ impl Server {
             loading: None,
             last_load: LastLoad::default(),
             is_expiring: true,
+            is_cron_paused: false,
             expire_time: Duration::ZERO,
             expire_time_caps: 0,
             signals,
@@ -189,6 +198,7 @@ impl Server {
         let (mut ready, mut readable) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.readable));
         self.reactor.wait(u16::try_from(wait_ms).unwrap_or(u16::MAX), &mut ready)?;
         self.read_clock();
+        self.turn_began = self.now_instant;
         for event in ready.drain(..) {
             match event.token {
                 SIGNAL_TOKEN => self.take_signals(),
@@ -199,10 +209,14 @@ impl Server {
         batch.serve(self, &readable);
         readable.clear();
         (self.ready, self.readable) = (ready, readable);
+        self.follow_signal();
         if self.now_instant >= self.next_cron && !self.is_ending() {
             self.cron();
         }
         self.close_marked();
+        self.stats.turns += 1;
+        let spent = self.turn_began.elapsed().as_micros();
+        self.stats.turn_us += u64::try_from(spent).unwrap_or(u64::MAX);
         Ok(())
     }
 

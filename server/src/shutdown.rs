@@ -14,6 +14,15 @@ pub(crate) struct Shutdown {
     status: Option<i32>,
     /// Signals that asked for it so far.
     signals: u32,
+    /// A signal that is still to be followed.
+    asked: Option<Asked>,
+}
+
+/// A signal that asks the process to end.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    name: &'static str,
+    how: ShutdownHow,
 }
 
 impl Shutdown {
@@ -40,12 +49,32 @@ impl Server {
                 return;
             }
             self.log.warning(format_args!("Received {name} scheduling shutdown..."));
-            if !self.shut_down(how) && !how.force {
-                self.log.warning(format_args!(
-                    "{name} received but errors trying to shut down the server, check the logs for more information"
-                ));
-            }
+            self.shutdown.asked = Some(Asked { name, how });
         }
+    }
+
+    /// Follows a signal that has come. Not while the periodic steps are paused for a test.
+    pub(crate) fn follow_signal(&mut self) {
+        if self.is_cron_paused || self.is_ending() {
+            return;
+        }
+        let Some(Asked { name, how }) = self.shutdown.asked.take() else { return };
+        if !self.shut_down(how) {
+            self.shutdown.signals = 0;
+            self.log.warning(format_args!(
+                "{name} received but errors trying to shut down the server, check the logs for more information"
+            ));
+        }
+    }
+
+    /// Takes back what a signal has asked for. False if nothing was asked for.
+    pub(crate) fn abort_shutdown(&mut self) -> bool {
+        let was_asked = self.shutdown.asked.take().is_some();
+        if was_asked {
+            self.shutdown.signals = 0;
+            self.log.notice(format_args!("Shutdown manually aborted."));
+        }
+        was_asked
     }
 
     /// Saves if it is to, and has the process end after this turn, in which nothing more runs. False if

@@ -65,6 +65,14 @@ pub(crate) struct Stats {
     pub(crate) query_buffer_disconnections: u64,
     /// Clients disconnected because they did not take their replies.
     pub(crate) output_buffer_disconnections: u64,
+    /// Turns of the event loop.
+    pub(crate) turns: u64,
+    /// Microseconds spent in them, waiting aside.
+    pub(crate) turn_us: u64,
+    /// Turns a second.
+    pub(crate) turn_rate: Rate,
+    /// Microseconds spent in turns, a second.
+    pub(crate) turn_us_rate: Rate,
     /// Commands a second.
     pub(crate) command_rate: Rate,
     /// Bytes read a second.

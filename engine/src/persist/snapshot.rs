@@ -39,6 +39,9 @@ pub struct Settings {
     pub compress: bool,
     /// Compute the checksum.
     pub checksum: bool,
+    /// For tests that need a slow save: microseconds to sleep after each key, or, below zero, keys
+    /// after which to sleep for one. 0 for no sleep.
+    pub key_delay_us: i64,
 }
 
 /// Facts for the file's auxiliary fields.
@@ -182,7 +185,7 @@ fn write_temp(
         let file = storage.create(temp).map_err(failed("create", temp))?;
         let options = WriterOptions { compress: settings.compress, checksum: settings.checksum };
         let writer = Writer::new(FileDrain(file), options);
-        match write_all(writer, target, producer, contents, progress) {
+        match write_all(writer, target, settings.key_delay_us, producer, contents, progress) {
             Ok((mut drain, bytes, keys)) => {
                 drain.0.sync().map_err(failed("sync", temp))?;
                 return Ok(Saved { bytes, keys, target, cow_bytes: 0 });
@@ -228,6 +231,7 @@ type Written = (FileDrain, u64, u64);
 fn write_all(
     mut w: Writer<FileDrain>,
     target: Target,
+    key_delay_us: i64,
     producer: &Producer,
     contents: Contents<'_>,
     progress: &mut dyn FnMut(u64),
@@ -248,8 +252,11 @@ fn write_all(
             save::entry(&mut w, target, entry.key(), entry.expire_at(), entry.view())
                 .map_err(|fault| (format!("db {index}, key \"{}\"", entry.key().escape_ascii()), fault))?;
             keys += 1;
-            if keys % KEYS_PER_STEP == 0 {
+            if keys % KEYS_PER_STEP == 0 || key_delay_us > 0 {
                 progress(keys);
+            }
+            if key_delay_us != 0 {
+                sleep_after(keys, key_delay_us);
             }
         }
     }
@@ -258,6 +265,15 @@ fn write_all(
     }
     progress(keys);
     finish(w, keys).map_err(disk)
+}
+
+/// Sleeps as `Settings::key_delay_us` says, given that `keys` are written.
+fn sleep_after(keys: u64, key_delay_us: i64) {
+    let (every, us) =
+        if key_delay_us > 0 { (1, key_delay_us.unsigned_abs()) } else { (key_delay_us.unsigned_abs(), 1) };
+    if keys.is_multiple_of(every) {
+        std::thread::sleep(Duration::from_micros(us));
+    }
 }
 
 fn finish(w: Writer<FileDrain>, keys: u64) -> io::Result<Written> {

@@ -54,7 +54,12 @@ struct Local {
 }
 
 fn engine(path: PathBuf) -> Engine {
-    let settings = Settings { target: TargetChoice::Auto(Dialect::Redis), compress: true, checksum: true };
+    let settings = Settings {
+        target: TargetChoice::Auto(Dialect::Redis),
+        compress: true,
+        checksum: true,
+        key_delay_us: 0,
+    };
     let config = EngineConfig {
         databases: 16,
         seed: [5, 6],

@@ -23,7 +23,7 @@ fn engine(path: &Path, target: TargetChoice) -> Engine {
         seed: [1, 2],
         limits: Limits::DEFAULT,
         rdb_path: path.to_owned(),
-        settings: Settings { target, compress: true, checksum: true },
+        settings: Settings { target, compress: true, checksum: true, key_delay_us: 0 },
         redis_version: "7.4.2",
     };
     Engine::new(config, NOW)

@@ -24,7 +24,12 @@ fn config(path: &Path) -> EngineConfig {
         seed: [3, 4],
         limits: Limits::DEFAULT,
         rdb_path: path.to_owned(),
-        settings: Settings { target: TargetChoice::Auto(Dialect::Redis), compress: true, checksum: true },
+        settings: Settings {
+            target: TargetChoice::Auto(Dialect::Redis),
+            compress: true,
+            checksum: true,
+            key_delay_us: 0,
+        },
         redis_version: "7.4.2",
     }
 }

@@ -105,6 +105,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
 
 const PLAIN: Flags = NOSCRIPT.or(LOADING).or(STALE).or(ALLOW_BUSY);
 const OPERATOR: Flags = ADMIN.or(NOSCRIPT).or(LOADING).or(STALE);
+// The conditions that only Valkey has are read but not shown.
 const KILL_SYNTAX: &str = "< ip:port | < ID client-id:int | TYPE < NORMAL | MASTER | REPLICA | PUBSUB > | USER username | \
     ADDR ip:port | LADDR ip:port | SKIPME < YES | NO > | MAXAGE maxage:int >... >";
 const LIST_SYNTAX: &str = "[ TYPE < NORMAL | MASTER | REPLICA | PUBSUB > ] [ ID client-id:int... ]";
@@ -140,13 +141,11 @@ fn info(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
 }
 
 fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
-    let filter = match args.len() {
-        2 => Filter::default(),
-        _ => Filter::parse_list(args)?,
-    };
+    let filter = Filter::parse(args, false)?;
+    let caller = call.client;
     let mut text = Vec::new();
-    for (_, client) in call.server.clients.iter() {
-        if filter.matches(client, call.server) {
+    for (index, client) in call.server.clients.iter() {
+        if filter.matches(client, call.server) && !(filter.skip_me && index == caller) {
             write_line(&mut text, client, call.server);
         }
     }
@@ -157,7 +156,7 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
 fn kill(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     // The old form names an address, and may end the connection it came through.
     let is_old_form = args.len() == 3;
-    let filter = if is_old_form { Filter::of_address(args.at(2)) } else { Filter::parse_kill(args)? };
+    let filter = if is_old_form { Filter::of_address(args.at(2)) } else { Filter::parse(args, true)? };
     let caller = call.client;
     let doomed: Vec<u32> = call
         .server

@@ -64,15 +64,37 @@ fn flags(client: &Client) -> String {
     if flags.is_empty() { "N".into() } else { flags }
 }
 
-/// Which clients are meant: those for which everything that was given holds.
+/// A condition on clients, and whether those are meant for which it holds or all others.
+#[derive(Debug)]
+struct Rule {
+    what: What,
+    negated: bool,
+}
+
+/// What a condition looks at.
+#[derive(Debug)]
+enum What {
+    Ids(Vec<u64>),
+    /// True for the only class that has clients so far.
+    IsNormal(bool),
+    Addr(Vec<u8>),
+    Laddr(Vec<u8>),
+    Name(Vec<u8>),
+    Ip(Vec<u8>),
+    LibName(Vec<u8>),
+    LibVer(Vec<u8>),
+    Db(i64),
+    Flags(String),
+    /// True for the only user.
+    IsDefault(bool),
+    AgeSeconds(u64),
+    IdleSeconds(u64),
+}
+
+/// Which clients are meant: those that every rule means.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
-    ids: Option<Vec<u64>>,
-    /// Of the classes only `normal` has clients.
-    is_other_class: bool,
-    addr: Option<Vec<u8>>,
-    laddr: Option<Vec<u8>>,
-    max_age_seconds: Option<u64>,
+    rules: Vec<Rule>,
     /// The calling client is not meant.
     pub(super) skip_me: bool,
 }
@@ -80,81 +102,126 @@ pub(super) struct Filter {
 impl Filter {
     /// The client of this address.
     pub(super) fn of_address(addr: &[u8]) -> Filter {
-        Filter { addr: Some(addr.to_vec()), ..Filter::default() }
+        Filter { rules: vec![Rule { what: What::Addr(addr.to_vec()), negated: false }], skip_me: false }
     }
 
-    /// The options of CLIENT LIST: one of them.
-    pub(super) fn parse_list(args: Args<'_>) -> Result<Filter, CommandError> {
-        let mut filter = Filter::default();
-        if args.is(2, "TYPE") && args.len() == 4 {
-            filter.class(args.at(3))?;
-        } else if args.is(2, "ID") && args.len() > 3 {
-            let ids: Option<Vec<u64>> = args.from(3).iter().map(|id| client_id(id)).collect();
-            filter.ids = Some(ids.ok_or(CommandError::text("ERR Invalid client ID"))?);
-        } else {
-            return Err(CommandError::Syntax);
-        }
-        Ok(filter)
-    }
-
-    /// The options of CLIENT KILL: pairs.
-    pub(super) fn parse_kill(args: Args<'_>) -> Result<Filter, CommandError> {
-        let mut filter = Filter { skip_me: true, ..Filter::default() };
-        for i in (2..args.len()).step_by(2) {
+    /// Reads the options of CLIENT LIST or CLIENT KILL. `skip_me` is what holds if they do not say.
+    pub(super) fn parse(args: Args<'_>, skip_me: bool) -> Result<Filter, CommandError> {
+        let mut filter = Filter { rules: Vec::new(), skip_me };
+        let mut i = 2;
+        while i < args.len() {
+            let option = args.at(i).to_ascii_lowercase();
+            let (option, negated) =
+                option.strip_prefix(b"not-").map_or((&option[..], false), |rest| (rest, true));
             let value = args.get(i + 1).ok_or(CommandError::Syntax)?;
-            if args.is(i, "ID") {
-                let error = CommandError::text("ERR client-id should be greater than 0");
-                filter.ids.get_or_insert_default().push(client_id(value).ok_or(error)?);
-            } else if args.is(i, "TYPE") {
-                filter.class(value)?;
-            } else if args.is(i, "USER") {
-                if value != b"default" {
+            i += 2;
+            let what = match option {
+                b"id" => {
+                    let ids = args.from(i - 1).iter().map_while(|arg| num::parse_i64(arg));
+                    let ids: Vec<i64> = ids.collect();
+                    i += ids.len().checked_sub(1).ok_or(CommandError::Syntax)?;
+                    let ids: Option<Vec<u64>> = ids.into_iter().map(positive).collect();
+                    What::Ids(ids.ok_or(CommandError::text("ERR client-id should be greater than 0"))?)
+                }
+                b"skipme" if !negated => {
+                    filter.skip_me = yes_or_no(value)?;
+                    continue;
+                }
+                b"type" => What::IsNormal(is_normal(value)?),
+                b"user" if value == b"default" => What::IsDefault(true),
+                b"user" => {
                     let user = String::from_utf8_lossy(value);
                     return Err(CommandError::Text(format!("ERR No such user '{user}'").into()));
                 }
-            } else if args.is(i, "ADDR") {
-                filter.addr = Some(value.to_vec());
-            } else if args.is(i, "LADDR") {
-                filter.laddr = Some(value.to_vec());
-            } else if args.is(i, "MAXAGE") {
-                let error = CommandError::text("ERR maxage should be greater than 0");
-                filter.max_age_seconds = Some(client_id(value).ok_or(error)?);
-            } else if args.is(i, "SKIPME") {
-                filter.skip_me = match () {
-                    () if args.is(i + 1, "yes") => true,
-                    () if args.is(i + 1, "no") => false,
-                    () => return Err(CommandError::Syntax),
-                };
-            } else {
-                return Err(CommandError::Syntax);
-            }
+                b"addr" => What::Addr(value.to_vec()),
+                b"laddr" => What::Laddr(value.to_vec()),
+                b"name" => What::Name(value.to_vec()),
+                b"ip" => What::Ip(value.to_vec()),
+                b"lib-name" => What::LibName(value.to_vec()),
+                b"lib-ver" => What::LibVer(value.to_vec()),
+                b"db" => What::Db(args.int(i - 1)?),
+                b"flags" => What::Flags(known_flags(value)?),
+                b"maxage" if !negated => What::AgeSeconds(seconds(args, i - 1, "maxage")?),
+                b"idle" if !negated => What::IdleSeconds(seconds(args, i - 1, "idle")?),
+                _ => return Err(CommandError::Syntax),
+            };
+            filter.rules.push(Rule { what, negated });
         }
         Ok(filter)
-    }
-
-    fn class(&mut self, name: &[u8]) -> Result<(), CommandError> {
-        match name.to_ascii_lowercase().as_slice() {
-            b"normal" => {}
-            b"master" | b"primary" | b"slave" | b"replica" | b"pubsub" => self.is_other_class = true,
-            _ => {
-                let name = String::from_utf8_lossy(name);
-                return Err(CommandError::Text(format!("ERR Unknown client type '{name}'").into()));
-            }
-        }
-        Ok(())
     }
 
     /// True if this client is meant.
     pub(super) fn matches(&self, client: &Client, server: &Server) -> bool {
-        let age = || server.now_instant.saturating_duration_since(client.since).as_secs();
-        !self.is_other_class
-            && self.ids.as_ref().is_none_or(|ids| ids.contains(&client.session.id))
-            && self.addr.as_ref().is_none_or(|addr| addr == client.addr.as_bytes())
-            && self.laddr.as_ref().is_none_or(|addr| addr == client.laddr.as_bytes())
-            && self.max_age_seconds.is_none_or(|seconds| age() >= seconds)
+        self.rules.iter().all(|rule| rule.what.holds(client, server) != rule.negated)
     }
 }
 
-fn client_id(text: &[u8]) -> Option<u64> {
-    num::parse_i64(text).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0)
+impl What {
+    fn holds(&self, client: &Client, server: &Server) -> bool {
+        let seconds = |since| server.now_instant.saturating_duration_since(since).as_secs();
+        let session = &client.session;
+        match self {
+            What::Ids(ids) => ids.contains(&session.id),
+            What::IsNormal(holds) | What::IsDefault(holds) => *holds,
+            What::Addr(addr) => addr == client.addr.as_bytes(),
+            What::Laddr(addr) => addr == client.laddr.as_bytes(),
+            What::Name(name) => *name == session.name,
+            What::Ip(ip) => host(&client.addr).as_bytes() == ip,
+            What::LibName(name) => *name == session.lib_name,
+            What::LibVer(version) => *version == session.lib_ver,
+            What::Db(db) => i64::try_from(session.db) == Ok(*db),
+            What::Flags(wanted) => {
+                let set = flags(client);
+                wanted.chars().all(|flag| set.contains(flag))
+            }
+            What::AgeSeconds(least) => seconds(client.since) >= *least,
+            What::IdleSeconds(least) => seconds(client.active) >= *least,
+        }
+    }
+}
+
+/// An address without its port, and an IPv6 one without its brackets.
+fn host(addr: &str) -> &str {
+    let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn yes_or_no(word: &[u8]) -> Result<bool, CommandError> {
+    match word.to_ascii_lowercase().as_slice() {
+        b"yes" => Ok(true),
+        b"no" => Ok(false),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+fn is_normal(class: &[u8]) -> Result<bool, CommandError> {
+    match class.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(true),
+        b"master" | b"primary" | b"slave" | b"replica" | b"pubsub" => Ok(false),
+        _ => {
+            let class = String::from_utf8_lossy(class);
+            Err(CommandError::Text(format!("ERR Unknown client type '{class}'").into()))
+        }
+    }
+}
+
+/// The letters that `flags` of any client of Redis or Valkey may have.
+fn known_flags(text: &[u8]) -> Result<String, CommandError> {
+    const KNOWN: &[u8] = b"OSMPxbtRBdcuAUreTINiE";
+    let text_lossy = String::from_utf8_lossy(text).into_owned();
+    // N says that there is no other.
+    let is_known = text.iter().all(|flag| KNOWN.contains(flag)) && (text == b"N" || !text.contains(&b'N'));
+    if is_known {
+        return Ok(text_lossy);
+    }
+    Err(CommandError::Text(format!("ERR Unknown flags found in the provided filter: {text_lossy}").into()))
+}
+
+fn seconds(args: Args<'_>, at: usize, name: &str) -> Result<u64, CommandError> {
+    let error = || CommandError::Text(format!("ERR {name} should be greater than 0").into());
+    positive(args.int(at)?).ok_or_else(error)
+}
+
+fn positive(value: i64) -> Option<u64> {
+    u64::try_from(value).ok().filter(|value| *value > 0)
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use cairn_engine::base::num;
+use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::spec::{ADMIN, Group, LOADING, NOSCRIPT, PROTECTED, STALE, Spec};
 use cairn_engine::command::{Args, CommandError, Outcome};
 use cairn_engine::engine::Engine;
@@ -40,6 +41,11 @@ const HELP: &[&str] = &[
     "    Write a message to the log.",
     "OBJECT <key>",
     "    Print facts about the value of a key.",
+    "PAUSE-CRON <0|1>",
+    "    Let the periodic steps rest.",
+    "PROTOCOL <type>",
+    "    Answer a test value: string, integer, double, null, array, set, map, attrib, push, verbatim,",
+    "    true, false, bignum.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Make keys named key:<num>, or prefix:<num>.",
     "RELOAD [NOSAVE]",
@@ -75,6 +81,12 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             Ok(())
         }
         (b"object", 3) => object(call, args.at(2)),
+        (b"pause-cron", 3) => {
+            call.server.is_cron_paused = args.int(2)? != 0;
+            call.reply.ok();
+            Ok(())
+        }
+        (b"protocol", 3) => protocol(call.reply, args.at(2)),
         (b"populate", 3..=5) => populate(call, args),
         (b"reload", 2) => reload(call, true),
         (b"reload", 3) if args.is(2, "NOSAVE") => reload(call, false),
@@ -135,6 +147,60 @@ fn object(call: &mut Call<'_>, key: &[u8]) -> Outcome {
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{serialized} lru:0 lru_seconds_idle:{idle}"
     );
     call.reply.simple(&text);
+    Ok(())
+}
+
+/// A value of the type that a client's test asks for.
+fn protocol(reply: &mut Reply, kind: &[u8]) -> Outcome {
+    const ITEMS: usize = 3;
+    match kind.to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.int(12_345),
+        b"double" => reply.double(3141.0 / 1000.0),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(ITEMS);
+            (0..ITEMS as i64).for_each(|i| reply.int(i));
+        }
+        b"set" => {
+            reply.set(ITEMS);
+            (0..ITEMS as i64).for_each(|i| reply.int(i));
+        }
+        b"map" => {
+            reply.map(ITEMS);
+            for i in 0..ITEMS as i64 {
+                reply.int(i);
+                reply.bool(i == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.is_resp3() {
+                reply.attribute(1);
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.int(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" => {
+            if !reply.is_resp3() {
+                return Err(CommandError::text("ERR RESP2 is not supported by this command"));
+            }
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.int(42);
+        }
+        b"verbatim" => reply.verbatim(b"This is a verbatim\nstring"),
+        b"true" => reply.bool(true),
+        b"false" => reply.bool(false),
+        b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
+        _ => {
+            let text = "ERR Wrong protocol type name. Please use one of the following: \
+                string|integer|double|null|array|set|map|attrib|push|verbatim|true|false";
+            return Err(CommandError::text(text));
+        }
+    }
     Ok(())
 }
 

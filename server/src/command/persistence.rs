@@ -98,7 +98,10 @@ fn shutdown(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::Syntax);
     }
     if abort {
-        // It never takes longer than one command, so it cannot be under way.
+        if call.server.abort_shutdown() {
+            call.reply.ok();
+            return Ok(());
+        }
         return Err(CommandError::text("ERR No shutdown in progress."));
     }
     if call.server.shut_down(how) {

@@ -359,6 +359,11 @@ impl Kind for ShutdownWords {
     type Value = ShutdownHow;
 
     fn parse(&self, args: &[&[u8]]) -> Result<ShutdownHow, String> {
+        let words =
+            || "argument(s) must be one of the following: default, save, nosave, now, force".to_owned();
+        if args.is_empty() {
+            return Err(words());
+        }
         let mut how = ShutdownHow::default();
         for arg in args {
             match arg.to_ascii_lowercase().as_slice() {
@@ -367,10 +372,7 @@ impl Kind for ShutdownWords {
                 b"nosave" => how.nosave = true,
                 b"now" => how.now = true,
                 b"force" => how.force = true,
-                _ => {
-                    let words = "default, save, nosave, now, force";
-                    return Err(format!("argument(s) must be one of the following: {words}"));
-                }
+                _ => return Err(words()),
             }
         }
         if how.save && how.nosave {

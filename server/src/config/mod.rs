@@ -14,7 +14,7 @@ pub(crate) use table::{Config, Enable, LogLevel};
 
 use kind::OutputLimits;
 use stock::{Ignoring, STOCK};
-use table::{Args, ROWS, Row, When};
+use table::{Args, HIDDEN, ROWS, Row, When};
 
 /// A directive, of either table.
 #[derive(Clone, Copy)]
@@ -64,10 +64,12 @@ impl Directive {
 impl Config {
     /// The names and values that a pattern of CONFIG GET matches, other names included.
     pub(crate) fn get(&self, pattern: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+        let is_pattern = pattern.iter().any(|b| matches!(b, b'*' | b'?' | b'['));
         let mut found = Vec::new();
         let mut matching = |name: &'static str, alias: &'static str, show: &dyn Fn() -> Vec<u8>| {
             for name in [name, alias] {
-                if !name.is_empty() && glob::matches(pattern, name.as_bytes(), true) {
+                let is_hidden = is_pattern && HIDDEN.contains(&name);
+                if !name.is_empty() && !is_hidden && glob::matches(pattern, name.as_bytes(), true) {
                     found.push((name, show()));
                 }
             }

@@ -188,8 +188,6 @@ pub(crate) static STOCK: &[Stock] = &[
     harmless("rdb-version-check", "", "strict"),
     harmless("sanitize-dump-payload", "", "no"),
     harmless("loading-process-events-interval-bytes", "", "2097152"),
-    harmless("rdb-key-save-delay", "", "0"),
-    harmless("key-load-delay", "", "0"),
     harmless("use-exit-on-panic", "", "no"),
     harmless("enable-debug-assert", "", "no"),
     harmless("extended-redis-compatibility", "", "no"),

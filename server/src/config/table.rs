@@ -22,6 +22,10 @@ pub(crate) enum When {
     Start,
 }
 
+/// Directives for tests: CONFIG GET shows them to those who ask by name, not by a pattern.
+pub(crate) const HIDDEN: &[&str] =
+    &["rdb-key-save-delay", "key-load-delay", "loading-process-events-interval-bytes", "use-exit-on-panic"];
+
 /// How many arguments a directive takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Args {
@@ -172,6 +176,8 @@ directives! {
     "rdbcompression": rdbcompression, Always, One, YesNo, bool = true;
     "rdbchecksum": rdbchecksum, Start, One, YesNo, bool = true;
     "rdb-target": rdb_target, Always, One, RdbTarget, Option<Target> = None;
+    "rdb-key-save-delay": rdb_key_save_delay_us, Always, One, int(i32::MIN as i64, i32::MAX as i64), i64 = 0;
+    "key-load-delay": key_load_delay_us, Always, One, int(i32::MIN as i64, i32::MAX as i64), i64 = 0;
     "stop-writes-on-bgsave-error": stop_writes_on_bgsave_error, Always, One, YesNo, bool = true;
 
     // The data set.

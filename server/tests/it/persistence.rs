@@ -191,3 +191,78 @@ fn killed_at_any_moment_of_a_background_save_a_whole_file_stays() {
         on_disk = found;
     }
 }
+
+#[test]
+fn a_server_killed_while_it_saves_has_its_old_file() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    fill(&mut client);
+    assert_eq!(client.call("SAVE"), "OK");
+    let digest = client.call("DEBUG DIGEST");
+    client.call("DEBUG POPULATE 1000");
+    // A second for the whole save: it is still at it when the server dies.
+    assert_eq!(client.call("CONFIG SET rdb-key-save-delay 1000"), "OK");
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    assert_eq!(client.call("BGSAVE"), "-ERR Background save already in progress");
+    assert_eq!(client.call("SAVE"), "-ERR Background save already in progress");
+    wait_for_info(&mut client, "rdb_bgsave_in_progress:1");
+    let has_temp = |server: &Server| {
+        let names = fs::read_dir(server.dir.path()).expect("the folder");
+        names.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("temp-"))
+    };
+    while !has_temp(&server) {
+        sleep(Duration::from_millis(5));
+    }
+    let server = restart(server);
+    let begun = Instant::now();
+    while has_temp(&server) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "what was left is removed");
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.client().call("DEBUG DIGEST"), digest);
+}
+
+#[test]
+fn a_save_can_be_called_off() {
+    let server = Server::start(&["--enable-debug-command", "yes", "--rdb-key-save-delay", "10000"]);
+    let mut client = server.client();
+    client.call("DEBUG POPULATE 1000");
+    assert_eq!(
+        client.call("BGSAVE CANCEL"),
+        "-ERR Background saving is currently not in progress or scheduled"
+    );
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    assert_eq!(client.call("BGSAVE CANCEL"), "Background saving cancelled");
+    assert!(client.call("INFO persistence").contains("rdb_bgsave_in_progress:0\r\n"));
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    assert_eq!(client.call("FLUSHALL"), "OK");
+    assert!(client.call("INFO persistence").contains("rdb_bgsave_in_progress:0\r\n"));
+    assert!(!server.path("dump.rdb").exists());
+}
+
+#[test]
+fn clients_are_answered_while_it_loads() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    client.call("DEBUG POPULATE 1000 key 2000");
+    assert_eq!(client.call("CONFIG SET rdbcompression no"), "OK");
+    assert_eq!(client.call("SAVE"), "OK");
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::copy(server.path("dump.rdb"), dir.path().join("dump.rdb")).expect("copied");
+    let port = crate::client::free_port();
+    let mut command = program(dir.path());
+    command.args(["--port", &port.to_string(), "--save", "900 1", "--key-load-delay", "5000"]);
+    let child = command.spawn().expect("the program starts");
+    let mut server = Server { child, dir, port };
+    server.wait_for_log("Server initialized");
+    let mut client = server.client();
+    assert_eq!(client.call("GET key:1"), "-LOADING Redis is loading the dataset in memory");
+    assert_eq!(client.call("PING"), "-LOADING Redis is loading the dataset in memory");
+    let info = client.call("INFO persistence");
+    assert!(info.contains("loading:1\r\n") && info.contains("loading_total_bytes:2"), "{info}");
+    assert_eq!(client.call("CONFIG GET port"), format!("[port {port}]"));
+    let before = fs::read(server.path("dump.rdb")).expect("the file");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(fs::read(server.path("dump.rdb")).expect("the file"), before, "half a data set is not saved");
+}

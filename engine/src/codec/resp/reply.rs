@@ -226,6 +226,12 @@ impl Reply {
         self.header(if self.is_resp3() { b'>' } else { b'*' }, len as u64);
     }
 
+    /// Head of an attribute; `pairs` times two replies follow, and then the reply that it is about.
+    /// RESP3 only.
+    pub fn attribute(&mut self, pairs: usize) {
+        self.header(b'|', pairs as u64);
+    }
+
     /// A double, in the fewest digits that give the same value back. A bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
         if self.is_resp3() {

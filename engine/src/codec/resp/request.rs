@@ -84,6 +84,8 @@ pub enum ProtocolError {
     UnauthenticatedBulkLength,
     /// An inline command does not end.
     InlineTooLong,
+    /// A line or an argument is not followed by `\r\n`.
+    MissingCrlf,
     /// An inline command with a quote that is not closed.
     UnbalancedQuotes,
 }
@@ -100,6 +102,7 @@ impl fmt::Display for ProtocolError {
             Self::BulkLength => "invalid bulk length",
             Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
             Self::InlineTooLong => "too big inline request",
+            Self::MissingCrlf => "invalid CRLF in request",
             Self::UnbalancedQuotes => "unbalanced quotes in request",
         })
     }
@@ -182,8 +185,7 @@ impl Parser {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    /// The line that begins at `done`, without its end; moves `done` past it. As Redis, takes the
-    /// first `\r` for the end and passes over the byte behind it unseen.
+    /// The line that begins at `done`, without its end; moves `done` past it.
     #[inline]
     fn line(
         &mut self,
@@ -196,6 +198,9 @@ impl Parser {
         match memchr(b'\r', &buf[begin + self.searched..]) {
             Some(at) if self.searched + at + 2 <= there => {
                 let end = begin + self.searched + at;
+                if buf[end + 1] != b'\n' {
+                    return Err(Parsed::Error(ProtocolError::MissingCrlf));
+                }
                 self.searched = 0;
                 self.done = end + 2 - start;
                 Ok(begin..end)
@@ -248,6 +253,9 @@ impl Parser {
         if there < end {
             return Err(Parsed::NeedMore { missing: end - there });
         }
+        if buf[at + len..at + len + 2] != *b"\r\n" {
+            return Err(Parsed::Error(ProtocolError::MissingCrlf));
+        }
         self.bulk = None;
         self.done = end;
         Ok(Arg { at, len })
@@ -258,7 +266,7 @@ impl Parser {
         let begin = start + self.done;
         // Most lengths have one or two digits.
         let len = match buf.get(begin..begin + 4) {
-            Some(&[b'$', a @ b'0'..=b'9', b'\r', _]) => {
+            Some(&[b'$', a @ b'0'..=b'9', b'\r', b'\n']) => {
                 self.done += 4;
                 self.searched = 0;
                 i64::from(a - b'0')

@@ -66,6 +66,13 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "total_writes_processed", stats.writes);
     field(out, "io_threaded_reads_processed", 0);
     field(out, "io_threaded_writes_processed", 0);
+    let command_us: u64 = stats.by_command.iter().map(|c| c.nanos / 1000).sum();
+    let turns = stats.turn_rate.per_second();
+    field(out, "eventloop_cycles", stats.turns);
+    field(out, "eventloop_duration_sum", stats.turn_us);
+    field(out, "eventloop_duration_cmd_sum", command_us);
+    field(out, "instantaneous_eventloop_cycles_per_sec", turns);
+    field(out, "instantaneous_eventloop_duration_usec", stats.turn_us_rate.per_second() / turns.max(1));
     field(out, "client_query_buffer_limit_disconnections", stats.query_buffer_disconnections);
     field(out, "client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
     field(out, "reply_buffer_shrinks", 0);

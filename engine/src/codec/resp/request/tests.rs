@@ -84,6 +84,9 @@ fn protocol_errors_have_redis_texts() {
     error(b"*1\r\n$x\r\n", "invalid bulk length");
     error(b"*1\r\n$2000000000\r\n", "invalid bulk length");
     error(b"set \"a\r\n", "unbalanced quotes in request");
+    error(b"*1\rx$4\r\nPING\r\n", "invalid CRLF in request");
+    error(b"*1\r\n$4\r.PING\r\n", "invalid CRLF in request");
+    error(b"*1\r\n$3\r\nPING\r\n", "invalid CRLF in request");
     check(b"*1\r\n$4\r\nPING\r\n*x\r\n", &[&[b"PING"]], Some("Protocol error: invalid multibulk length"));
 }
 
@@ -117,7 +120,8 @@ fn a_big_argument_says_what_is_missing() {
     let missing = 100_000 - 3 + 2;
     assert_eq!(parser.next(&mut buf, 0, &LIMITS, &mut args), Parsed::NeedMore { missing });
     assert_eq!(parser.bulk_missing(buf.len()), missing);
-    buf.resize(buf.len() + missing, b'x');
+    buf.resize(buf.len() + missing - 2, b'x');
+    buf.extend_from_slice(b"\r\n");
     let end = buf.len();
     assert_eq!(parser.next(&mut buf, 0, &LIMITS, &mut args), Parsed::Command { end });
     assert_eq!(args.iter().map(|a| a.len).collect::<Vec<_>>(), [3, 100_000]);
