@@ -23,6 +23,7 @@ use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
 use crate::shutdown::Shutdown;
+use crate::start::listen_tcp;
 use crate::stats::Stats;
 
 /// The poller's number of the descriptor that signals come through.
@@ -263,6 +264,22 @@ impl Server {
                 self.log.warning(format_args!("Cannot go on listening: {e}"));
             }
         }
+    }
+
+    /// Listens on what `bind` and `port` say now, in place of what they said in `before`. False if that
+    /// cannot be; then all is as it was.
+    pub(crate) fn listen_anew(&mut self, before: &Config) -> bool {
+        for listener in &self.listeners {
+            self.reactor.remove(listener.as_fd());
+        }
+        // The old ones go first: the new may want their addresses.
+        self.listeners.retain(|listener| matches!(listener, Listener::Unix(_)));
+        let new = listen_tcp(&self.config, &self.log);
+        let is_new = new.is_some();
+        self.listeners.extend(new.or_else(|| listen_tcp(before, &self.log)).unwrap_or_default());
+        self.is_accepting_paused = true;
+        self.pause_accepting(false);
+        is_new
     }
 
     fn welcome(&mut self, mut stream: Stream) {

@@ -6,18 +6,20 @@ use std::os::unix::ffi::OsStrExt;
 use cairn_engine::os::jemalloc;
 
 use crate::clients::Client;
-use crate::config::SetError;
+use crate::config::{Config, SetError};
 use crate::server::Server;
 
 impl Server {
-    /// Makes the server follow its configuration, in which the directives `names` are new.
+    /// Makes the server follow its configuration, in which the directives `names` are new; `before` is
+    /// what it followed until now.
     ///
     /// # Errors
     /// The directive that cannot be followed; the caller puts the old configuration back.
-    pub(crate) fn apply_config(&mut self, names: &[&'static str]) -> Result<(), SetError> {
+    pub(crate) fn apply_config(&mut self, names: &[&'static str], before: &Config) -> Result<(), SetError> {
         for name in names {
             match *name {
                 "dir" => self.enter_dir()?,
+                "port" | "bind" => self.change_listeners(name, before)?,
                 "maxclients" => self.raise_descriptor_limit(),
                 "loglevel" => self.log.set_level(self.config.loglevel),
                 "requirepass" => self.has_password = !self.config.requirepass.is_empty(),
@@ -26,6 +28,17 @@ impl Server {
         }
         self.configure_engine();
         Ok(())
+    }
+
+    fn change_listeners(&mut self, name: &str, before: &Config) -> Result<(), SetError> {
+        if self.listen_anew(before) {
+            return Ok(());
+        }
+        let why = match name {
+            "port" => "Unable to listen on this port. Check server logs.",
+            _ => "Failed to bind to specified addresses.",
+        };
+        Err(SetError::Refused(name.to_owned(), why.to_owned()))
     }
 
     fn enter_dir(&mut self) -> Result<(), SetError> {

@@ -177,28 +177,9 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Listening sockets for everything that the configuration names.
 fn listen(config: &Config, log: &Log) -> Result<Vec<Listener>, Refused> {
-    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
-    let mut listeners = Vec::new();
-    let port = u16::try_from(config.port).unwrap_or(0);
-    let entries = if port == 0 { &[][..] } else { &config.bind[..] };
-    for entry in entries {
-        match listener::tcp(entry, port, backlog) {
-            Ok(listener) => listeners.extend(listener),
-            Err((address, e)) => {
-                let text = errno_text(&e);
-                log.warning(format_args!(
-                    "Warning: Could not create server TCP listening socket {address}: bind: {text}"
-                ));
-                log.warning(format_args!("Failed listening on port {port} (tcp), aborting."));
-                return Err(Refused);
-            }
-        }
-    }
-    if port != 0 && listeners.is_empty() {
-        log.warning(format_args!("Failed listening on port {port} (tcp), aborting."));
-        return Err(Refused);
-    }
+    let mut listeners = listen_tcp(config, log).ok_or(Refused)?;
     if !config.unixsocket.is_empty() {
+        let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
         match listener::unix(&config.unixsocket, config.unixsocketperm, backlog) {
             Ok(listener) => listeners.push(listener),
             Err(e) => {
@@ -212,6 +193,35 @@ fn listen(config: &Config, log: &Log) -> Result<Vec<Listener>, Refused> {
         return Err(Refused);
     }
     Ok(listeners)
+}
+
+/// Listening sockets for `bind` and `port`; none for port 0. `None`, and a word in the log, if they
+/// cannot be had.
+pub(crate) fn listen_tcp(config: &Config, log: &Log) -> Option<Vec<Listener>> {
+    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
+    let port = u16::try_from(config.port).unwrap_or(0);
+    if port == 0 {
+        return Some(Vec::new());
+    }
+    let mut listeners = Vec::new();
+    for entry in &config.bind {
+        match listener::tcp(entry, port, backlog) {
+            Ok(listener) => listeners.extend(listener),
+            Err((address, e)) => {
+                let text = errno_text(&e);
+                log.warning(format_args!(
+                    "Warning: Could not create server TCP listening socket {address}: bind: {text}"
+                ));
+                listeners.clear();
+                break;
+            }
+        }
+    }
+    if listeners.is_empty() {
+        log.warning(format_args!("Failed listening on port {port} (tcp), aborting."));
+        return None;
+    }
+    Some(listeners)
 }
 
 /// Has the signals that end the process come through a descriptor.

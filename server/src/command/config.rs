@@ -4,7 +4,7 @@ use cairn_engine::command::spec::{ADMIN, Flags, Group, LOADING, NOSCRIPT, STALE,
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 
 use super::{Call, SessionCommand, SessionFn};
-use crate::config::Enable;
+use crate::config::{Enable, SetError};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[CONFIG];
@@ -78,11 +78,13 @@ fn set(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let who: Enable = server.config.enable_protected_configs;
     let may_set_protected = server.is_allowed(who, call.client);
     let before = server.config.clone();
-    let result = server.config.set_all(&pairs, may_set_protected);
-    let result = result.and_then(|names| server.apply_config(&names));
-    if let Err(error) = result {
-        server.config = before;
-        return Err(CommandError::Text(error.message().into()));
+    let refused = |error: SetError| CommandError::Text(error.message().into());
+    let names = server.config.set_all(&pairs, may_set_protected).map_err(refused)?;
+    if let Err(error) = server.apply_config(&names, &before) {
+        // What was followed before the one that could not be is taken back.
+        let failed = std::mem::replace(&mut server.config, before);
+        let _ = server.apply_config(&names, &failed);
+        return Err(refused(error));
     }
     call.reply.ok();
     Ok(())

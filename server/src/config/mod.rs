@@ -234,10 +234,10 @@ mod tests {
         );
         let error = set(&mut config, &[("hz", "9"), ("foo", "8")]);
         assert_eq!(error, Err("ERR Unknown option or number of arguments for CONFIG SET - 'foo'".into()));
-        let error = set(&mut config, &[("port", "1")]);
+        let error = set(&mut config, &[("databases", "1")]);
         assert_eq!(
             error,
-            Err("ERR CONFIG SET failed (possibly related to argument 'port') - can't set immutable config"
+            Err("ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config"
                 .into())
         );
         let error = set(&mut config, &[("dir", "/")]);

@@ -136,8 +136,8 @@ macro_rules! directives {
 
 directives! {
     // Network. Redis itself binds every interface unless its file says otherwise; we never do.
-    "bind": bind, Start, Many, Words { max: 16 }, Vec<String> = vec!["127.0.0.1".into(), "-::1".into()];
-    "port": port, Start, One, int(0, 65_535), i64 = 6379;
+    "bind": bind, Always, Many, Words { max: 16 }, Vec<String> = vec!["127.0.0.1".into(), "-::1".into()];
+    "port": port, Always, One, int(0, 65_535), i64 = 6379;
     "tcp-backlog": tcp_backlog, Start, One, int(0, i32::MAX as i64), i64 = 511;
     "unixsocket": unixsocket, Start, One, Text, Vec<u8> = Vec::new();
     "unixsocketperm": unixsocketperm, Start, One, Octal, u32 = 0;

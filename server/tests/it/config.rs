@@ -46,6 +46,31 @@ fn config_get_and_set() {
 }
 
 #[test]
+fn the_port_can_be_changed() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client();
+    let (old, new) = (server.port, free_port());
+    let holder = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let taken = holder.local_addr().expect("its address").port();
+    assert_eq!(client.call(&format!("CONFIG SET port {new}")), "OK");
+    assert_eq!(client.call("CONFIG GET port"), format!("[port {new}]"));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", old)).is_err());
+    server.port = new;
+    assert_eq!(server.client().call("PING"), "PONG");
+    assert_eq!(
+        client.call(&format!("CONFIG SET timeout 9 port {taken}")),
+        "-ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check server logs."
+    );
+    assert_eq!(client.call("CONFIG GET port timeout"), format!("[port {new} timeout 0]"));
+    assert_eq!(server.client().call("PING"), "PONG");
+    assert_eq!(
+        client.call("CONFIG SET bind 192.0.2.1"),
+        "-ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses."
+    );
+    assert_eq!(server.client().call("PING"), "PONG");
+}
+
+#[test]
 fn file_options_and_stdin_in_this_order() {
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("a.conf"), "hz 20\ntimeout 5\nsave 900 1\ninclude b.conf\n").expect("written");
