@@ -281,22 +281,11 @@ const SCAN: DataCommand = DataCommand::new(
     scan,
 );
 
-/// The types of ours, and what modules may call theirs.
-fn may_be_type(name: &[u8]) -> bool {
-    const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
-    const MODULE_TYPE_CHARS: usize = 9;
-    name.len() == MODULE_TYPE_CHARS || TYPES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-}
-
 fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let cursor = cursor_argument(args, 1)?;
     let options = ScanOptions::parse(args, 2, &["TYPE"])?;
     let now = ctx.data.now;
     let type_name = options.type_name;
-    if let Some(name) = type_name.filter(|name| !may_be_type(name)) {
-        let name = String::from_utf8_lossy(name);
-        return Err(CommandError::Text(format!("ERR unknown type name '{name}'").into()));
-    }
     let mut found: Vec<Vec<u8>> = Vec::new();
     let next = ctx.data.db_ref().scan(cursor, options.count, |entry| {
         let alive = entry.expire_at().is_none_or(|at| at > now);

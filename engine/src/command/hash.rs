@@ -69,8 +69,11 @@ fn set_fields(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Result<usize
     let now = ctx.data.now;
     let added = ctx.data.upsert_hash(
         args.at(1),
-        |limits| Hash::with_hint(pairs.len() / 2, limits),
-        |hash, limits| pairs.chunks_exact(2).filter(|pair| hash.set(pair[0], pair[1], now, limits)).count(),
+        |_| Hash::new(),
+        |hash, limits| {
+            hash.expect_fields(pairs.len() / 2, limits);
+            pairs.chunks_exact(2).filter(|pair| hash.set(pair[0], pair[1], now, limits)).count()
+        },
     )?;
     ctx.data.dirty += (pairs.len() / 2) as u64;
     Ok(added)

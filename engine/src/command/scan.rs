@@ -47,7 +47,7 @@ impl<'a> ScanOptions<'a> {
                 options.pattern = Some(args.at(i + 1)).filter(|p| *p != b"*");
                 i += 1;
             } else if takes("TYPE") && has_value {
-                options.type_name = Some(args.at(i + 1));
+                options.type_name = Some(type_argument(args.at(i + 1))?);
                 i += 1;
             } else if takes("NOVALUES") || takes("NOSCORES") {
                 options.names_only = true;
@@ -63,6 +63,21 @@ impl<'a> ScanOptions<'a> {
     pub(super) fn matches(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
     }
+}
+
+/// The types of ours, and what modules may call theirs.
+fn may_be_type(name: &[u8]) -> bool {
+    const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
+    const MODULE_TYPE_CHARS: usize = 9;
+    name.len() == MODULE_TYPE_CHARS || TYPES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+fn type_argument(name: &[u8]) -> Result<&[u8], CommandError> {
+    if may_be_type(name) {
+        return Ok(name);
+    }
+    let name = String::from_utf8_lossy(name);
+    Err(CommandError::Text(format!("ERR unknown type name '{name}'").into()))
 }
 
 /// Argument `i` as a cursor.

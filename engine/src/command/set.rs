@@ -49,7 +49,10 @@ fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let added = ctx.data.upsert_set(
         args.at(1),
         |limits| Set::with_hint(members[0], members.len(), limits),
-        |set, limits| members.iter().filter(|member| set.add(member, limits)).count(),
+        |set, limits| {
+            set.expect_members(members.len(), limits);
+            members.iter().filter(|member| set.add(member, limits)).count()
+        },
     )?;
     ctx.data.dirty += added as u64;
     ctx.reply.int(added as i64);

@@ -306,19 +306,19 @@ fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     while i < args.len() {
         i += expiry.read(args, i, ("PERSIST", Expiry::Remove)).ok_or(CommandError::Syntax)?;
     }
-    get(ctx, args)?;
-    if expiry == Expiry::Unsaid || ctx.data.peek(key).is_none() {
-        return Ok(());
-    }
-    // A time that cannot be is an error only now: a key that is not there has none.
     let expire_at = match expiry {
         Expiry::At(unit, i) => Some(expiry_argument(args, i, unit, now, "getex")?),
         _ => None,
     };
+    get(ctx, args)?;
+    if expiry == Expiry::Unsaid || ctx.data.peek(key).is_none() {
+        return Ok(());
+    }
     if expire_at.is_some_and(|at| at <= now) {
         ctx.data.remove(key);
         ctx.data.dirty += 1;
-    } else if ctx.data.db_mut().set_expire_at(key, expire_at) || expire_at.is_some() {
+    } else if expire_at != ctx.data.db_ref().expire_at(key) || expire_at.is_some() {
+        ctx.data.db_mut().set_expire_at(key, expire_at);
         ctx.data.dirty += 1;
     }
     Ok(())

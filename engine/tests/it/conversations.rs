@@ -140,7 +140,7 @@ impl Driver for Local {
     fn runs(&self, only: Only) -> bool {
         match only {
             Only::Redis(_) => false,
-            Only::Live => self.reload_through.is_none(),
+            Only::Live(_) => self.reload_through.is_none(),
             Only::Everyone | Only::From(..) | Only::Valkey(_) | Only::Ours => true,
         }
     }
