@@ -11,6 +11,7 @@ use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::codec::rdb::{Dialect, Options};
 use crate::codec::resp::Reply;
+use crate::command::spec::READONLY;
 use crate::command::{Args, Context, Data, DataCommand, KeyStats};
 use crate::keyspace::{Keyspace, digest, expire};
 use crate::persist::carried::Carried;
@@ -186,6 +187,7 @@ impl Engine {
             now,
             limits: &self.limits,
             stats: &mut self.key_stats,
+            counts_reads: command.spec.flags.has(READONLY),
             dirty: 0,
         };
         let mut context = Context { data, reply, rng: &mut self.rng };

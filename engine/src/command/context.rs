@@ -53,6 +53,9 @@ pub struct Data<'a> {
     pub limits: &'a Limits,
     /// Counters.
     pub stats: &'a mut KeyStats,
+    /// Whether lookups count as hits and misses: those of commands that only read do, and of others
+    /// those that say so.
+    pub counts_reads: bool,
     /// Changes to the data set that the call has made, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
 }
@@ -143,11 +146,23 @@ impl Data<'_> {
     pub fn view(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
         self.drop_if_expired(key);
         self.db_mut().touch(key);
-        let Data { keyspace, db, stats, .. } = self;
+        self.counted(key)
+    }
+
+    /// As `view`, but the key is not marked as used: for commands that tell about keys.
+    pub fn look(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.drop_if_expired(key);
+        self.counted(key)
+    }
+
+    fn counted(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        let Data { keyspace, db, stats, counts_reads, .. } = self;
         let found = keyspace.db(*db).get(key);
-        match found {
-            Some(_) => stats.hits += 1,
-            None => stats.misses += 1,
+        if *counts_reads {
+            match found {
+                Some(_) => stats.hits += 1,
+                None => stats.misses += 1,
+            }
         }
         found
     }

@@ -202,7 +202,7 @@ ttl_command!(
 /// -2 for no key, -1 for no expiry; seconds are rounded to the nearest.
 fn ttl(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit) -> Outcome {
     let key = args.at(1);
-    let answer = if ctx.data.peek(key).is_none() {
+    let answer = if ctx.data.look(key).is_none() {
         -2
     } else {
         match ctx.data.db_ref().expire_at(key) {

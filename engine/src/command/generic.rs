@@ -77,7 +77,7 @@ const TYPE: DataCommand = DataCommand::new(
 );
 
 fn type_of(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let name = ctx.data.peek(args.at(1)).map_or("none", ValueRef::type_name);
+    let name = ctx.data.look(args.at(1)).map_or("none", ValueRef::type_name);
     ctx.reply.simple(name);
     Ok(())
 }
@@ -172,7 +172,8 @@ fn copy(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn copy_key(ctx: &mut Context<'_>, from: &[u8], to_db: usize, to: &[u8], replace: bool) -> bool {
-    if ctx.data.peek(from).is_none() {
+    ctx.data.counts_reads = true;
+    if ctx.data.view(from).is_none() {
         return false;
     }
     let now = ctx.data.now;

@@ -389,6 +389,7 @@ fn intersection(sets: Vec<Option<SetRef<'_>>>, most: usize) -> Vec<Vec<u8>> {
 
 fn store(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) -> Outcome {
     let destination = args.at(1);
+    ctx.data.counts_reads = true;
     let members = combine(&mut ctx.data, args.from(2), operation, usize::MAX)?;
     let was_there = ctx.data.remove(destination);
     ctx.data.dirty += u64::from(was_there || !members.is_empty());

@@ -225,6 +225,8 @@ const XACK: DataCommand = DataCommand::new(
 );
 
 fn xack(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    ctx.data.counts_reads = true;
+    ctx.data.stream(args.at(1))?;
     // Ids are not looked at when there is no such group.
     let acked = ctx.data.edit_stream(args.at(1), |stream, _| {
         if stream.group(args.at(2)).is_none() {
@@ -430,6 +432,7 @@ impl ClaimOptions {
 fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now = ctx.data.now;
     let reader = Reader { group: args.at(2), consumer: args.at(3), now };
+    ctx.data.counts_reads = true;
     let known = ctx.data.stream(args.at(1))?.is_some_and(|stream| stream.group(reader.group).is_some());
     if !known {
         return Err(no_key_or_group(args));
@@ -526,6 +529,7 @@ fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let reader = Reader { group: args.at(2), consumer: args.at(3), now: ctx.data.now };
     let deliveries = if ids_only { Deliveries::Keep } else { Deliveries::Count };
     let reply = &mut *ctx.reply;
+    ctx.data.counts_reads = true;
     let known = ctx.data.stream(args.at(1))?.is_some_and(|stream| stream.group(reader.group).is_some());
     if !known {
         return Err(no_key_or_group(args));

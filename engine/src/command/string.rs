@@ -176,8 +176,12 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         _ => None,
     };
     if options.give_old {
-        // The type is checked before any condition.
-        ctx.data.string(key)?;
+        ctx.data.counts_reads = true;
+        match ctx.data.string(key)? {
+            Some(old) => reply_string(ctx.reply, old),
+            None => ctx.reply.null(),
+        }
+        ctx.data.counts_reads = false;
     }
     let may_write = match options.condition {
         Condition::Always => true,
@@ -188,12 +192,6 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             old.is_some_and(|old| old.bytes(&mut IntText::new()) == expected)
         }
     };
-    if options.give_old {
-        match ctx.data.string(key)? {
-            Some(old) => reply_string(ctx.reply, old),
-            None => ctx.reply.null(),
-        }
-    }
     if may_write {
         let expire_at = match options.expiry {
             Expiry::Keep => ctx.data.db_ref().expire_at(key),
@@ -262,6 +260,7 @@ const GETSET: DataCommand = DataCommand::new(
 );
 
 fn getset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    ctx.data.counts_reads = true;
     get(ctx, args)?;
     ctx.data.set_str(args.at(1), args.at(2), None);
     ctx.data.dirty += 1;
@@ -277,6 +276,7 @@ const GETDEL: DataCommand = DataCommand::new(
 );
 
 fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    ctx.data.counts_reads = true;
     get(ctx, args)?;
     if ctx.data.remove(args.at(1)) {
         ctx.data.dirty += 1;
@@ -310,6 +310,7 @@ fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         Expiry::At(unit, i) => Some(expiry_argument(args, i, unit, now, "getex")?),
         _ => None,
     };
+    ctx.data.counts_reads = true;
     get(ctx, args)?;
     if expiry == Expiry::Unsaid || ctx.data.peek(key).is_none() {
         return Ok(());

@@ -294,6 +294,7 @@ fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let options = Options::parse(args, 5, None, false)?;
     let limits = Limits::parse(args, 3, options.by, options.reversed)?;
     let (destination, source) = (args.at(1), args.at(2));
+    ctx.data.counts_reads = true;
     let value_limits = ctx.data.limits;
     let mut stored = ZsetBuilder::new(value_limits);
     let mut count = 0;

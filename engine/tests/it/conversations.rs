@@ -224,3 +224,33 @@ fn every_data_command_is_talked_about() {
         }
     }
 }
+
+#[test]
+fn reads_count_as_hits_and_misses_and_writes_do_not() {
+    let mut local = Local::new(Protocol::Resp2, None);
+    let mut said = |line: &str| {
+        let before = *local.engine.key_stats();
+        let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        local.call(&words);
+        let after = local.engine.key_stats();
+        (after.hits - before.hits, after.misses - before.misses)
+    };
+    for (line, counted) in [
+        ("GET k", (0, 1)),
+        ("SET k 1", (0, 0)),
+        ("INCR k", (0, 0)),
+        ("APPEND k 2", (0, 0)),
+        ("MGET k none", (1, 1)),
+        ("TTL k", (1, 0)),
+        ("OBJECT ENCODING none", (0, 1)),
+        ("SET k 3 GET", (1, 0)),
+        ("GETEX k PERSIST", (1, 0)),
+        ("COPY k k2", (1, 0)),
+        ("RPUSH l a b", (0, 0)),
+        ("LPOP l", (0, 0)),
+        ("SINTERSTORE r s t", (0, 2)),
+        ("DEL k none", (0, 0)),
+    ] {
+        assert_eq!(said(line), counted, "{line}");
+    }
+}
