@@ -430,6 +430,10 @@ impl Server {
 
     /// Sends what still waits for clients, as far as it goes without waiting, and closes everything.
     pub(crate) fn close_all(&mut self) {
+        // First, so that who is disconnected and comes again finds nobody.
+        for listener in self.listeners.drain(..) {
+            self.reactor.remove(listener.as_fd());
+        }
         let all: Vec<u32> = self.clients.iter().map(|(index, _)| index).collect();
         for index in all {
             self.send(index, b"");
@@ -439,9 +443,6 @@ impl Server {
             }
         }
         self.close_marked();
-        for listener in self.listeners.drain(..) {
-            self.reactor.remove(listener.as_fd());
-        }
         if !self.config.unixsocket.is_empty() {
             let path = std::ffi::OsStr::from_bytes(&self.config.unixsocket);
             if std::fs::remove_file(path).is_ok() {

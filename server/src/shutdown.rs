@@ -5,6 +5,8 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use nix::sys::signal::{SigSet, Signal};
+
 use crate::config::kind::ShutdownHow;
 use crate::server::Server;
 
@@ -50,6 +52,19 @@ impl Server {
             }
             self.log.warning(format_args!("Received {name} scheduling shutdown..."));
             self.shutdown.asked = Some(Asked { name, how });
+            if number == libc::SIGINT {
+                // From here on another one ends the process where it stands, also inside of a save.
+                self.catch_interrupts(false);
+            }
+        }
+    }
+
+    /// Has SIGINT come through the descriptor, or do what it does by default.
+    fn catch_interrupts(&self, catch: bool) {
+        let signal: SigSet = [Signal::SIGINT].into_iter().collect();
+        let done = if catch { signal.thread_block() } else { signal.thread_unblock() };
+        if let Err(e) = done {
+            self.log.warning(format_args!("Cannot change what SIGINT does: {e}"));
         }
     }
 
@@ -61,6 +76,7 @@ impl Server {
         let Some(Asked { name, how }) = self.shutdown.asked.take() else { return };
         if !self.shut_down(how) {
             self.shutdown.signals = 0;
+            self.catch_interrupts(true);
             self.log.warning(format_args!(
                 "{name} received but errors trying to shut down the server, check the logs for more information"
             ));
@@ -72,6 +88,7 @@ impl Server {
         let was_asked = self.shutdown.asked.take().is_some();
         if was_asked {
             self.shutdown.signals = 0;
+            self.catch_interrupts(true);
             self.log.notice(format_args!("Shutdown manually aborted."));
         }
         was_asked

@@ -44,6 +44,18 @@ fn signals_end_it_in_order() {
 }
 
 #[test]
+fn who_insists_need_not_wait_for_the_save() {
+    let options = ["--save", "900 1", "--rdb-key-save-delay", "100000", "--enable-debug-command", "yes"];
+    let mut server = Server::start(&options);
+    assert_eq!(server.client().call("DEBUG POPULATE 1000"), "OK");
+    server.signal(Signal::SIGINT);
+    server.wait_for_log("Saving the final RDB snapshot");
+    server.signal(Signal::SIGINT);
+    assert!(!server.wait().success());
+    assert!(!server.path("dump.rdb").exists());
+}
+
+#[test]
 fn a_client_ends_it() {
     let mut server = Server::start(&[]);
     let mut client = server.client();
