@@ -385,7 +385,12 @@ fn share_time(server: &mut Server, ran: &mut Vec<u16>, since: Instant) -> Instan
 fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) {
     let limit = usize::try_from(server.config.query_buffer_limit).unwrap_or(usize::MAX);
     let Some(client) = server.clients.get_mut(entry.client) else { return };
-    if client.closing != Closing::No || entry.at == entry.end {
+    if client.closing != Closing::No {
+        // Whatever has marked it, it is looked at when the turn ends.
+        server.mark_closing(entry.client);
+        return;
+    }
+    if entry.at == entry.end {
         return;
     }
     let rest = entry.end - entry.at;
