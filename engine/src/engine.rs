@@ -11,7 +11,9 @@ use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::codec::rdb::{Dialect, Options};
 use crate::codec::resp::Reply;
+use crate::command::effects::{Effects, Wants};
 use crate::command::spec::READONLY;
+use crate::command::wait::Wait;
 use crate::command::{Args, Context, Data, DataCommand, KeyStats};
 use crate::keyspace::{Keyspace, digest, expire};
 use crate::persist::carried::Carried;
@@ -93,6 +95,7 @@ pub struct Engine {
     snapshot_stats: SnapshotStats,
     running: Option<Running>,
     sweep: expire::Sweep,
+    effects: Effects,
     storage: Box<dyn Storage>,
     /// Thresholds and sizes; the caller may change them at any time.
     pub limits: Limits,
@@ -103,11 +106,33 @@ pub struct Engine {
     redis_version: &'static str,
 }
 
-/// What one call has changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Effects {
+/// Who calls, as far as that matters to a data command.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// The database.
+    pub db: usize,
+    /// The time: every expiry is compared with it.
+    pub now: UnixMs,
+    /// Whether it can wait for a key.
+    pub may_wait: bool,
+    /// Whether its reads leave the access clocks alone.
+    pub is_no_touch: bool,
+}
+
+impl Caller {
+    /// One that neither waits nor hides.
+    pub const fn new(db: usize, now: UnixMs) -> Caller {
+        Caller { db, now, may_wait: false, is_no_touch: false }
+    }
+}
+
+/// How a call has ended.
+#[derive(Debug, Default)]
+pub struct Ran {
     /// Changes to the data set.
     pub dirty: u64,
+    /// What it waits for; there is no reply then.
+    pub wait: Option<Box<Wait>>,
 }
 
 impl Engine {
@@ -127,6 +152,7 @@ impl Engine {
             snapshot_stats: SnapshotStats { last_save: now, ..SnapshotStats::default() },
             running: None,
             sweep: expire::Sweep::default(),
+            effects: Effects::new(),
             storage,
             limits,
             settings,
@@ -171,34 +197,48 @@ impl Engine {
     }
 
     /// Runs a data command whose number of arguments has been checked. The reply is complete, also if
-    /// it is an error.
-    pub fn apply(
-        &mut self,
-        command: &DataCommand,
-        args: Args<'_>,
-        db: usize,
-        now: UnixMs,
-        reply: &mut Reply,
-    ) -> Effects {
+    /// it is an error. What happened besides is in `effects`, behind what was there.
+    pub fn apply(&mut self, command: &DataCommand, args: Args<'_>, caller: Caller, reply: &mut Reply) -> Ran {
         let start = reply.len();
+        self.effects.begin();
         let data = Data {
             keyspace: &mut self.keyspace,
-            db,
-            now,
+            db: caller.db,
+            now: caller.now,
             limits: &self.limits,
             stats: &mut self.key_stats,
             counts_reads: command.spec.flags.has(READONLY),
+            is_no_touch: caller.is_no_touch,
             dirty: 0,
+            effects: &mut self.effects,
         };
-        let mut context = Context { data, reply, rng: &mut self.rng };
+        let mut context = Context { data, reply, rng: &mut self.rng, may_wait: caller.may_wait, wait: None };
         let outcome = (command.run)(&mut context, args);
-        let dirty = context.data.dirty;
+        let Context { data: Data { dirty, .. }, wait, .. } = context;
         if let Err(error) = outcome {
             reply.truncate(start);
             reply.error(&error.message());
         }
         self.snapshot_stats.dirty += dirty;
-        Effects { dirty }
+        if dirty > 0 && !self.effects.is_log_said() {
+            self.effects.push_log(caller.db, args.0);
+        }
+        Ran { dirty, wait }
+    }
+
+    /// What calls have done since this was last cleared; the caller clears it.
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// The same, to choose what is recorded and to clear it.
+    pub fn effects_mut(&mut self) -> &mut Effects {
+        &mut self.effects
+    }
+
+    /// Chooses what is recorded in `effects`.
+    pub fn set_wants(&mut self, wants: Wants) {
+        self.effects.set_wants(wants);
     }
 
     /// Counts changes that were made without a command.

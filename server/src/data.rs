@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cairn_engine::codec::rdb::{Dialect, Options, Target};
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::{Args, DataCommand};
-use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::engine::{Caller, Engine, EngineConfig};
 use cairn_engine::keyspace::HashSeed;
 use cairn_engine::persist::load::{LoadFault, LoadProgress, Loaded};
 use cairn_engine::persist::rules::SaveRule;
@@ -60,7 +60,7 @@ impl Server {
     ) {
         match &mut self.engine {
             Some(engine) => {
-                engine.apply(command, args, db, self.now, reply);
+                engine.apply(command, args, Caller::new(db, self.now), reply);
             }
             None => reply.error(LOADING_ERROR),
         }

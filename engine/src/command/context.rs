@@ -14,7 +14,9 @@ use crate::value::stream::Stream;
 use crate::value::zset::{Zset, ZsetRef};
 use crate::value::{Limits, StrRef, StringValue, Value, ValueRef};
 
-use super::CommandError;
+use super::effects::{Classes, Effects};
+use super::wait::Wait;
+use super::{CommandError, Outcome};
 
 /// Counters that INFO shows about key lookups and removals by time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +40,22 @@ pub struct Context<'a> {
     pub reply: &'a mut Reply,
     /// Randomness.
     pub rng: &'a mut Rng,
+    /// Whether the caller can wait: not inside a transaction, nor when a log is replayed.
+    pub may_wait: bool,
+    /// What the call waits for, if it does.
+    pub wait: Option<Box<Wait>>,
+}
+
+impl Context<'_> {
+    /// Ends a call that found nothing: waits if the caller may, else answers as if the time had passed.
+    pub fn wait_or_answer(&mut self, wait: Wait) -> Outcome {
+        if self.may_wait {
+            self.wait = Some(Box::new(wait));
+        } else {
+            wait.on_timeout.write(self.reply);
+        }
+        Ok(())
+    }
 }
 
 /// The keys that a call may touch, in its database.
@@ -56,8 +74,12 @@ pub struct Data<'a> {
     /// Whether lookups count as hits and misses: those of commands that only read do, and of others
     /// those that say so.
     pub counts_reads: bool,
+    /// Whether reads leave the access clocks alone (CLIENT NO-TOUCH).
+    pub is_no_touch: bool,
     /// Changes to the data set that the call has made, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
+    /// What happens besides, for those who asked to hear it.
+    pub effects: &'a mut Effects,
 }
 
 macro_rules! typed {
@@ -115,6 +137,7 @@ macro_rules! typed {
             let value = Value::$variant(value);
             if !value.is_empty() {
                 self.keyspace.db_mut(self.db).set(key, value, None);
+                self.effects.event(self.db, Classes::NEW, "new", key);
             }
             Ok(answer)
         }
@@ -138,14 +161,89 @@ impl Data<'_> {
         let gone = self.db_mut().remove_expired(key, now);
         if gone {
             self.stats.expired += 1;
+            self.tell_expired(key);
         }
         gone
+    }
+
+    /// A key is gone because its time had passed: whoever keeps a copy has to remove it.
+    #[cold]
+    fn tell_expired(&mut self, key: &[u8]) {
+        let db = self.db;
+        self.effects.push_log(db, &[b"DEL", key]);
+        self.effects.event(db, Classes::EXPIRED, "expired", key);
+        self.effects.changed(db, key);
+    }
+
+    /// A key has changed, come or gone: those who watch it, wait for it or cache it hear of it. Does
+    /// not count as a change by itself: the command adds to `dirty`.
+    #[inline]
+    pub fn changed(&mut self, key: &[u8]) {
+        self.effects.changed(self.db, key);
+    }
+
+    /// A key-space event of this class.
+    #[inline]
+    pub fn event(&mut self, class: Classes, name: &'static str, key: &[u8]) {
+        self.effects.event(self.db, class, name, key);
+    }
+
+    /// A key has changed once, by what the event says: counts it, and tells those who care.
+    #[inline]
+    pub fn wrote(&mut self, class: Classes, name: &'static str, key: &[u8]) {
+        self.wrote_many(class, name, key, 1);
+    }
+
+    /// As `wrote`, for so many changes of the one key; nothing for none.
+    #[inline]
+    pub fn wrote_many(&mut self, class: Classes, name: &'static str, key: &[u8], changes: u64) {
+        if changes > 0 {
+            self.dirty += changes;
+            self.changed(key);
+            self.event(class, name, key);
+        }
+    }
+
+    /// The event that a key has gone, if it has: for commands that may have taken its last element,
+    /// after their own event.
+    #[inline]
+    pub fn tell_if_gone(&mut self, key: &[u8]) {
+        if self.effects.wants().events.has(Classes::GENERIC) && !self.db_ref().contains(key) {
+            self.event(Classes::GENERIC, "del", key);
+        }
+    }
+
+    /// True if what is logged matters to anybody: worth the work of writing it in another form.
+    #[must_use]
+    #[inline]
+    pub fn is_logging(&self) -> bool {
+        self.effects.wants().log
+    }
+
+    /// Logs this command in place of the one that was sent; each further call adds one. For commands
+    /// whose effect hangs on time, chance, or what was there.
+    pub fn log_as(&mut self, words: &[&[u8]]) {
+        let db = self.db;
+        self.log_in(db, words);
+    }
+
+    /// As `log_as`, in another database.
+    pub fn log_in(&mut self, db: usize, words: &[&[u8]]) {
+        self.effects.say_log();
+        self.effects.push_log(db, words);
+    }
+
+    /// Logs nothing for this call, though it changes something.
+    pub fn log_nothing(&mut self) {
+        self.effects.say_log();
     }
 
     /// The value of a key, for reading; counts a hit or a miss.
     pub fn view(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
         self.drop_if_expired(key);
-        self.db_mut().touch(key);
+        if !self.is_no_touch {
+            self.db_mut().touch(key);
+        }
         self.counted(key)
     }
 
@@ -156,12 +254,15 @@ impl Data<'_> {
     }
 
     fn counted(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
-        let Data { keyspace, db, stats, counts_reads, .. } = self;
+        let Data { keyspace, db, stats, counts_reads, effects, .. } = self;
         let found = keyspace.db(*db).get(key);
         if *counts_reads {
             match found {
                 Some(_) => stats.hits += 1,
-                None => stats.misses += 1,
+                None => {
+                    stats.misses += 1;
+                    effects.event(*db, Classes::KEY_MISS, "keymiss", key);
+                }
             }
         }
         found
@@ -178,13 +279,23 @@ impl Data<'_> {
         self.view(key).is_some()
     }
 
+    /// The event of a new key, if it is not there yet and somebody wants to hear it.
+    #[inline]
+    fn tell_if_new(&mut self, key: &[u8]) {
+        if self.effects.wants().events.has(Classes::NEW) && !self.db_ref().contains(key) {
+            self.event(Classes::NEW, "new", key);
+        }
+    }
+
     /// Sets a key to a value, in place of what was there.
     pub fn set(&mut self, key: &[u8], value: Value, expire_at: Option<UnixMs>) {
+        self.tell_if_new(key);
         self.db_mut().set(key, value, expire_at);
     }
 
     /// Sets a key to a string, in place of what was there.
     pub fn set_str(&mut self, key: &[u8], bytes: &[u8], expire_at: Option<UnixMs>) {
+        self.tell_if_new(key);
         self.db_mut().set_str(key, bytes, expire_at);
     }
 

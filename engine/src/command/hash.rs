@@ -306,7 +306,7 @@ const HRANDFIELD: DataCommand = DataCommand::new(
 );
 
 fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let Context { data, reply, rng } = ctx;
+    let Context { data, reply, rng, .. } = ctx;
     let now = data.now;
     if args.len() == 2 {
         match data.hash(args.at(1))?.and_then(|hash| hash.random(rng, now)) {

@@ -6,6 +6,7 @@
 
 mod args;
 mod context;
+pub mod effects;
 mod error;
 mod expire;
 mod generic;
@@ -23,6 +24,7 @@ mod stream;
 mod stream_group;
 mod stream_info;
 mod string;
+pub mod wait;
 mod zset;
 mod zset_range;
 

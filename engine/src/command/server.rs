@@ -27,8 +27,11 @@ const FLUSHALL: DataCommand = DataCommand::new(
         .summary("Removes every key of every database."),
     |ctx, args| {
         check_flush_option(args)?;
-        let removed =
-            (0..ctx.data.keyspace.len()).map(|db| ctx.data.keyspace.db_mut(db).clear()).sum::<usize>();
+        let mut removed = 0;
+        for db in 0..ctx.data.keyspace.len() {
+            removed += ctx.data.keyspace.db_mut(db).clear();
+            ctx.data.effects.flushed(db);
+        }
         // A flush counts as a change even of nothing, so that the next save rule is due.
         ctx.data.dirty += (removed as u64).max(1);
         ctx.reply.ok();
@@ -45,6 +48,7 @@ const FLUSHDB: DataCommand = DataCommand::new(
     |ctx, args| {
         check_flush_option(args)?;
         let removed = ctx.data.db_mut().clear();
+        ctx.data.effects.flushed(ctx.data.db);
         ctx.data.dirty += removed as u64;
         ctx.reply.ok();
         Ok(())
@@ -80,6 +84,7 @@ fn swapdb(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let (a, b) = (in_range(a)?, in_range(b)?);
     ctx.data.keyspace.swap(a, b);
+    ctx.data.effects.swapped(a, b);
     ctx.data.dirty += 1;
     ctx.reply.ok();
     Ok(())

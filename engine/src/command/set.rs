@@ -199,7 +199,7 @@ const SRANDMEMBER: DataCommand = DataCommand::new(
 
 fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let Context { data, reply, rng } = ctx;
+    let Context { data, reply, rng, .. } = ctx;
     match args.len() {
         2 => match data.set_value(key)?.and_then(|set| set.random(rng)) {
             Some(member) => reply_element(reply, member),

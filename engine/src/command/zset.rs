@@ -415,7 +415,7 @@ const ZRANDMEMBER: DataCommand = DataCommand::new(
 );
 
 fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let Context { data, reply, rng } = ctx;
+    let Context { data, reply, rng, .. } = ctx;
     if args.len() == 2 {
         match data.zset(args.at(1))?.and_then(|zset| zset.random(rng)) {
             Some((member, _)) => reply_element(reply, member),

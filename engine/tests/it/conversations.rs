@@ -16,7 +16,7 @@ use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{Dialect, Options};
 use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::{self, Args};
-use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::engine::{Caller, Engine, EngineConfig};
 use cairn_engine::keyspace::ClockKind;
 use cairn_engine::persist::snapshot::{Settings, TargetChoice};
 use cairn_engine::value::Limits;
@@ -98,8 +98,8 @@ impl Local {
             let name = meant.spec.full_name();
             return reply.error(&format!("ERR wrong number of arguments for '{name}' command"));
         }
-        let effects = self.engine.apply(meant, Args(words), self.db, self.now, reply);
-        if effects.dirty > 0 {
+        let ran = self.engine.apply(meant, Args(words), Caller::new(self.db, self.now), reply);
+        if ran.dirty > 0 {
             self.reload();
         }
     }

@@ -1,0 +1,115 @@
+//! A command that found nothing and whose caller may wait: what it waits for, and how long.
+//!
+//! The command names keys, a time and the reply for when the time has passed; who waits, in which
+//! order and where, is the caller's business. When one of the keys has changed, the caller runs the
+//! same command again. Behaviour: valkey src/blocked.c.
+
+use crate::base::num;
+use crate::base::time::UnixMs;
+use crate::codec::resp::Reply;
+use crate::value::ValueRef;
+
+use super::{Args, CommandError};
+
+/// What a key must become for the command to be worth another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// A list.
+    List,
+    /// A sorted set.
+    Zset,
+    /// A stream.
+    Stream,
+    /// A stream, and also anything else, or nothing: the group that is read from is gone then.
+    StreamGroup,
+}
+
+impl WaitFor {
+    /// True if a command that waits so is to be run again on a key that is now so.
+    #[must_use]
+    pub fn is_met_by(self, value: Option<ValueRef<'_>>) -> bool {
+        match self {
+            WaitFor::List => matches!(value, Some(ValueRef::List(_))),
+            WaitFor::Zset => matches!(value, Some(ValueRef::Zset(_))),
+            WaitFor::Stream => matches!(value, Some(ValueRef::Stream(_))),
+            WaitFor::StreamGroup => true,
+        }
+    }
+}
+
+/// The reply when the time has passed, or when the caller may not wait at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// Null.
+    Null,
+    /// The null array of RESP2.
+    NullArray,
+}
+
+impl OnTimeout {
+    /// Writes it.
+    pub fn write(self, reply: &mut Reply) {
+        match self {
+            OnTimeout::Null => reply.null(),
+            OnTimeout::NullArray => reply.null_array(),
+        }
+    }
+}
+
+/// A wish to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Positions of the keys among the arguments; a key may come twice.
+    pub keys: Vec<usize>,
+    /// What is waited for.
+    pub wanted: WaitFor,
+    /// When the waiting ends; `None` for never.
+    pub deadline: Option<UnixMs>,
+    /// The reply then.
+    pub on_timeout: OnTimeout,
+    /// The arguments to run again with, if not the same: `$` of XREAD has become an ID.
+    pub args: Option<Vec<Vec<u8>>>,
+}
+
+impl Args<'_> {
+    /// Argument `i` as a time to wait in seconds, fractions allowed: when it ends, `None` for 0.
+    ///
+    /// # Errors
+    /// `TimeoutNotFloat`, `TimeoutNegative`, or a text about a time that is too far.
+    pub fn deadline(&self, i: usize, now: UnixMs) -> Result<Option<UnixMs>, CommandError> {
+        const TOO_FAR: CommandError = CommandError::text("ERR timeout is out of range");
+        let arg = self.get(i).ok_or(CommandError::Syntax)?;
+        let seconds = num::parse_f64(arg).ok_or(CommandError::TimeoutNotFloat)?;
+        let ms = (seconds * 1000.0).ceil();
+        // 2^63 is a double, so this comparison is exact.
+        if ms >= i64::MAX as f64 {
+            return Err(TOO_FAR);
+        }
+        if ms < 0.0 {
+            return Err(CommandError::TimeoutNegative);
+        }
+        match ms as i64 {
+            0 => Ok(None),
+            ms => now.checked_add_ms(ms).map(Some).ok_or(TOO_FAR),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deadline(text: &str) -> Result<Option<UnixMs>, CommandError> {
+        Args(&[text.as_bytes()]).deadline(0, UnixMs(1000))
+    }
+
+    #[test]
+    fn times_are_in_seconds_and_round_up() {
+        assert_eq!(deadline("0"), Ok(None));
+        assert_eq!(deadline("0.0001"), Ok(Some(UnixMs(1001))));
+        assert_eq!(deadline("1.5"), Ok(Some(UnixMs(2500))));
+        assert_eq!(deadline("-1"), Err(CommandError::TimeoutNegative));
+        assert_eq!(deadline("x"), Err(CommandError::TimeoutNotFloat));
+        assert_eq!(deadline("9223372036854775807"), Err(CommandError::text("ERR timeout is out of range")));
+    }
+}
