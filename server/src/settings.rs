@@ -1,11 +1,16 @@
 //! What follows from a directive that CONFIG SET has changed.
 
 use std::ffi::OsStr;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 
 use cairn_engine::os::jemalloc;
 
 use crate::clients::Client;
+use crate::config::rewrite::rewrite;
 use crate::config::{Config, SetError};
 use crate::server::Server;
 
@@ -16,6 +21,11 @@ impl Server {
     /// # Errors
     /// The directive that cannot be followed; the caller puts the old configuration back.
     pub(crate) fn apply_config(&mut self, names: &[&'static str], before: &Config) -> Result<(), SetError> {
+        let ignored: Vec<&str> = self.config.not_acted_on().filter(|name| names.contains(name)).collect();
+        for name in ignored {
+            self.log
+                .warning(format_args!("WARNING: '{name}' is known, but this version does not act on it."));
+        }
         for name in names {
             match *name {
                 "dir" => self.enter_dir()?,
@@ -30,6 +40,27 @@ impl Server {
         Ok(())
     }
 
+    /// Writes the configuration to the file it came from, whole or not at all; `force` writes
+    /// defaults, too.
+    ///
+    /// # Errors
+    /// What to tell the one who asked. The file is as it was, unless only its folder would not be synced.
+    pub(crate) fn rewrite_config(&mut self, force: bool) -> Result<(), String> {
+        let path = self.config_file.clone().ok_or("The server is running without a config file")?;
+        let written = rewrite_file(&path, |old| rewrite(old, &self.config, force));
+        match written {
+            Ok(()) => {
+                self.log.notice(format_args!("CONFIG REWRITE executed with success."));
+                Ok(())
+            }
+            Err(e) => {
+                let why = errno_text(&e);
+                self.log.warning(format_args!("CONFIG REWRITE failed: {why}"));
+                Err(format!("Rewriting config file: {why}"))
+            }
+        }
+    }
+
     fn change_listeners(&mut self, name: &str, before: &Config) -> Result<(), SetError> {
         if self.listen_anew(before) {
             return Ok(());
@@ -42,7 +73,7 @@ impl Server {
     }
 
     fn enter_dir(&mut self) -> Result<(), SetError> {
-        let refused = |e: std::io::Error| SetError::Refused("dir".into(), errno_text(&e));
+        let refused = |e: io::Error| SetError::Refused("dir".into(), errno_text(&e));
         std::env::set_current_dir(OsStr::from_bytes(&self.config.dir)).map_err(refused)?;
         let dir = std::env::current_dir().map_err(refused)?;
         self.config.dir = dir.into_os_string().into_encoded_bytes();
@@ -95,8 +126,51 @@ impl Server {
     }
 }
 
+/// Puts what `change` makes of a file's text in its place: a new file beside it, synced, renamed, and
+/// the folder synced. A file that is not there counts as empty.
+fn rewrite_file(path: &Path, change: impl FnOnce(&[u8]) -> Vec<u8>) -> io::Result<()> {
+    const NEW_FILE_MODE: u32 = 0o644;
+    let (old, mode) = match fs::read(path) {
+        Ok(old) => (old, Some(fs::metadata(path)?.permissions())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
+        Err(e) => return Err(e),
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temp = folder.join(name);
+    let write = || {
+        // Nobody else may read it meanwhile: there may be a password in it.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temp)?;
+        file.write_all(&change(&old))?;
+        match mode {
+            Some(mode) => file.set_permissions(mode)?,
+            None => {
+                let umask = umask();
+                file.set_permissions(Permissions::from_mode(NEW_FILE_MODE & !umask))?;
+            }
+        }
+        file.sync_all()?;
+        fs::rename(&temp, path)
+    };
+    if let Err(e) = write() {
+        // Whether it can be removed or not, the error that matters is the first.
+        let _ = fs::remove_file(&temp);
+        return Err(e);
+    }
+    fs::File::open(folder)?.sync_all()
+}
+
+/// The permissions that new files of this process do not get.
+fn umask() -> u32 {
+    use nix::sys::stat::{Mode, umask};
+    let mask = umask(Mode::empty());
+    umask(mask);
+    mask.bits()
+}
+
 /// What the system said, without the number that Rust puts behind it.
-pub(crate) fn errno_text(error: &std::io::Error) -> String {
+pub(crate) fn errno_text(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_owned(),

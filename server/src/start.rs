@@ -42,7 +42,7 @@ pub(crate) fn serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) ->
 
 fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result<i32, Refused> {
     let has_arguments = file.is_some() || from_stdin || !options.is_empty();
-    let (config, ignored) = read_config(file.as_deref(), from_stdin, options).map_err(|e| report(&e))?;
+    let config = read_config(file.as_deref(), from_stdin, options).map_err(|e| report(&e))?;
     let commands = CommandTable::new(&config.renames);
     let commands = commands.map_err(|text| report(&ConfigError { line: None, text }))?;
     let config_file = file.map(|file| absolute(Path::new(&file)));
@@ -68,11 +68,8 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
              cairn-server /path/to/redis.conf"
         ));
     }
-    if !ignored.is_empty() {
-        log.warning(format_args!(
-            "WARNING: known directives that this version does not act on were set: {}",
-            ignored.join(", ")
-        ));
+    for name in config.not_acted_on() {
+        log.warning(format_args!("WARNING: '{name}' is known, but this version does not act on it."));
     }
     let seed = random_bytes::<36>().map_err(|e| {
         log.warning(format_args!("Cannot read random numbers from the system: {e}"));
@@ -114,13 +111,8 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     Ok(server.run(&mut batch))
 }
 
-/// The configuration of file, standard input and options, in this order; and the names of directives
-/// that were set though nothing acts on them.
-fn read_config(
-    file: Option<&OsStr>,
-    from_stdin: bool,
-    options: &[u8],
-) -> Result<(Config, Vec<String>), ConfigError> {
+/// The configuration of file, standard input and options, in this order.
+fn read_config(file: Option<&OsStr>, from_stdin: bool, options: &[u8]) -> Result<Config, ConfigError> {
     let mut text = Vec::new();
     if let Some(file) = file {
         text = fs::read(file).map_err(|e| {
@@ -145,11 +137,11 @@ fn read_config(
             text: format!("Can't open the log file: {}", errno_text(&e)),
         })?;
     }
-    Ok((config, reading.ignored))
+    Ok(config)
 }
 
 fn report(error: &ConfigError) -> Refused {
-    eprintln!("\n*** FATAL CONFIG FILE ERROR (Cairn {CAIRN_VERSION}) ***");
+    eprintln!("\n*** FATAL CONFIG FILE ERROR (Redis {REDIS_VERSION}) ***");
     if let Some((number, line)) = &error.line {
         eprintln!("Reading the configuration file, at line {number}");
         eprintln!(">>> '{line}'");

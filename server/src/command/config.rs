@@ -4,7 +4,7 @@ use cairn_engine::command::spec::{ADMIN, Flags, Group, LOADING, NOSCRIPT, STALE,
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 
 use super::{Call, SessionCommand, SessionFn};
-use crate::config::{Enable, SetError};
+use crate::config::{Enable, Rights, SetError};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[CONFIG];
@@ -23,6 +23,12 @@ const CONFIG: SessionCommand = SessionCommand::new(
     }),
     sub("resetstat", "2.0.0", 2, "", OPERATOR, "Sets the counters of INFO to zero.", |call, _| {
         call.server.reset_stats();
+        call.reply.ok();
+        Ok(())
+    }),
+    sub("rewrite", "2.8.0", 2, "", OPERATOR, "Writes the configuration to its file.", |call, _| {
+        let written = call.server.rewrite_config(false);
+        written.map_err(|why| CommandError::Text(format!("ERR {why}").into()))?;
         call.reply.ok();
         Ok(())
     }),
@@ -76,10 +82,10 @@ fn set(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let pairs: Vec<(&[u8], &[u8])> = args.from(2).chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let server = &mut *call.server;
     let who: Enable = server.config.enable_protected_configs;
-    let may_set_protected = server.is_allowed(who, call.client);
+    let rights = Rights { protected: server.is_allowed(who, call.client), is_loaded: !server.is_loading() };
     let before = server.config.clone();
     let refused = |error: SetError| CommandError::Text(error.message().into());
-    let names = server.config.set_all(&pairs, may_set_protected).map_err(refused)?;
+    let names = server.config.set_all(&pairs, rights).map_err(refused)?;
     if let Err(error) = server.apply_config(&names, &before) {
         // What was followed before the one that could not be is taken back.
         let failed = std::mem::replace(&mut server.config, before);

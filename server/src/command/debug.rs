@@ -31,6 +31,8 @@ const MAX_SLEEP_SECONDS: f64 = 3600.0;
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Write the configuration to its file, defaults included.",
     "DIGEST",
     "    Print a hex digest of the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -66,6 +68,12 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             for line in HELP {
                 call.reply.simple(line);
             }
+            Ok(())
+        }
+        (b"config-rewrite-force-all", 2) => {
+            let written = call.server.rewrite_config(true);
+            written.map_err(|why| CommandError::Text(format!("ERR {why}").into()))?;
+            call.reply.ok();
             Ok(())
         }
         (b"digest", 2) => {

@@ -16,7 +16,13 @@ use super::{Directive, find};
 const MAX_INCLUDE_DEPTH: usize = 16;
 
 /// Directives that Redis itself still accepts and no longer acts on.
-const FORGOTTEN: [&str; 3] = ["list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"];
+const FORGOTTEN: [&str; 5] = [
+    "list-max-ziplist-entries",
+    "list-max-ziplist-value",
+    "lua-replicate-commands",
+    "io-threads-do-reads",
+    "events-per-io-thread",
+];
 
 /// Why a configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +33,9 @@ pub(crate) struct ConfigError {
     pub(crate) text: String,
 }
 
-/// What reading a configuration has found besides values.
+/// What is known while a configuration is read.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    /// Names of directives that were set to something this server does not act on.
-    pub(crate) ignored: Vec<String>,
     has_saves: bool,
 }
 
@@ -66,10 +70,7 @@ impl Reading {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         match find(name) {
             Some(Directive::Row(row)) => return Ok(self.row(config, row, &args)?),
-            Some(Directive::Stock(i)) => {
-                self.ignored.extend(config.set_stock(i, &args)?);
-                return Ok(());
-            }
+            Some(Directive::Stock(i)) => return Ok(config.set_stock(i, &args)?),
             None => {}
         }
         match name.to_ascii_lowercase().as_slice() {
@@ -160,11 +161,12 @@ fn matching_files(pattern: &[u8]) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
+    fn read(text: &str) -> Result<(Config, Vec<&'static str>), ConfigError> {
         let mut config = Config::default();
         let mut reading = Reading::default();
         reading.read(&mut config, text.as_bytes())?;
-        Ok((config, reading.ignored))
+        let ignored = config.not_acted_on().collect();
+        Ok((config, ignored))
     }
 
     fn error(text: &str) -> (usize, String) {
@@ -208,8 +210,8 @@ mod tests {
     #[test]
     fn what_is_not_acted_on_is_named_or_refused() {
         let (_, ignored) =
-            read("maxmemory 100mb\nappendonly no\nauto-aof-rewrite-min-size 64mb\n").expect("known names");
-        assert_eq!(ignored, ["maxmemory"]);
+            read("repl-timeout 7\nappendonly no\nauto-aof-rewrite-min-size 64mb\n").expect("known names");
+        assert_eq!(ignored, ["repl-timeout"]);
         assert_eq!(error("appendonly yes\n").0, 1);
         assert_eq!(error("user bob on\n").0, 1);
     }

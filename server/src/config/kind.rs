@@ -5,8 +5,10 @@
 
 use std::fmt::Debug;
 
-use cairn_engine::base::num;
+use cairn_engine::base::{num, words};
 use cairn_engine::codec::rdb::Target;
+
+use super::title;
 
 /// A kind of value: how it is read from a directive's arguments, and how CONFIG GET shows it.
 pub(crate) trait Kind {
@@ -18,6 +20,18 @@ pub(crate) trait Kind {
 
     /// Text that `parse` gives the same value for.
     fn show(&self, value: &Self::Value) -> Vec<u8>;
+
+    /// The arguments of each line that CONFIG REWRITE writes for the value; none if there is to be none.
+    fn lines(&self, value: &Self::Value) -> Vec<Vec<u8>> {
+        vec![self.show(value)]
+    }
+}
+
+/// A value as one argument of a line.
+fn quoted(value: &[u8]) -> Vec<u8> {
+    let mut line = Vec::new();
+    words::push_quoted(&mut line, value);
+    line
 }
 
 /// The only argument; directives of one argument are checked by the caller.
@@ -69,6 +83,23 @@ impl Kind for Int {
     }
 }
 
+/// How often a second periodic steps are due; what is out of reach becomes what is nearest.
+pub(crate) struct Hz;
+
+impl Kind for Hz {
+    type Value = i64;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<i64, String> {
+        const GREATEST: i64 = 500;
+        let any = Int { min: 0, max: i64::from(i32::MAX) };
+        Ok(any.parse(args)?.clamp(1, GREATEST))
+    }
+
+    fn show(&self, value: &i64) -> Vec<u8> {
+        value.to_string().into_bytes()
+    }
+}
+
 /// Permissions of a file, in octal; 0 leaves them to the umask.
 pub(crate) struct Octal;
 
@@ -107,6 +138,76 @@ impl Kind for Memory {
     fn show(&self, value: &u64) -> Vec<u8> {
         value.to_string().into_bytes()
     }
+
+    fn lines(&self, value: &u64) -> Vec<Vec<u8>> {
+        vec![memory_text(*value).into_bytes()]
+    }
+}
+
+/// Bytes in the greatest unit that they are a whole number of.
+fn memory_text(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
+    match UNITS.iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size)) {
+        Some((size, unit)) => format!("{}{unit}", bytes / size),
+        None => bytes.to_string(),
+    }
+}
+
+/// Bytes, or a negative number that means something else.
+pub(crate) struct SignedMemory {
+    /// Least.
+    pub(crate) min: i64,
+}
+
+impl Kind for SignedMemory {
+    type Value = i64;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<i64, String> {
+        let text = only(args);
+        let bytes = parse_memory(text).and_then(|bytes| i64::try_from(bytes).ok());
+        let value = bytes.or_else(|| num::parse_i64(text)).ok_or("argument must be a memory value")?;
+        if value >= self.min { Ok(value) } else { Err(between(self.min, i64::MAX)) }
+    }
+
+    fn show(&self, value: &i64) -> Vec<u8> {
+        value.to_string().into_bytes()
+    }
+
+    fn lines(&self, value: &i64) -> Vec<Vec<u8>> {
+        let bytes = u64::try_from(*value);
+        vec![bytes.map_or_else(|_| value.to_string(), memory_text).into_bytes()]
+    }
+}
+
+/// Bytes, or a part of `maxmemory` in percent, which is kept as a negative number.
+pub(crate) struct MemoryOrPercent;
+
+impl Kind for MemoryOrPercent {
+    type Value = i64;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<i64, String> {
+        const WHOLE: i64 = 100;
+        let text = only(args);
+        if let Some(bytes) = parse_memory(text) {
+            return i64::try_from(bytes).map_err(|_| between(-WHOLE, i64::MAX));
+        }
+        let percent = text.strip_suffix(b"%").and_then(num::parse_i64).filter(|percent| *percent >= 0);
+        match percent.ok_or("argument must be a memory or percent value")? {
+            percent if percent <= WHOLE => Ok(-percent),
+            _ => Err(format!("percentage argument must be less or equal to {WHOLE}")),
+        }
+    }
+
+    fn show(&self, value: &i64) -> Vec<u8> {
+        if *value < 0 { format!("{}%", -value) } else { value.to_string() }.into_bytes()
+    }
+
+    fn lines(&self, value: &i64) -> Vec<Vec<u8>> {
+        match u64::try_from(*value) {
+            Ok(bytes) => vec![memory_text(bytes).into_bytes()],
+            Err(_) => vec![self.show(value)],
+        }
+    }
 }
 
 /// Reads a number of bytes with an optional unit.
@@ -123,7 +224,9 @@ pub(crate) fn parse_memory(text: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    std::str::from_utf8(number).ok()?.parse::<u64>().ok()?.checked_mul(factor)
+    // No digits at all are a zero, as they are for C's strtoull.
+    let number = if number.is_empty() { "0" } else { std::str::from_utf8(number).ok()? };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// One of some words.
@@ -134,7 +237,10 @@ impl<T: Copy + PartialEq + Debug> Kind for Choice<T> {
 
     fn parse(&self, args: &[&[u8]]) -> Result<T, String> {
         let found = self.0.iter().find(|(word, _)| only(args).eq_ignore_ascii_case(word.as_bytes()));
-        found.map(|(_, value)| *value).ok_or_else(|| self.no_such_word())
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<&str> = self.0.iter().map(|(word, _)| *word).collect();
+            no_such_word(&words)
+        })
     }
 
     fn show(&self, value: &T) -> Vec<u8> {
@@ -143,14 +249,27 @@ impl<T: Copy + PartialEq + Debug> Kind for Choice<T> {
     }
 }
 
-impl<T> Choice<T> {
-    fn no_such_word(&self) -> String {
-        let words: Vec<&str> = self.0.iter().map(|(word, _)| *word).collect();
-        format!("argument(s) must be one of the following: {}", words.join(", "))
+/// One of some words, which is all there is to know about it.
+pub(crate) struct OneOf(pub(crate) &'static [&'static str]);
+
+impl Kind for OneOf {
+    type Value = &'static str;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<&'static str, String> {
+        let found = self.0.iter().find(|word| only(args).eq_ignore_ascii_case(word.as_bytes()));
+        found.copied().ok_or_else(|| no_such_word(self.0))
+    }
+
+    fn show(&self, value: &&'static str) -> Vec<u8> {
+        value.as_bytes().to_vec()
     }
 }
 
-/// Any bytes.
+fn no_such_word(words: &[&str]) -> String {
+    format!("argument(s) must be one of the following: {}", words.join(", "))
+}
+
+/// Any bytes; empty ones mean that nothing is set.
 pub(crate) struct Text;
 
 impl Kind for Text {
@@ -162,6 +281,156 @@ impl Kind for Text {
 
     fn show(&self, value: &Vec<u8>) -> Vec<u8> {
         value.clone()
+    }
+
+    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
+        if value.is_empty() { Vec::new() } else { vec![quoted(value)] }
+    }
+}
+
+/// Any bytes; empty ones are a value like others.
+pub(crate) struct Word;
+
+impl Kind for Word {
+    type Value = Vec<u8>;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
+        Ok(only(args).to_vec())
+    }
+
+    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
+        value.clone()
+    }
+
+    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
+        vec![quoted(value)]
+    }
+}
+
+/// A folder that is to be entered.
+pub(crate) struct Folder;
+
+impl Kind for Folder {
+    type Value = Vec<u8>;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
+        if only(args).is_empty() { Err("dir can't be empty".into()) } else { Ok(only(args).to_vec()) }
+    }
+
+    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
+        value.clone()
+    }
+
+    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
+        vec![quoted(value)]
+    }
+}
+
+/// Pieces of a process title: braces pair up, and what is in them is known.
+pub(crate) struct TitleTemplate;
+
+impl Kind for TitleTemplate {
+    type Value = Vec<u8>;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
+        let template = only(args);
+        match title::expand(template, &<[u8]>::to_vec) {
+            Some(_) => Ok(template.to_vec()),
+            None => Err("template format is invalid or contains unknown variables".into()),
+        }
+    }
+
+    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
+        value.clone()
+    }
+
+    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
+        vec![quoted(value)]
+    }
+}
+
+/// Numbers from 0 to 100; none, or one empty word, for none.
+pub(crate) struct Percentiles;
+
+impl Kind for Percentiles {
+    type Value = Vec<f64>;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<Vec<f64>, String> {
+        let args = if args == [b""] { &[] } else { args };
+        let percentile = |arg: &&[u8]| {
+            let value = num::parse_f64(arg).ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+            if (0.0..=100.0).contains(&value) {
+                Ok(value)
+            } else {
+                Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned())
+            }
+        };
+        args.iter().map(percentile).collect()
+    }
+
+    fn show(&self, value: &Vec<f64>) -> Vec<u8> {
+        let texts: Vec<String> = value.iter().map(|n| percentile_text(*n)).collect();
+        texts.join(" ").into_bytes()
+    }
+
+    fn lines(&self, value: &Vec<f64>) -> Vec<Vec<u8>> {
+        if value.is_empty() { vec![b"\"\"".to_vec()] } else { vec![self.show(value)] }
+    }
+}
+
+/// A percentile with six digits behind the point at the most.
+pub(crate) fn percentile_text(value: f64) -> String {
+    format!("{value:.6}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// How likely the system is to end the process for want of memory: as primary, as replica, as child.
+pub(crate) struct OomScores;
+
+impl Kind for OomScores {
+    type Value = [i64; 3];
+
+    fn parse(&self, args: &[&[u8]]) -> Result<[i64; 3], String> {
+        const GREATEST: i64 = 2000;
+        let scores: &[&[u8]; 3] = args.try_into().map_err(|_| "wrong number of arguments")?;
+        let mut values = [0; 3];
+        for (value, text) in values.iter_mut().zip(scores) {
+            *value = num::parse_i64(text)
+                .filter(|n| (-GREATEST..=GREATEST).contains(n))
+                .ok_or("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")?;
+        }
+        Ok(values)
+    }
+
+    fn show(&self, value: &[i64; 3]) -> Vec<u8> {
+        value.map(|n| n.to_string()).join(" ").into_bytes()
+    }
+}
+
+/// Host and port of a primary; empty for none.
+pub(crate) struct Primary;
+
+impl Kind for Primary {
+    type Value = String;
+
+    fn parse(&self, args: &[&[u8]]) -> Result<String, String> {
+        let (host, port) = match args {
+            [] | [b""] => return Ok(String::new()),
+            [host, port] => (host, port),
+            _ => return Err("wrong number of arguments".into()),
+        };
+        if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
+            return Ok(String::new());
+        }
+        let port = num::parse_i64(port).and_then(|n| u16::try_from(n).ok()).ok_or("Invalid primary port")?;
+        Ok(format!("{} {port}", String::from_utf8_lossy(host)))
+    }
+
+    fn show(&self, value: &String) -> Vec<u8> {
+        value.as_bytes().to_vec()
+    }
+
+    fn lines(&self, value: &String) -> Vec<Vec<u8>> {
+        if value.is_empty() { Vec::new() } else { vec![value.as_bytes().to_vec()] }
     }
 }
 
@@ -187,6 +456,10 @@ impl Kind for FileName {
 
     fn show(&self, value: &Vec<u8>) -> Vec<u8> {
         value.clone()
+    }
+
+    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
+        vec![quoted(value)]
     }
 }
 
@@ -247,6 +520,10 @@ impl Kind for SaveRules {
             value.iter().map(|rule| format!("{} {}", rule.seconds, rule.changes)).collect();
         pairs.join(" ").into_bytes()
     }
+
+    fn lines(&self, value: &Vec<SaveRule>) -> Vec<Vec<u8>> {
+        if value.is_empty() { vec![b"\"\"".to_vec()] } else { vec![self.show(value)] }
+    }
 }
 
 /// Words parted by blanks.
@@ -268,6 +545,10 @@ impl Kind for Words {
 
     fn show(&self, value: &Vec<String>) -> Vec<u8> {
         value.join(" ").into_bytes()
+    }
+
+    fn lines(&self, value: &Vec<String>) -> Vec<Vec<u8>> {
+        if value.is_empty() { vec![b"\"\"".to_vec()] } else { vec![self.show(value)] }
     }
 }
 
@@ -298,7 +579,8 @@ pub(crate) const DEFAULT_OUTPUT_LIMITS: [OutputLimit; 3] = [
 impl OutputLimits {
     /// Reads groups of class, hard, soft, seconds into `limits`; classes that are not named stay.
     pub(crate) fn update(limits: &mut [OutputLimit; 3], args: &[&[u8]]) -> Result<(), String> {
-        if args.is_empty() || !args.len().is_multiple_of(4) {
+        let args = if args == [b""] { &[] } else { args };
+        if !args.len().is_multiple_of(4) {
             return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         let mut new = *limits;
@@ -337,6 +619,14 @@ impl Kind for OutputLimits {
             .collect();
         classes.join(" ").into_bytes()
     }
+
+    fn lines(&self, value: &[OutputLimit; 3]) -> Vec<Vec<u8>> {
+        let line = |(class, limit): (&str, &OutputLimit)| {
+            let (hard, soft) = (memory_text(limit.hard_bytes), memory_text(limit.soft_bytes));
+            format!("{class} {hard} {soft} {}", limit.soft_seconds).into_bytes()
+        };
+        ["normal", "replica", "pubsub"].into_iter().zip(value).map(line).collect()
+    }
 }
 
 /// How a signal ends the server: words of `shutdown-on-sigterm`.
@@ -350,6 +640,10 @@ pub(crate) struct ShutdownHow {
     pub(crate) now: bool,
     /// Go even if saving fails.
     pub(crate) force: bool,
+    /// Do not leave a cluster without a primary that has votes; there is no cluster.
+    pub(crate) safe: bool,
+    /// Hand over to a replica; there is none.
+    pub(crate) failover: bool,
 }
 
 /// `default`, or words of save, nosave, now, force.
@@ -359,8 +653,10 @@ impl Kind for ShutdownWords {
     type Value = ShutdownHow;
 
     fn parse(&self, args: &[&[u8]]) -> Result<ShutdownHow, String> {
-        let words =
-            || "argument(s) must be one of the following: default, save, nosave, now, force".to_owned();
+        let words = || {
+            "argument(s) must be one of the following: default, save, nosave, now, force, safe, failover"
+                .to_owned()
+        };
         if args.is_empty() {
             return Err(words());
         }
@@ -372,6 +668,8 @@ impl Kind for ShutdownWords {
                 b"nosave" => how.nosave = true,
                 b"now" => how.now = true,
                 b"force" => how.force = true,
+                b"safe" => how.safe = true,
+                b"failover" => how.failover = true,
                 _ => return Err(words()),
             }
         }
@@ -382,8 +680,14 @@ impl Kind for ShutdownWords {
     }
 
     fn show(&self, value: &ShutdownHow) -> Vec<u8> {
-        let all =
-            [(value.save, "save"), (value.nosave, "nosave"), (value.now, "now"), (value.force, "force")];
+        let all = [
+            (value.save, "save"),
+            (value.nosave, "nosave"),
+            (value.now, "now"),
+            (value.force, "force"),
+            (value.safe, "safe"),
+            (value.failover, "failover"),
+        ];
         let words: Vec<&str> = all.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
         if words.is_empty() { b"default".to_vec() } else { words.join(" ").into_bytes() }
     }
@@ -403,7 +707,7 @@ mod tests {
             ("2mb", Some(2 << 20)),
             ("3g", Some(3_000_000_000)),
             ("1GB", Some(1 << 30)),
-            ("", None),
+            ("", Some(0)),
             ("-1", None),
             ("1tb", None),
             ("99999999999gb", None),

@@ -5,16 +5,21 @@
 
 pub(crate) mod file;
 pub(crate) mod kind;
+pub(crate) mod rewrite;
 pub(crate) mod stock;
 pub(crate) mod table;
+pub(crate) mod title;
+
+use std::borrow::Cow;
 
 use cairn_engine::base::{glob, words};
 
 pub(crate) use table::{Config, Enable, LogLevel};
 
+use crate::dispatch::LOADING_ERROR;
 use kind::OutputLimits;
 use stock::{Ignoring, STOCK};
-use table::{Args, HIDDEN, ROWS, Row, When};
+use table::{Args, HIDDEN, NOT_WHILE_LOADING, ROWS, Row, When};
 
 /// A directive, of either table.
 #[derive(Clone, Copy)]
@@ -30,6 +35,17 @@ pub(crate) enum SetError {
     Unknown(String),
     /// The named one would not take its value.
     Refused(String, String),
+    /// Not while the data set loads.
+    Loading,
+}
+
+/// What the one who sets directives may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Rights {
+    /// Set directives that are protected.
+    pub(crate) protected: bool,
+    /// False while the data set loads.
+    pub(crate) is_loaded: bool,
 }
 
 impl SetError {
@@ -42,6 +58,7 @@ impl SetError {
             SetError::Refused(name, why) => {
                 format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
             }
+            SetError::Loading => LOADING_ERROR.to_owned(),
         }
     }
 }
@@ -59,6 +76,20 @@ impl Directive {
             Directive::Stock(i) => STOCK[i].name,
         }
     }
+
+    fn alias(self) -> &'static str {
+        match self {
+            Directive::Row(row) => row.alias,
+            Directive::Stock(i) => STOCK[i].alias,
+        }
+    }
+
+    fn when(self) -> When {
+        match self {
+            Directive::Row(row) => row.when,
+            Directive::Stock(i) => STOCK[i].when,
+        }
+    }
 }
 
 impl Config {
@@ -67,9 +98,13 @@ impl Config {
         let is_pattern = pattern.iter().any(|b| matches!(b, b'*' | b'?' | b'['));
         let mut found = Vec::new();
         let mut matching = |name: &'static str, alias: &'static str, show: &dyn Fn() -> Vec<u8>| {
-            for name in [name, alias] {
-                let is_hidden = is_pattern && HIDDEN.contains(&name);
-                if !name.is_empty() && !is_hidden && glob::matches(pattern, name.as_bytes(), true) {
+            for name in [name, alias].into_iter().filter(|name| !name.is_empty()) {
+                let is_named = if is_pattern {
+                    !HIDDEN.contains(&name) && glob::matches(pattern, name.as_bytes(), true)
+                } else {
+                    name.as_bytes().eq_ignore_ascii_case(pattern)
+                };
+                if is_named {
                     found.push((name, show()));
                 }
             }
@@ -97,60 +132,43 @@ impl Config {
     pub(crate) fn set_all(
         &mut self,
         pairs: &[(&[u8], &[u8])],
-        may_set_protected: bool,
+        rights: Rights,
     ) -> Result<Vec<&'static str>, SetError> {
         let mut new = self.clone();
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        let mut found: Vec<Directive> = Vec::new();
+        let mut found: Vec<(Directive, &'static str)> = Vec::new();
         for (name, _) in pairs {
             let directive = find(name).ok_or_else(|| SetError::Unknown(text(name)))?;
             let refused = |why: &str| Err(SetError::Refused(text(name), why.into()));
-            match directive {
-                Directive::Row(row) if row.when == When::Start => {
-                    return refused("can't set immutable config");
+            let is_alias = name.eq_ignore_ascii_case(directive.alias().as_bytes());
+            let spelled = if is_alias { directive.alias() } else { directive.name() };
+            match directive.when() {
+                When::Start => return refused("can't set immutable config"),
+                When::Protected if !rights.protected => return refused("can't set protected config"),
+                _ if !rights.is_loaded && NOT_WHILE_LOADING.contains(&directive.name()) => {
+                    return Err(SetError::Loading);
                 }
-                Directive::Row(row) if row.when == When::Protected && !may_set_protected => {
-                    return refused("can't set protected config");
-                }
-                _ if found.iter().any(|f| f.name() == directive.name()) => {
+                _ if found.iter().any(|(_, known)| *known == spelled) => {
                     return refused("duplicate parameter");
                 }
-                _ => found.push(directive),
+                _ => found.push((directive, spelled)),
             }
         }
-        for (directive, (_, value)) in found.iter().zip(pairs) {
-            let refused = |why| SetError::Refused(directive.name().to_owned(), why);
+        for ((directive, spelled), (_, value)) in found.iter().zip(pairs) {
+            let refused = |why| SetError::Refused((*spelled).to_owned(), why);
             match *directive {
                 Directive::Row(row) => new.set_row(row, &[value]).map_err(refused)?,
-                Directive::Stock(i) if new.is_stock_value(i, value) => {}
-                Directive::Stock(_) => return Err(refused("this server does not act on it yet".into())),
+                Directive::Stock(i) => new.set_stock(i, &[value]).map_err(refused)?,
             }
         }
         *self = new;
-        Ok(found.iter().map(|directive| directive.name()).collect())
-    }
-
-    fn is_stock_value(&self, i: usize, value: &[u8]) -> bool {
-        is_same(self.stock_value(i), value)
+        Ok(found.iter().map(|(directive, _)| directive.name()).collect())
     }
 
     /// Sets a row's value. Several arguments may come in one quoted word.
     fn set_row(&mut self, row: &Row, args: &[&[u8]]) -> Result<(), String> {
-        if row.args == Args::One {
-            return if args.len() == 1 {
-                (row.set)(self, args)
-            } else {
-                Err("wrong number of arguments".into())
-            };
-        }
-        let split;
-        let words: Vec<&[u8]> = match args {
-            [one] if !one.is_empty() => {
-                split = words::split(one).ok_or("Unbalanced quotes in configuration line")?;
-                split.iter().map(Vec::as_slice).collect()
-            }
-            _ => args.to_vec(),
-        };
+        let words = arguments(row.args, args)?;
+        let words: Vec<&[u8]> = words.iter().map(Cow::as_ref).collect();
         // The one directive whose arguments add to what is there.
         if row.name == "client-output-buffer-limit" {
             return OutputLimits::update(&mut self.output_limits, &words);
@@ -158,29 +176,49 @@ impl Config {
         (row.set)(self, &words)
     }
 
-    /// Keeps a value of a directive that is not acted on. A text to warn with, if it should be known.
-    fn set_stock(&mut self, i: usize, args: &[&[u8]]) -> Result<Option<String>, String> {
+    /// Keeps a value of a directive that is not acted on.
+    fn set_stock(&mut self, i: usize, args: &[&[u8]]) -> Result<(), String> {
         let stock = &STOCK[i];
-        if args.is_empty() {
-            return Err("wrong number of arguments".into());
-        }
-        let value = args.join(&b' ');
-        let is_default = is_same(stock.default.as_bytes(), &value);
-        if !is_default && stock.ignoring == Ignoring::Unsafe {
+        let words = arguments(stock.args, args)?;
+        let words: Vec<&[u8]> = words.iter().map(Cow::as_ref).collect();
+        let value = (stock.read)(&words)?;
+        if value != stock.default.as_bytes() && stock.ignoring == Ignoring::Unsafe {
             return Err(format!(
                 "this server cannot do what '{}' asks for yet, and will not run as if it did",
                 stock.name
             ));
         }
         self.stock[i] = Some(value);
-        Ok((!is_default).then(|| stock.name.to_owned()))
+        Ok(())
+    }
+
+    /// Names of directives that are set to other than their default, and not acted on.
+    pub(crate) fn not_acted_on(&self) -> impl Iterator<Item = &'static str> {
+        let is_default = |i: usize| self.stock_value(i) == STOCK[i].default.as_bytes();
+        STOCK.iter().enumerate().filter(move |(i, _)| !is_default(*i)).map(|(_, stock)| stock.name)
+    }
+
+    /// The arguments of the lines that CONFIG REWRITE writes for a directive that is not acted on.
+    fn stock_lines(&self, i: usize) -> Vec<Vec<u8>> {
+        let value = self.stock_value(i);
+        let words = arguments(STOCK[i].args, &[value]).unwrap_or_default();
+        let words: Vec<&[u8]> = words.iter().map(Cow::as_ref).collect();
+        (STOCK[i].lines)(&words)
     }
 }
 
-/// True if two values of a directive that nobody acts on mean the same: `64mb` and `67108864` do.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    a.eq_ignore_ascii_case(b)
-        || matches!((kind::parse_memory(a), kind::parse_memory(b)), (Some(a), Some(b)) if a == b)
+/// The arguments of a directive: several may come in one quoted word.
+fn arguments<'a>(takes: Args, args: &[&'a [u8]]) -> Result<Vec<Cow<'a, [u8]>>, String> {
+    match (takes, args) {
+        (Args::One, [_]) => {}
+        (Args::One, _) => return Err("wrong number of arguments".into()),
+        (Args::Many, [one]) if !one.is_empty() => {
+            let split = words::split(one).ok_or("Unbalanced quotes in configuration line")?;
+            return Ok(split.into_iter().map(Cow::Owned).collect());
+        }
+        (Args::Many, _) => {}
+    }
+    Ok(args.iter().map(|arg| Cow::Borrowed(*arg)).collect())
 }
 
 #[cfg(test)]
@@ -206,6 +244,12 @@ mod tests {
     #[test]
     fn defaults_are_values_that_could_be_given() {
         let mut config = Config::default();
+        for (i, stock) in STOCK.iter().enumerate() {
+            config
+                .set_stock(i, &[stock.default.as_bytes()])
+                .unwrap_or_else(|why| panic!("{}: {why}", stock.name));
+            assert_eq!(config.stock_value(i), stock.default.as_bytes(), "{}", stock.name);
+        }
         for row in ROWS {
             let value = (row.show)(&config);
             config.set_row(row, &[&value]).unwrap_or_else(|why| panic!("{}: {why}", row.name));
@@ -219,7 +263,8 @@ mod tests {
         let set = |config: &mut Config, pairs: &[(&str, &str)]| {
             let pairs: Vec<(&[u8], &[u8])> =
                 pairs.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
-            config.set_all(&pairs, false).map_err(|e| e.message())
+            let rights = Rights { protected: false, is_loaded: true };
+            config.set_all(&pairs, rights).map_err(|e| e.message())
         };
         assert_eq!(set(&mut config, &[("TIMEOUT", "7"), ("save", "900 1")]), Ok(vec!["timeout", "save"]));
         assert_eq!(get(&config, "timeout"), "timeout=7");
@@ -248,6 +293,14 @@ mod tests {
         );
         assert_eq!(set(&mut config, &[("appendonly", "no")]), Ok(vec!["appendonly"]));
         assert!(set(&mut config, &[("appendonly", "yes")]).is_err());
+        assert_eq!(set(&mut config, &[("SLAVE-priority", "7")]), Ok(vec!["replica-priority"]));
+        assert_eq!(get(&config, "*-priority"), "replica-priority=7 slave-priority=7");
+        assert_eq!(config.not_acted_on().collect::<Vec<_>>(), ["replica-priority"]);
+        let error = set(&mut config, &[("slave-priority", "-1")]);
+        let text = "ERR CONFIG SET failed (possibly related to argument 'slave-priority') - argument must be between 0 and 2147483647 inclusive";
+        assert_eq!(error, Err(text.into()));
+        let loading = config.set_all(&[(b"dir", b"/")], Rights { protected: true, is_loaded: false });
+        assert_eq!(loading, Err(SetError::Loading));
     }
 
     #[test]

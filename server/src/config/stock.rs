@@ -1,9 +1,14 @@
 //! Directives of Redis and Valkey that this server knows and does not act on, so that the
-//! configuration files people have start it.
+//! configuration files people have start it, and CONFIG GET and SET answer as they do there.
 //!
-//! A value other than the default is answered by one warning in the log, or, where acting otherwise
-//! would break a promise about data or access, by a refusal to start. Names and defaults are those of
-//! valkey src/config.c and redis 7.0 src/config.c.
+//! A value other than the default is answered by a warning in the log, or, where acting otherwise
+//! would break a promise about data or access, by a refusal to start. Names, types, limits and defaults
+//! are those of valkey 9.1 src/config.c and, for what only Redis has, of redis 8.0 src/config.c.
+
+use super::kind::{
+    Kind, MemoryOrPercent, OneOf, OomScores, Primary, SignedMemory, Text, TitleTemplate, Word, Words, YesNo,
+};
+use super::table::{Args, LONG, When, bytes, int};
 
 /// What a value other than the default means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,181 +19,230 @@ pub(crate) enum Ignoring {
     Unsafe,
 }
 
-/// A directive that is known and not acted on.
+/// A directive that is known and not acted on. Its value is kept as text.
 pub(crate) struct Stock {
     /// Name.
     pub(crate) name: &'static str,
     /// Another name; empty for none.
     pub(crate) alias: &'static str,
+    /// When it may be set.
+    pub(crate) when: When,
+    /// Arguments.
+    pub(crate) args: Args,
     /// Default.
     pub(crate) default: &'static str,
     /// What a value other than the default means.
     pub(crate) ignoring: Ignoring,
+    /// The value of these arguments, in the one way that it is written.
+    pub(crate) read: fn(&[&[u8]]) -> Result<Vec<u8>, String>,
+    /// The arguments of each line that CONFIG REWRITE writes for these arguments.
+    pub(crate) lines: fn(&[&[u8]]) -> Vec<Vec<u8>>,
 }
 
-const fn harmless(name: &'static str, alias: &'static str, default: &'static str) -> Stock {
-    Stock { name, alias, default, ignoring: Ignoring::Harmless }
+const INT: i64 = i32::MAX as i64;
+const UINT: i64 = u32::MAX as i64;
+const ULONG: u64 = u64::MAX;
+const SIZE: u64 = LONG as u64;
+
+macro_rules! stock {
+    ($($name:literal $(/ $alias:literal)? : $ignoring:ident, $when:ident, $args:ident, $kind:expr, $default:literal;)*) => {
+        /// The directives.
+        pub(crate) static STOCK: &[Stock] = &[$(Stock {
+            name: $name,
+            alias: concat!($($alias)?),
+            when: When::$when,
+            args: Args::$args,
+            default: $default,
+            ignoring: Ignoring::$ignoring,
+            read: |args| Ok($kind.show(&$kind.parse(args)?)),
+            lines: |args| $kind.parse(args).map_or_else(|_| Vec::new(), |value| $kind.lines(&value)),
+        }),*];
+    };
 }
 
-const fn needed(name: &'static str, alias: &'static str, default: &'static str) -> Stock {
-    Stock { name, alias, default, ignoring: Ignoring::Unsafe }
-}
-
-/// The directives.
-pub(crate) static STOCK: &[Stock] = &[
+stock! {
     // Append-only file.
-    needed("appendonly", "", "no"),
-    harmless("appendfilename", "", "appendonly.aof"),
-    harmless("appenddirname", "", "appendonlydir"),
-    harmless("appendfsync", "", "everysec"),
-    harmless("no-appendfsync-on-rewrite", "", "no"),
-    harmless("auto-aof-rewrite-percentage", "", "100"),
-    harmless("auto-aof-rewrite-min-size", "", "67108864"),
-    harmless("aof-load-truncated", "", "yes"),
-    harmless("aof-use-rdb-preamble", "", "yes"),
-    harmless("aof-timestamp-enabled", "", "no"),
-    harmless("aof-rewrite-incremental-fsync", "", "yes"),
-    harmless("aof-disable-auto-gc", "", "no"),
+    "aof-rewrite-incremental-fsync": Harmless, Always, One, YesNo, "yes";
+    "no-appendfsync-on-rewrite": Harmless, Always, One, YesNo, "no";
+    "aof-load-truncated": Harmless, Always, One, YesNo, "yes";
+    "aof-use-rdb-preamble": Harmless, Always, One, YesNo, "yes";
+    "aof-timestamp-enabled": Harmless, Always, One, YesNo, "no";
+    "appendonly": Unsafe, Always, One, YesNo, "no";
+    "aof-disable-auto-gc": Harmless, Always, One, YesNo, "no";
+    "appendfilename": Harmless, Start, One, Word, "appendonly.aof";
+    "appenddirname": Harmless, Start, One, Word, "appendonlydir";
+    "appendfsync": Harmless, Always, One, OneOf(&["everysec", "always", "no"]), "everysec";
+    "auto-aof-rewrite-percentage": Harmless, Always, One, int(0, INT), "100";
+    "auto-aof-rewrite-min-size": Harmless, Always, One, bytes(0, SIZE), "67108864";
     // Replication.
-    needed("replicaof", "slaveof", ""),
-    harmless("primaryauth", "masterauth", ""),
-    harmless("primaryuser", "masteruser", ""),
-    harmless("replica-serve-stale-data", "slave-serve-stale-data", "yes"),
-    harmless("replica-read-only", "slave-read-only", "yes"),
-    harmless("replica-priority", "slave-priority", "100"),
-    harmless("replica-announced", "", "yes"),
-    harmless("replica-announce-ip", "slave-announce-ip", ""),
-    harmless("replica-announce-port", "slave-announce-port", "0"),
-    harmless("replica-lazy-flush", "slave-lazy-flush", "no"),
-    harmless("replica-ignore-maxmemory", "slave-ignore-maxmemory", "yes"),
-    harmless("replica-ignore-disk-write-errors", "", "no"),
-    harmless("repl-diskless-sync", "", "yes"),
-    harmless("repl-diskless-sync-delay", "", "5"),
-    harmless("repl-diskless-sync-max-replicas", "", "0"),
-    harmless("repl-diskless-load", "", "disabled"),
-    harmless("repl-disable-tcp-nodelay", "", "no"),
-    harmless("repl-backlog-size", "", "10485760"),
-    harmless("repl-backlog-ttl", "", "3600"),
-    harmless("repl-timeout", "", "60"),
-    harmless("repl-ping-replica-period", "repl-ping-slave-period", "10"),
-    harmless("dual-channel-replication-enabled", "", "no"),
-    harmless("rdb-del-sync-files", "", "no"),
-    needed("min-replicas-to-write", "min-slaves-to-write", "0"),
-    harmless("min-replicas-max-lag", "min-slaves-max-lag", "10"),
+    "rdb-del-sync-files": Harmless, Always, One, YesNo, "no";
+    "repl-disable-tcp-nodelay": Harmless, Always, One, YesNo, "no";
+    "repl-mptcp": Harmless, Start, One, YesNo, "no";
+    "repl-diskless-sync": Harmless, Always, One, YesNo, "yes";
+    "dual-channel-replication-enabled": Harmless, Always, One, YesNo, "no";
+    "replica-lazy-flush" / "slave-lazy-flush": Harmless, Always, One, YesNo, "yes";
+    "replica-serve-stale-data" / "slave-serve-stale-data": Harmless, Always, One, YesNo, "yes";
+    "replica-read-only" / "slave-read-only": Harmless, Always, One, YesNo, "yes";
+    "replica-ignore-maxmemory" / "slave-ignore-maxmemory": Harmless, Always, One, YesNo, "yes";
+    "replica-announced": Harmless, Always, One, YesNo, "yes";
+    "replica-ignore-disk-write-errors": Harmless, Always, One, YesNo, "no";
+    "replica-announce-ip" / "slave-announce-ip": Harmless, Always, One, Text, "";
+    "primaryuser" / "masteruser": Harmless, Always, One, Text, "";
+    "primaryauth" / "masterauth": Harmless, Always, One, Text, "";
+    "repl-diskless-load": Harmless, Always, One, OneOf(&["disabled", "on-empty-db", "swapdb", "flush-before-load"]), "disabled";
+    "replica-priority" / "slave-priority": Harmless, Always, One, int(0, INT), "100";
+    "repl-diskless-sync-delay": Harmless, Always, One, int(0, INT), "5";
+    "replica-announce-port" / "slave-announce-port": Harmless, Always, One, int(0, 65535), "0";
+    "repl-timeout": Harmless, Always, One, int(1, INT), "60";
+    "repl-ping-replica-period" / "repl-ping-slave-period": Harmless, Always, One, int(1, INT), "10";
+    "min-replicas-to-write" / "min-slaves-to-write": Unsafe, Always, One, int(0, INT), "0";
+    "min-replicas-max-lag" / "min-slaves-max-lag": Harmless, Always, One, int(0, INT), "10";
+    "repl-diskless-sync-max-replicas": Harmless, Always, One, int(0, INT), "0";
+    "repl-backlog-size": Harmless, Always, One, bytes(1, SIZE), "10485760";
+    "slot-migration-max-failover-repl-bytes": Harmless, Always, One, SignedMemory { min: -1 }, "0";
+    "repl-backlog-ttl": Harmless, Always, One, int(0, LONG), "3600";
+    "replicaof" / "slaveof": Unsafe, Start, Many, Primary, "";
+    "repl-rdb-channel": Harmless, Always, One, YesNo, "yes";
+    "replica-full-sync-buffer-limit": Harmless, Always, One, bytes(0, SIZE), "0";
     // Cluster.
-    needed("cluster-enabled", "", "no"),
-    harmless("cluster-config-file", "", "nodes.conf"),
-    harmless("cluster-node-timeout", "", "15000"),
-    harmless("cluster-port", "", "0"),
-    harmless("cluster-require-full-coverage", "", "yes"),
-    harmless("cluster-replica-validity-factor", "cluster-slave-validity-factor", "10"),
-    harmless("cluster-replica-no-failover", "cluster-slave-no-failover", "no"),
-    harmless("cluster-migration-barrier", "", "1"),
-    harmless("cluster-allow-replica-migration", "", "yes"),
-    harmless("cluster-allow-reads-when-down", "", "no"),
-    harmless("cluster-allow-pubsubshard-when-down", "", "yes"),
-    harmless("cluster-announce-ip", "", ""),
-    harmless("cluster-announce-port", "", "0"),
-    harmless("cluster-announce-tls-port", "", "0"),
-    harmless("cluster-announce-bus-port", "", "0"),
-    harmless("cluster-announce-hostname", "", ""),
-    harmless("cluster-preferred-endpoint-type", "", "ip"),
-    harmless("cluster-link-sendbuf-limit", "", "0"),
+    "cluster-require-full-coverage": Harmless, Always, One, YesNo, "yes";
+    "cluster-replica-no-failover" / "cluster-slave-no-failover": Harmless, Always, One, YesNo, "no";
+    "cluster-enabled": Unsafe, Start, One, YesNo, "no";
+    "cluster-allow-reads-when-down": Harmless, Always, One, YesNo, "no";
+    "cluster-allow-pubsubshard-when-down": Harmless, Always, One, YesNo, "yes";
+    "cluster-allow-replica-migration": Harmless, Always, One, YesNo, "yes";
+    "cluster-slot-stats-enabled": Harmless, Always, One, YesNo, "no";
+    "cluster-announce-ip": Harmless, Always, One, Text, "";
+    "cluster-announce-client-ipv4": Harmless, Always, One, Text, "";
+    "cluster-announce-client-ipv6": Harmless, Always, One, Text, "";
+    "cluster-config-file": Harmless, Start, One, Word, "nodes.conf";
+    "cluster-announce-hostname": Harmless, Always, One, Text, "";
+    "cluster-announce-human-nodename": Harmless, Always, One, Text, "";
+    "availability-zone": Harmless, Always, One, Word, "";
+    "cluster-preferred-endpoint-type": Harmless, Always, One, OneOf(&["ip", "hostname", "unknown-endpoint"]), "ip";
+    "cluster-config-save-behavior": Harmless, Always, One, OneOf(&["sync", "best-effort"]), "sync";
+    "cluster-databases": Harmless, Start, One, int(1, INT), "1";
+    "cluster-replica-validity-factor" / "cluster-slave-validity-factor": Harmless, Always, One, int(0, INT), "10";
+    "cluster-migration-barrier": Harmless, Always, One, int(0, INT), "1";
+    "cluster-port": Harmless, Start, One, int(0, 65535), "0";
+    "cluster-announce-bus-port": Harmless, Always, One, int(0, 65535), "0";
+    "cluster-announce-port": Harmless, Always, One, int(0, 65535), "0";
+    "cluster-announce-tls-port": Harmless, Always, One, int(0, 65535), "0";
+    "cluster-announce-client-port": Harmless, Always, One, int(0, 65535), "0";
+    "cluster-announce-client-tls-port": Harmless, Always, One, int(0, 65535), "0";
+    "cluster-message-gossip-perc": Harmless, Always, One, int(1, 100), "10";
+    "cluster-blacklist-ttl": Harmless, Always, One, int(0, LONG), "60";
+    "cluster-slot-migration-log-max-len": Harmless, Always, One, int(0, LONG), "1000";
+    "cluster-node-timeout": Harmless, Always, One, int(0, LONG), "15000";
+    "cluster-ping-interval": Harmless, Always, One, int(0, LONG), "0";
+    "cluster-manual-failover-timeout": Harmless, Always, One, int(1, INT), "5000";
+    "cluster-link-sendbuf-limit": Harmless, Always, One, bytes(0, ULONG), "0";
+    "cluster-compatibility-sample-ratio": Harmless, Always, One, int(0, 100), "0";
     // Access.
-    needed("aclfile", "", ""),
-    harmless("acllog-max-len", "", "128"),
-    harmless("acl-pubsub-default", "", "resetchannels"),
-    needed("tls-port", "", "0"),
-    harmless("tls-cluster", "", "no"),
-    harmless("tls-replication", "", "no"),
-    harmless("tls-auth-clients", "", "yes"),
-    harmless("tls-prefer-server-ciphers", "", "no"),
-    harmless("tls-session-caching", "", "yes"),
-    harmless("tls-session-cache-size", "", "20480"),
-    harmless("tls-session-cache-timeout", "", "300"),
-    harmless("tls-cert-file", "", ""),
-    harmless("tls-key-file", "", ""),
-    harmless("tls-key-file-pass", "", ""),
-    harmless("tls-client-cert-file", "", ""),
-    harmless("tls-client-key-file", "", ""),
-    harmless("tls-client-key-file-pass", "", ""),
-    harmless("tls-dh-params-file", "", ""),
-    harmless("tls-ca-cert-file", "", ""),
-    harmless("tls-ca-cert-dir", "", ""),
-    harmless("tls-protocols", "", ""),
-    harmless("tls-ciphers", "", ""),
-    harmless("tls-ciphersuites", "", ""),
-    harmless("enable-module-command", "", "no"),
-    harmless("bind-source-addr", "", ""),
-    harmless("socket-mark-id", "", "0"),
-    harmless("unixsocketgroup", "", ""),
+    "enable-debug-assert": Harmless, Start, One, YesNo, "no";
+    "lua-enable-insecure-api" / "lua-enable-deprecated-api": Harmless, Protected, One, YesNo, "no";
+    "aclfile": Unsafe, Start, One, Word, "";
+    "unixsocketgroup": Harmless, Start, One, Text, "";
+    "bind-source-addr": Harmless, Always, One, Text, "";
+    "acl-pubsub-default": Harmless, Always, One, OneOf(&["allchannels", "resetchannels"]), "resetchannels";
+    "enable-module-command": Harmless, Start, One, OneOf(&["no", "yes", "local"]), "no";
+    "mptcp": Harmless, Start, One, YesNo, "no";
+    "rdma-port": Harmless, Always, One, int(0, 65535), "0";
+    "rdma-rx-size": Harmless, Start, One, int(65536, 16777216), "1048576";
+    "rdma-completion-vector": Harmless, Start, One, int(-1, 1024), "-1";
+    "socket-mark-id": Harmless, Start, One, int(0, UINT), "0";
+    "acllog-max-len": Harmless, Always, One, int(0, LONG), "128";
+    "tls-port": Unsafe, Always, One, int(0, 65535), "0";
+    "tls-session-cache-size": Harmless, Always, One, int(0, INT), "20480";
+    "tls-session-cache-timeout": Harmless, Always, One, int(0, INT), "300";
+    "tls-auto-reload-interval": Harmless, Always, One, int(0, INT), "0";
+    "tls-cluster": Harmless, Always, One, YesNo, "no";
+    "tls-replication": Harmless, Always, One, YesNo, "no";
+    "tls-auth-clients": Harmless, Always, One, OneOf(&["no", "yes", "optional"]), "yes";
+    "tls-auth-clients-user": Harmless, Always, One, OneOf(&["CN", "URI", "off"]), "off";
+    "tls-prefer-server-ciphers": Harmless, Always, One, YesNo, "no";
+    "tls-session-caching": Harmless, Always, One, YesNo, "yes";
+    "tls-cert-file": Harmless, Always, One, Text, "";
+    "tls-key-file": Harmless, Always, One, Text, "";
+    "tls-key-file-pass": Harmless, Always, One, Text, "";
+    "tls-client-cert-file": Harmless, Always, One, Text, "";
+    "tls-client-key-file": Harmless, Always, One, Text, "";
+    "tls-client-key-file-pass": Harmless, Always, One, Text, "";
+    "tls-dh-params-file": Harmless, Always, One, Text, "";
+    "tls-ca-cert-file": Harmless, Always, One, Text, "";
+    "tls-ca-cert-dir": Harmless, Always, One, Text, "";
+    "tls-protocols": Harmless, Always, One, Text, "";
+    "tls-ciphers": Harmless, Always, One, Text, "";
+    "tls-ciphersuites": Harmless, Always, One, Text, "";
+    "rdma-bind": Harmless, Always, Many, Words { max: 16 }, "";
     // Memory.
-    harmless("maxmemory", "", "0"),
-    harmless("maxmemory-policy", "", "noeviction"),
-    harmless("maxmemory-samples", "", "5"),
-    harmless("maxmemory-eviction-tenacity", "", "10"),
-    harmless("maxmemory-clients", "", "0"),
-    harmless("lfu-log-factor", "", "10"),
-    harmless("lfu-decay-time", "", "1"),
-    harmless("lazyfree-lazy-eviction", "", "no"),
-    harmless("lazyfree-lazy-expire", "", "no"),
-    harmless("lazyfree-lazy-server-del", "", "no"),
-    harmless("lazyfree-lazy-user-del", "", "no"),
-    harmless("lazyfree-lazy-user-flush", "", "no"),
-    harmless("activedefrag", "", "no"),
-    harmless("active-defrag-ignore-bytes", "", "104857600"),
-    harmless("active-defrag-threshold-lower", "", "10"),
-    harmless("active-defrag-threshold-upper", "", "100"),
-    harmless("active-defrag-cycle-min", "", "1"),
-    harmless("active-defrag-cycle-max", "", "25"),
-    harmless("active-defrag-max-scan-fields", "", "1000"),
-    harmless("active-expire-effort", "", "1"),
-    harmless("activerehashing", "", "yes"),
-    harmless("jemalloc-bg-thread", "", "yes"),
-    harmless("disable-thp", "", "yes"),
-    harmless("oom-score-adj", "", "no"),
-    harmless("oom-score-adj-values", "", "0 200 800"),
+    "activerehashing": Harmless, Always, One, YesNo, "yes";
+    "lazyfree-lazy-eviction": Harmless, Always, One, YesNo, "yes";
+    "lazyfree-lazy-expire": Harmless, Always, One, YesNo, "yes";
+    "lazyfree-lazy-server-del": Harmless, Always, One, YesNo, "yes";
+    "lazyfree-lazy-user-del": Harmless, Always, One, YesNo, "yes";
+    "lazyfree-lazy-user-flush": Harmless, Always, One, YesNo, "yes";
+    "jemalloc-bg-thread": Harmless, Always, One, YesNo, "yes";
+    "activedefrag": Harmless, Always, One, YesNo, "no";
+    "disable-thp": Harmless, Start, One, YesNo, "yes";
+    "maxmemory-policy": Harmless, Always, One, OneOf(&["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"]), "noeviction";
+    "oom-score-adj": Harmless, Always, One, OneOf(&["no", "yes", "relative", "absolute"]), "no";
+    "active-defrag-cycle-min": Harmless, Always, One, int(1, 99), "1";
+    "active-defrag-cycle-max": Harmless, Always, One, int(1, 99), "25";
+    "active-defrag-threshold-lower": Harmless, Always, One, int(0, 1000), "10";
+    "active-defrag-threshold-upper": Harmless, Always, One, int(0, 1000), "100";
+    "active-defrag-cycle-us": Harmless, Always, One, int(0, 100000), "500";
+    "lfu-log-factor": Harmless, Always, One, int(0, INT), "10";
+    "lfu-decay-time": Harmless, Always, One, int(0, INT), "1";
+    "maxmemory-samples": Harmless, Always, One, int(1, 64), "5";
+    "maxmemory-eviction-tenacity": Harmless, Always, One, int(0, 100), "10";
+    "active-expire-effort": Harmless, Always, One, int(1, 10), "1";
+    "active-defrag-max-scan-fields": Harmless, Always, One, int(1, LONG), "1000";
+    "maxmemory": Harmless, Always, One, bytes(0, ULONG), "0";
+    "active-defrag-ignore-bytes": Harmless, Always, One, bytes(1, SIZE), "104857600";
+    "maxmemory-clients": Harmless, Always, One, MemoryOrPercent, "0";
+    "oom-score-adj-values": Harmless, Always, Many, OomScores, "0 200 800";
     // Observing.
-    harmless("slowlog-log-slower-than", "commandlog-execution-slower-than", "10000"),
-    harmless("slowlog-max-len", "commandlog-slow-execution-max-len", "128"),
-    harmless("commandlog-request-larger-than", "", "1048576"),
-    harmless("commandlog-large-request-max-len", "", "128"),
-    harmless("commandlog-reply-larger-than", "", "1048576"),
-    harmless("commandlog-large-reply-max-len", "", "128"),
-    harmless("latency-monitor-threshold", "", "0"),
-    harmless("latency-tracking", "", "yes"),
-    harmless("latency-tracking-info-percentiles", "", "50 99 99.9"),
-    harmless("notify-keyspace-events", "", ""),
-    harmless("tracking-table-max-keys", "", "1000000"),
-    harmless("crash-log-enabled", "", "yes"),
-    harmless("crash-memcheck-enabled", "", "yes"),
-    harmless("watchdog-period", "", "0"),
-    harmless("hide-user-data-from-log", "", "yes"),
+    "syslog-enabled": Harmless, Start, One, YesNo, "no";
+    "crash-log-enabled": Harmless, Always, One, YesNo, "yes";
+    "crash-memcheck-enabled": Harmless, Always, One, YesNo, "yes";
+    "hide-user-data-from-log": Harmless, Always, One, YesNo, "yes";
+    "syslog-ident": Harmless, Start, One, Word, "redis";
+    "debug-context": Harmless, Always, One, Word, "";
+    "syslog-facility": Harmless, Start, One, OneOf(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]), "local0";
+    "log-format": Harmless, Always, One, OneOf(&["legacy", "logfmt", "json"]), "legacy";
+    "log-timestamp-format": Harmless, Always, One, OneOf(&["legacy", "iso8601", "milliseconds"]), "legacy";
+    "watchdog-period": Harmless, Always, One, int(0, INT), "0";
+    "tracking-table-max-keys": Harmless, Always, One, int(0, LONG), "1000000";
+    "notify-keyspace-events": Harmless, Always, One, Word, "";
     // The rest.
-    harmless("always-show-logo", "", "no"),
-    harmless("set-proc-title", "", "yes"),
-    harmless("proc-title-template", "", "{title} {listen-addr} {server-mode}"),
-    harmless("locale-collate", "", ""),
-    harmless("supervised", "", "no"),
-    harmless("syslog-enabled", "", "no"),
-    harmless("syslog-ident", "", "redis"),
-    harmless("syslog-facility", "", "local0"),
-    harmless("dynamic-hz", "", "yes"),
-    harmless("io-threads", "", "1"),
-    harmless("io-threads-do-reads", "", "no"),
-    harmless("events-per-io-thread", "", "2"),
-    harmless("server_cpulist", "server-cpulist", ""),
-    harmless("bio_cpulist", "bio-cpulist", ""),
-    harmless("aof_rewrite_cpulist", "aof-rewrite-cpulist", ""),
-    harmless("bgsave_cpulist", "bgsave-cpulist", ""),
-    harmless("ignore-warnings", "", ""),
-    harmless("lua-time-limit", "busy-reply-threshold", "5000"),
-    harmless("propagation-error-behavior", "", "ignore"),
-    harmless("rdb-save-incremental-fsync", "", "yes"),
-    harmless("rdb-version-check", "", "strict"),
-    harmless("sanitize-dump-payload", "", "no"),
-    harmless("loading-process-events-interval-bytes", "", "2097152"),
-    harmless("use-exit-on-panic", "", "no"),
-    harmless("enable-debug-assert", "", "no"),
-    harmless("extended-redis-compatibility", "", "no"),
-];
+    "always-show-logo": Harmless, Start, One, YesNo, "no";
+    "set-proc-title": Harmless, Start, One, YesNo, "yes";
+    "rdb-save-incremental-fsync": Harmless, Always, One, YesNo, "yes";
+    "use-exit-on-panic": Harmless, Always, One, YesNo, "no";
+    "extended-redis-compatibility": Harmless, Always, One, YesNo, "no";
+    "import-mode": Unsafe, Always, One, YesNo, "no";
+    "io-threads-always-active": Harmless, Always, One, YesNo, "no";
+    "server-cpulist" / "server_cpulist": Harmless, Start, One, Text, "";
+    "bio-cpulist" / "bio_cpulist": Harmless, Start, One, Text, "";
+    "aof-rewrite-cpulist" / "aof_rewrite_cpulist": Harmless, Start, One, Text, "";
+    "bgsave-cpulist" / "bgsave_cpulist": Harmless, Start, One, Text, "";
+    "ignore-warnings": Harmless, Always, One, Word, "";
+    "proc-title-template": Harmless, Always, One, TitleTemplate, "{title} {listen-addr} {server-mode}";
+    "locale-collate": Harmless, Always, One, Word, "";
+    "hash-seed": Harmless, Start, One, Text, "";
+    "supervised": Harmless, Start, One, OneOf(&["upstart", "systemd", "auto", "no"]), "no";
+    "propagation-error-behavior": Harmless, Always, One, OneOf(&["ignore", "panic", "panic-on-replicas"]), "ignore";
+    "rdb-version-check": Harmless, Always, One, OneOf(&["strict", "relaxed"]), "strict";
+    "io-threads": Harmless, Always, One, int(1, 256), "1";
+    "min-io-threads-avoid-copy-reply": Harmless, Always, One, int(0, INT), "7";
+    "min-string-size-avoid-copy-reply": Harmless, Always, One, int(0, INT), "16384";
+    "min-string-size-avoid-copy-reply-threaded": Harmless, Always, One, int(0, INT), "65536";
+    "prefetch-batch-max-size": Harmless, Always, One, int(0, 128), "16";
+    "max-new-connections-per-cycle": Harmless, Always, One, int(1, 1000), "10";
+    "max-new-tls-connections-per-cycle": Harmless, Always, One, int(1, 1000), "1";
+    "busy-reply-threshold" / "lua-time-limit": Harmless, Always, One, int(0, LONG), "5000";
+    "loading-process-events-interval-bytes": Harmless, Always, One, int(1024, INT), "2097152";
+    "dynamic-hz": Harmless, Always, One, YesNo, "yes";
+    "sanitize-dump-payload": Harmless, Always, One, OneOf(&["no", "yes", "clients"]), "no";
+}

@@ -7,8 +7,8 @@
 use cairn_engine::codec::rdb::Target;
 
 use super::kind::{
-    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Int, Kind, Memory, Octal, OutputLimit, OutputLimits, RdbTarget,
-    SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text, Words, YesNo,
+    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, Octal, OutputLimit, OutputLimits,
+    Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text, Word, Words, YesNo,
 };
 
 /// What may be done with a directive.
@@ -23,8 +23,28 @@ pub(crate) enum When {
 }
 
 /// Directives for tests: CONFIG GET shows them to those who ask by name, not by a pattern.
-pub(crate) const HIDDEN: &[&str] =
-    &["rdb-key-save-delay", "key-load-delay", "loading-process-events-interval-bytes", "use-exit-on-panic"];
+pub(crate) const HIDDEN: &[&str] = &[
+    "aof-disable-auto-gc",
+    "cluster-message-gossip-perc",
+    "cluster-ping-interval",
+    "debug-context",
+    "enable-debug-assert",
+    "io-threads-always-active",
+    "key-load-delay",
+    "loading-process-events-interval-bytes",
+    "lua-enable-deprecated-api",
+    "lua-enable-insecure-api",
+    "min-io-threads-avoid-copy-reply",
+    "min-string-size-avoid-copy-reply",
+    "min-string-size-avoid-copy-reply-threaded",
+    "rdb-key-save-delay",
+    "repl-rdb-channel",
+    "use-exit-on-panic",
+    "watchdog-period",
+];
+
+/// Directives that stay as they are while the data set loads.
+pub(crate) const NOT_WHILE_LOADING: &[&str] = &["dir", "appendonly", "repl-diskless-load"];
 
 /// How many arguments a directive takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +69,8 @@ pub(crate) struct Row {
     pub(crate) show: fn(&Config) -> Vec<u8>,
     /// Sets it from its arguments; on an error it keeps its value.
     pub(crate) set: fn(&mut Config, &[&[u8]]) -> Result<(), String>,
+    /// The arguments of each line that CONFIG REWRITE writes for it.
+    pub(crate) lines: fn(&Config) -> Vec<Vec<u8>>,
 }
 
 /// Who may use a kind of command.
@@ -85,15 +107,19 @@ const LOG_LEVEL: Choice<LogLevel> = Choice(&[
     ("warning", LogLevel::Warning),
     ("nothing", LogLevel::Nothing),
 ]);
-const fn int(min: i64, max: i64) -> Int {
+
+/// An integer of a range, ends included.
+pub(super) const fn int(min: i64, max: i64) -> Int {
     Int { min, max }
 }
 
-const fn bytes(min: u64, max: u64) -> Memory {
+/// Bytes of a range, ends included.
+pub(super) const fn bytes(min: u64, max: u64) -> Memory {
     Memory { min, max }
 }
 
-const LONG: i64 = i64::MAX;
+/// The greatest integer.
+pub(super) const LONG: i64 = i64::MAX;
 const SIZE: u64 = i64::MAX as u64;
 const MIB: u64 = 1 << 20;
 
@@ -130,6 +156,7 @@ macro_rules! directives {
                 config.$field = $kind.parse(args)?;
                 Ok(())
             },
+            lines: |config| $kind.lines(&config.$field),
         }),*];
     };
 }
@@ -154,8 +181,8 @@ directives! {
     "daemonize": daemonize, Start, One, YesNo, bool = false;
     "pidfile": pidfile, Start, One, Text, Vec<u8> = Vec::new();
     "loglevel": loglevel, Always, One, LOG_LEVEL, LogLevel = LogLevel::Notice;
-    "logfile": logfile, Start, One, Text, Vec<u8> = Vec::new();
-    "hz": hz, Always, One, int(1, 500), i64 = 10;
+    "logfile": logfile, Start, One, Word, Vec<u8> = Vec::new();
+    "hz": hz, Always, One, Hz, i64 = 10;
     "shutdown-timeout": shutdown_timeout_seconds, Always, One, int(0, i32::MAX as i64), i64 = 10;
     "shutdown-on-sigint": shutdown_on_sigint, Always, Many, ShutdownWords, ShutdownHow = ShutdownHow::default();
     "shutdown-on-sigterm": shutdown_on_sigterm, Always, Many, ShutdownWords, ShutdownHow = ShutdownHow::default();
@@ -171,7 +198,7 @@ directives! {
         SaveRule { seconds: 300, changes: 100 },
         SaveRule { seconds: 60, changes: 10_000 },
     ];
-    "dir": dir, Protected, One, Text, Vec<u8> = b".".to_vec();
+    "dir": dir, Protected, One, Folder, Vec<u8> = b".".to_vec();
     "dbfilename": dbfilename, Protected, One, FileName { directive: "dbfilename" }, Vec<u8> = b"dump.rdb".to_vec();
     "rdbcompression": rdbcompression, Always, One, YesNo, bool = true;
     "rdbchecksum": rdbchecksum, Start, One, YesNo, bool = true;
@@ -179,6 +206,17 @@ directives! {
     "rdb-key-save-delay": rdb_key_save_delay_us, Always, One, int(i32::MIN as i64, i32::MAX as i64), i64 = 0;
     "key-load-delay": key_load_delay_us, Always, One, int(i32::MIN as i64, i32::MAX as i64), i64 = 0;
     "stop-writes-on-bgsave-error": stop_writes_on_bgsave_error, Always, One, YesNo, bool = true;
+
+    // Observing.
+    "commandlog-execution-slower-than" / "slowlog-log-slower-than": slower_than_us, Always, One, int(-1, LONG), i64 = 10_000;
+    "commandlog-slow-execution-max-len" / "slowlog-max-len": slow_max_len, Always, One, int(0, LONG), i64 = 128;
+    "commandlog-request-larger-than": request_larger_than, Always, One, int(-1, LONG), i64 = 1 << 20;
+    "commandlog-large-request-max-len": large_request_max_len, Always, One, int(0, LONG), i64 = 128;
+    "commandlog-reply-larger-than": reply_larger_than, Always, One, int(-1, LONG), i64 = 1 << 20;
+    "commandlog-large-reply-max-len": large_reply_max_len, Always, One, int(0, LONG), i64 = 128;
+    "latency-monitor-threshold": latency_threshold_ms, Always, One, int(0, LONG), i64 = 0;
+    "latency-tracking": latency_tracking, Always, One, YesNo, bool = true;
+    "latency-tracking-info-percentiles": latency_percentiles, Always, Many, Percentiles, Vec<f64> = vec![50.0, 99.0, 99.9];
 
     // The data set.
     "databases": databases, Start, One, int(1, i32::MAX as i64), i64 = 16;
