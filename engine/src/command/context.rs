@@ -6,11 +6,13 @@
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::codec::resp::Reply;
+use crate::keyspace::db::AddError;
 use crate::keyspace::{Db, Keyspace};
 use crate::value::hash::{Hash, HashRef};
 use crate::value::list::{List, ListRef};
 use crate::value::set::{Set, SetRef};
 use crate::value::stream::Stream;
+use crate::value::string::IncrError;
 use crate::value::zset::{Zset, ZsetRef};
 use crate::value::{Limits, StrRef, StringValue, Value, ValueRef};
 
@@ -166,11 +168,47 @@ impl Data<'_> {
         gone
     }
 
+    /// As `drop_if_expired`, in another database.
+    pub fn drop_if_expired_in(&mut self, db: usize, key: &[u8]) -> bool {
+        let own = std::mem::replace(&mut self.db, db);
+        let gone = self.drop_if_expired(key);
+        self.db = own;
+        gone
+    }
+
+    /// Removes a key to which the call has given a time that has passed: one change, logged as a
+    /// removal. The key is there.
+    pub fn expire_at_once(&mut self, key: &[u8]) {
+        self.db_mut().remove(key);
+        self.stats.expired += 1;
+        self.dirty += 1;
+        self.log_as(&[b"UNLINK", key]);
+        self.changed(key);
+        self.event(Classes::EXPIRED, "expired", key);
+    }
+
+    /// Adds to the integer at a key, 0 if the key is not there; answers the sum.
+    ///
+    /// # Errors
+    /// `WrongType`, `NotInteger`, `Overflow`; nothing has changed then.
+    pub fn incr(&mut self, key: &[u8], by: i64) -> Result<i64, CommandError> {
+        self.drop_if_expired(key);
+        self.tell_if_new(key);
+        if !self.is_no_touch {
+            self.db_mut().touch(key);
+        }
+        self.db_mut().incr(key, by).map_err(|e| match e {
+            AddError::WrongType => CommandError::WrongType,
+            AddError::Incr(IncrError::NotInteger) => CommandError::NotInteger,
+            AddError::Incr(IncrError::Overflow) => CommandError::Overflow,
+        })
+    }
+
     /// A key is gone because its time had passed: whoever keeps a copy has to remove it.
     #[cold]
     fn tell_expired(&mut self, key: &[u8]) {
         let db = self.db;
-        self.effects.push_log(db, &[b"DEL", key]);
+        self.effects.push_log(db, &[b"UNLINK", key]);
         self.effects.event(db, Classes::EXPIRED, "expired", key);
         self.effects.changed(db, key);
     }

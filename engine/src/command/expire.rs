@@ -6,7 +6,9 @@
 use std::ops::Range;
 
 use crate::base::time::UnixMs;
+use crate::value::IntText;
 
+use super::effects::Classes;
 use super::spec::{FAST, Group, KeySpec, READONLY, READS, Spec, UPDATES, WRITE};
 use super::{Args, CommandError, Context, DataCommand, Outcome};
 
@@ -155,19 +157,40 @@ impl Conditions {
 fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outcome {
     let key = args.at(1);
     let conditions = Conditions::parse(args, 3..args.len())?;
-    let at = absolute(args.int(2)?, unit, ctx.data.now, name)?;
+    let at = absolute(args.int(2)?, unit, ctx.data.now, name)?.max(UnixMs(0));
     if ctx.data.peek(key).is_none() || !conditions.allow(ctx.data.db_ref().expire_at(key), at) {
         ctx.reply.int(0);
         return Ok(());
     }
     if at <= ctx.data.now {
-        ctx.data.remove(key);
+        ctx.data.expire_at_once(key);
     } else {
-        ctx.data.db_mut().set_expire_at(key, Some(at));
+        set_expiry(ctx, key, at, args.from(3));
     }
-    ctx.data.dirty += 1;
     ctx.reply.int(1);
     Ok(())
+}
+
+/// Gives a key that is there a time that has not passed; `conditions` are words to log with it.
+pub(super) fn set_expiry(ctx: &mut Context<'_>, key: &[u8], at: UnixMs, conditions: &[&[u8]]) {
+    ctx.data.db_mut().set_expire_at(key, Some(at));
+    ctx.data.wrote(Classes::GENERIC, "expire", key);
+    if ctx.data.is_logging() {
+        let mut text = IntText::new();
+        let mut words: Vec<&[u8]> = vec![b"PEXPIREAT", key, text.format(at.0)];
+        words.extend_from_slice(conditions);
+        ctx.data.log_as(&words);
+    }
+}
+
+/// Takes its time from a key that is there. True if it had one.
+pub(super) fn remove_expiry(ctx: &mut Context<'_>, key: &[u8]) -> bool {
+    let had_one = ctx.data.db_ref().expire_at(key).is_some();
+    if had_one {
+        ctx.data.db_mut().set_expire_at(key, None);
+        ctx.data.wrote(Classes::GENERIC, "persist", key);
+    }
+    had_one
 }
 
 macro_rules! ttl_command {
@@ -232,11 +255,7 @@ const PERSIST: DataCommand = DataCommand::new(
 
 fn persist(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let changed = ctx.data.peek(key).is_some() && ctx.data.db_ref().expire_at(key).is_some();
-    if changed {
-        ctx.data.db_mut().set_expire_at(key, None);
-        ctx.data.dirty += 1;
-    }
+    let changed = ctx.data.peek(key).is_some() && remove_expiry(ctx, key);
     ctx.reply.int(i64::from(changed));
     Ok(())
 }

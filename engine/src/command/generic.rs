@@ -5,8 +5,9 @@
 use crate::base::glob;
 use crate::keyspace::EntryRef;
 use crate::transcode::dump;
-use crate::value::ValueRef;
+use crate::value::{IntText, ValueRef};
 
+use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
     DENYOOM, FAST, FILLS, Group, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
@@ -38,9 +39,14 @@ const UNLINK: DataCommand = DataCommand::new(
 );
 
 fn del(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let removed = args.from(1).iter().filter(|key| ctx.data.remove(key)).count();
-    ctx.data.dirty += removed as u64;
-    ctx.reply.int(removed as i64);
+    let mut removed = 0;
+    for key in args.from(1) {
+        if ctx.data.remove(key) {
+            ctx.data.wrote(Classes::GENERIC, "del", key);
+            removed += 1;
+        }
+    }
+    ctx.reply.int(removed);
     Ok(())
 }
 
@@ -59,7 +65,11 @@ const TOUCH: DataCommand = DataCommand::new(
         .keys(&[KeySpec::rest(1, 1, LOOKS)])
         .complexity("O(N) in the number of keys")
         .summary("Marks keys as just used; counts those that are there."),
-    exists,
+    |ctx, args| {
+        // Asked for in so many words, so CLIENT NO-TOUCH does not prevent it.
+        ctx.data.is_no_touch = false;
+        exists(ctx, args)
+    },
 );
 
 fn exists(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
@@ -96,12 +106,22 @@ fn rename(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::NoSuchKey);
     }
     if from != to {
-        ctx.data.drop_if_expired(to);
-        ctx.data.db_mut().rename(from, to);
-        ctx.data.dirty += 1;
+        rename_key(ctx, from, to);
     }
     ctx.reply.ok();
     Ok(())
+}
+
+fn rename_key(ctx: &mut Context<'_>, from: &[u8], to: &[u8]) {
+    ctx.data.drop_if_expired(to);
+    ctx.data.db_mut().rename(from, to);
+    // What had the name before is gone for good, so the name is new even then.
+    ctx.data.event(Classes::NEW, "new", to);
+    ctx.data.changed(from);
+    ctx.data.changed(to);
+    ctx.data.event(Classes::GENERIC, "rename_from", from);
+    ctx.data.event(Classes::GENERIC, "rename_to", to);
+    ctx.data.dirty += 1;
 }
 
 const RENAMENX: DataCommand = DataCommand::new(
@@ -119,8 +139,7 @@ fn renamenx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let free = ctx.data.peek(to).is_none();
     if free {
-        ctx.data.db_mut().rename(from, to);
-        ctx.data.dirty += 1;
+        rename_key(ctx, from, to);
     }
     ctx.reply.int(i64::from(free));
     Ok(())
@@ -166,7 +185,12 @@ fn copy(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::text("ERR source and destination objects are the same"));
     }
     let copied = copy_key(ctx, from, db, to, replace);
-    ctx.data.dirty += u64::from(copied);
+    if copied {
+        ctx.data.effects.event(db, Classes::NEW, "new", to);
+        ctx.data.effects.changed(db, to);
+        ctx.data.effects.event(db, Classes::GENERIC, "copy_to", to);
+        ctx.data.dirty += 1;
+    }
     ctx.reply.int(i64::from(copied));
     Ok(())
 }
@@ -176,10 +200,8 @@ fn copy_key(ctx: &mut Context<'_>, from: &[u8], to_db: usize, to: &[u8], replace
     if ctx.data.view(from).is_none() {
         return false;
     }
-    let now = ctx.data.now;
-    let target = ctx.data.keyspace.db_mut(to_db);
-    target.remove_expired(to, now);
-    if target.contains(to) && !replace {
+    ctx.data.drop_if_expired_in(to_db, to);
+    if !replace && ctx.data.keyspace.db(to_db).contains(to) {
         return false;
     }
     let source = ctx.data.db_ref();
@@ -203,14 +225,19 @@ fn move_key(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if db == ctx.data.db {
         return Err(CommandError::text("ERR source and destination objects are the same"));
     }
-    let now = ctx.data.now;
-    ctx.data.keyspace.db_mut(db).remove_expired(key, now);
-    let movable = ctx.data.peek(key).is_some() && !ctx.data.keyspace.db(db).contains(key);
+    let found = ctx.data.peek(key).is_some();
+    ctx.data.drop_if_expired_in(db, key);
+    let movable = found && !ctx.data.keyspace.db(db).contains(key);
     if movable {
         let expire_at = ctx.data.db_ref().expire_at(key);
         if let Some(value) = ctx.data.db_mut().take(key) {
             ctx.data.keyspace.db_mut(db).set(key, value, expire_at);
         }
+        ctx.data.effects.event(db, Classes::NEW, "new", key);
+        ctx.data.changed(key);
+        ctx.data.effects.changed(db, key);
+        ctx.data.event(Classes::GENERIC, "move_from", key);
+        ctx.data.effects.event(db, Classes::GENERIC, "move_to", key);
         ctx.data.dirty += 1;
     }
     ctx.reply.int(i64::from(movable));
@@ -399,13 +426,23 @@ fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let was_there = ctx.data.remove(key);
     if expire_at.is_some_and(|at| at <= now) {
-        ctx.data.dirty += u64::from(was_there);
+        if was_there {
+            ctx.data.wrote(Classes::GENERIC, "del", key);
+            ctx.data.log_as(&[b"UNLINK", key]);
+        }
         ctx.reply.ok();
         return Ok(());
     }
     ctx.data.set(key, value, expire_at);
     ctx.data.db_mut().restore_clock(key, options.idle_s, options.freq);
-    ctx.data.dirty += 1;
+    ctx.data.wrote(Classes::GENERIC, "restore", key);
+    if let Some(at) = expire_at.filter(|_| !options.absolute && ctx.data.is_logging()) {
+        let mut text = IntText::new();
+        let mut words = args.0.to_vec();
+        words[2] = text.format(at.0);
+        words.push(b"ABSTTL");
+        ctx.data.log_as(&words);
+    }
     ctx.reply.ok();
     Ok(())
 }

@@ -34,6 +34,7 @@ const FLUSHALL: DataCommand = DataCommand::new(
         }
         // A flush counts as a change even of nothing, so that the next save rule is due.
         ctx.data.dirty += (removed as u64).max(1);
+        ctx.data.log_as(args.0);
         ctx.reply.ok();
         Ok(())
     },
@@ -50,6 +51,8 @@ const FLUSHDB: DataCommand = DataCommand::new(
         let removed = ctx.data.db_mut().clear();
         ctx.data.effects.flushed(ctx.data.db);
         ctx.data.dirty += removed as u64;
+        // Logged even if there was nothing: a copy may have what is not here.
+        ctx.data.log_as(args.0);
         ctx.reply.ok();
         Ok(())
     },

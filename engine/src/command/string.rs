@@ -6,7 +6,8 @@ use crate::base::long_double::LongDouble;
 use crate::base::time::UnixMs;
 use crate::value::{IntText, StrRef, StringValue, Value, ValueRef};
 
-use super::expire::{Unit, absolute};
+use super::effects::Classes;
+use super::expire::{self, Unit, absolute};
 use super::spec::{
     DENYOOM, FAST, FILLS, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
     READS_AND_UPDATES, Spec, UPDATES, WRITE,
@@ -82,7 +83,18 @@ enum Condition<'a> {
     Always,
     IfAbsent,
     IfPresent,
-    IfEqual(&'a [u8]),
+    /// To the argument at this place.
+    IfEqual(usize, &'a [u8]),
+}
+
+impl Condition<'_> {
+    /// Where the argument is that the value is compared with.
+    fn operand(self) -> Option<usize> {
+        match self {
+            Condition::IfEqual(i, _) => Some(i),
+            _ => None,
+        }
+    }
 }
 
 /// What becomes of the key's expiry.
@@ -133,7 +145,7 @@ impl<'a> SetOptions<'a> {
             } else if args.is(i, "XX") && agrees(Condition::IfPresent) {
                 options.condition = Condition::IfPresent;
             } else if args.is(i, "IFEQ") && agrees(Condition::Always) && i + 1 < args.len() {
-                options.condition = Condition::IfEqual(args.at(i + 1));
+                options.condition = Condition::IfEqual(i + 1, args.at(i + 1));
                 i += 1;
             } else if args.is(i, "GET") {
                 options.give_old = true;
@@ -166,7 +178,7 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (key, value) = (args.at(1), args.at(2));
     if args.len() == 3 {
         ctx.data.set_str(key, value, None);
-        ctx.data.dirty += 1;
+        ctx.data.wrote(Classes::STRING, "set", key);
         ctx.reply.ok();
         return Ok(());
     }
@@ -187,26 +199,67 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         Condition::Always => true,
         Condition::IfAbsent => ctx.data.peek(key).is_none(),
         Condition::IfPresent => ctx.data.peek(key).is_some(),
-        Condition::IfEqual(expected) => {
+        Condition::IfEqual(_, expected) => {
             let old = ctx.data.string(key)?;
             old.is_some_and(|old| old.bytes(&mut IntText::new()) == expected)
         }
     };
     if may_write {
-        let expire_at = match options.expiry {
-            Expiry::Keep => ctx.data.db_ref().expire_at(key),
-            _ => new_expiry,
-        };
-        ctx.data.set_str(key, value, expire_at);
-        ctx.data.dirty += 1;
-        if expire_at.is_some_and(|at| at <= ctx.data.now) {
-            ctx.data.remove(key);
+        match new_expiry {
+            Some(at) => set_until(ctx, key, value, at),
+            None => {
+                let kept = (options.expiry == Expiry::Keep).then(|| ctx.data.db_ref().expire_at(key));
+                ctx.data.set_str(key, value, kept.flatten());
+                ctx.data.wrote(Classes::STRING, "set", key);
+            }
         }
+        log_set(ctx, args, &options, new_expiry);
     }
     if !options.give_old {
         if may_write { ctx.reply.ok() } else { ctx.reply.null() }
     }
     Ok(())
+}
+
+/// Sets a key to a string that expires. One whose time has passed is not even stored: what was there
+/// goes, by that time.
+fn set_until(ctx: &mut Context<'_>, key: &[u8], value: &[u8], at: UnixMs) {
+    if at <= ctx.data.now {
+        if ctx.data.peek(key).is_some() {
+            ctx.data.expire_at_once(key);
+        }
+        return;
+    }
+    ctx.data.set_str(key, value, Some(at));
+    ctx.data.wrote(Classes::STRING, "set", key);
+    ctx.data.event(Classes::GENERIC, "expire", key);
+}
+
+/// A SET with a time is logged with an absolute one and without its conditions; GET is left out.
+fn log_set(ctx: &mut Context<'_>, args: Args<'_>, options: &SetOptions<'_>, expire_at: Option<UnixMs>) {
+    if !ctx.data.is_logging() {
+        return;
+    }
+    match (expire_at, options.expiry) {
+        (Some(_), Expiry::At(Unit::UnixMilliseconds, _)) => {}
+        (Some(at), _) => log_set_until(ctx, args.at(1), args.at(2), at),
+        (None, _) if options.give_old => {
+            let compared = options.condition.operand();
+            let words: Vec<&[u8]> = (0..args.len())
+                .filter(|&i| i < 3 || !args.is(i, "GET") || compared == Some(i))
+                .map(|i| args.at(i))
+                .collect();
+            ctx.data.log_as(&words);
+        }
+        (None, _) => {}
+    }
+}
+
+fn log_set_until(ctx: &mut Context<'_>, key: &[u8], value: &[u8], at: UnixMs) {
+    // What has removed a key instead has said so itself.
+    if ctx.data.is_logging() && at > ctx.data.now {
+        ctx.data.log_as(&[b"SET", key, value, b"PXAT", IntText::new().format(at.0)]);
+    }
 }
 
 const SETNX: DataCommand = DataCommand::new(
@@ -221,7 +274,7 @@ fn setnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let absent = ctx.data.peek(args.at(1)).is_none();
     if absent {
         ctx.data.set_str(args.at(1), args.at(2), None);
-        ctx.data.dirty += 1;
+        ctx.data.wrote(Classes::STRING, "set", args.at(1));
     }
     ctx.reply.int(i64::from(absent));
     Ok(())
@@ -245,8 +298,8 @@ const PSETEX: DataCommand = DataCommand::new(
 
 fn set_expiring(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outcome {
     let at = expiry_argument(args, 2, unit, ctx.data.now, name)?;
-    ctx.data.set_str(args.at(1), args.at(3), Some(at));
-    ctx.data.dirty += 1;
+    set_until(ctx, args.at(1), args.at(3), at);
+    log_set_until(ctx, args.at(1), args.at(3), at);
     ctx.reply.ok();
     Ok(())
 }
@@ -263,7 +316,8 @@ fn getset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ctx.data.counts_reads = true;
     get(ctx, args)?;
     ctx.data.set_str(args.at(1), args.at(2), None);
-    ctx.data.dirty += 1;
+    ctx.data.wrote(Classes::STRING, "set", args.at(1));
+    ctx.data.log_as(&[b"SET", args.at(1), args.at(2)]);
     Ok(())
 }
 
@@ -279,7 +333,8 @@ fn getdel(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ctx.data.counts_reads = true;
     get(ctx, args)?;
     if ctx.data.remove(args.at(1)) {
-        ctx.data.dirty += 1;
+        ctx.data.wrote(Classes::GENERIC, "del", args.at(1));
+        ctx.data.log_as(&[b"DEL", args.at(1)]);
     }
     Ok(())
 }
@@ -315,12 +370,14 @@ fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if expiry == Expiry::Unsaid || ctx.data.peek(key).is_none() {
         return Ok(());
     }
-    if expire_at.is_some_and(|at| at <= now) {
-        ctx.data.remove(key);
-        ctx.data.dirty += 1;
-    } else if expire_at != ctx.data.db_ref().expire_at(key) || expire_at.is_some() {
-        ctx.data.db_mut().set_expire_at(key, expire_at);
-        ctx.data.dirty += 1;
+    match expire_at {
+        Some(at) if at <= now => ctx.data.expire_at_once(key),
+        Some(at) => expire::set_expiry(ctx, key, at, &[]),
+        None => {
+            if expire::remove_expiry(ctx, key) {
+                ctx.data.log_as(&[b"PERSIST", key]);
+            }
+        }
     }
     Ok(())
 }
@@ -368,7 +425,7 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Outcome {
     }
     for pair in pairs.chunks_exact(2) {
         ctx.data.set_str(pair[0], pair[1], None);
-        ctx.data.dirty += 1;
+        ctx.data.wrote(Classes::STRING, "set", pair[0]);
     }
     Ok(())
 }
@@ -426,7 +483,7 @@ fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if ctx.data.edit_string(key, |text, _| text.append(more))?.is_none() {
         ctx.data.set_str(key, more, None);
     }
-    ctx.data.dirty += 1;
+    ctx.data.wrote(Classes::STRING, "append", key);
     ctx.reply.int((old_len + more.len()) as i64);
     Ok(())
 }
@@ -481,7 +538,7 @@ fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let len =
         ctx.data.upsert_string(key, |_| StringValue::new(b""), |text, _| text.set_range(offset, piece))?;
-    ctx.data.dirty += 1;
+    ctx.data.wrote(Classes::STRING, "setrange", key);
     ctx.reply.int(len as i64);
     Ok(())
 }
@@ -527,16 +584,8 @@ fn decrby(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn add(ctx: &mut Context<'_>, key: &[u8], by: i64) -> Outcome {
-    let old = match ctx.data.string(key)? {
-        None => None,
-        Some(text) => Some(text.as_i64().ok_or(CommandError::NotInteger)?),
-    };
-    let sum = old.unwrap_or(0).checked_add(by).ok_or(CommandError::Overflow)?;
-    match old {
-        Some(_) => drop(ctx.data.db_mut().overwrite_int(key, sum)),
-        None => ctx.data.set(key, Value::String(StringValue::from_i64(sum)), None),
-    }
-    ctx.data.dirty += 1;
+    let sum = ctx.data.incr(key, by)?;
+    ctx.data.wrote(Classes::STRING, "incrby", key);
     ctx.reply.int(sum);
     Ok(())
 }
@@ -555,9 +604,11 @@ fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let sum = add_float(old.as_deref(), by, CommandError::NotFloat)?;
     let expire_at = ctx.data.db_ref().expire_at(key);
     ctx.reply.bulk(&sum);
+    // The result, not the sum to do: another machine's long double may round otherwise.
+    ctx.data.log_as(&[b"SET", key, &sum, b"KEEPTTL"]);
     // Stays bytes even if it reads as an integer.
     ctx.data.set(key, Value::String(StringValue::plain(sum)), expire_at);
-    ctx.data.dirty += 1;
+    ctx.data.wrote(Classes::STRING, "incrbyfloat", key);
     Ok(())
 }
 

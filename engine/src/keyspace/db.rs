@@ -6,6 +6,7 @@
 
 mod load;
 mod string;
+pub use string::AddError;
 
 use std::fmt;
 
