@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use crate::clients::{Client, Closing};
 use crate::dispatch;
+use crate::observe::Cost;
 use crate::server::Server;
 
 /// Bytes taken from a client in one turn.
@@ -262,7 +263,10 @@ impl Batch {
                 break;
             }
             let Parse { entry, found, first_arg, args } = self.parsed[i];
-            let is_slow = found.is_some_and(|n| !server.commands.entry(n).spec.flags.has(FAST));
+            // Whatever it does, a command of many arguments has much to do.
+            let is_slow = args > INLINE_ARGS
+                || server.observer.measures_each
+                || found.is_some_and(|n| !server.commands.entry(n).spec.flags.has(FAST));
             if is_slow {
                 measured = share_time(server, &mut self.unmeasured, measured);
             }
@@ -277,6 +281,7 @@ impl Batch {
                 Source::Arena => &self.arena[..entry.end],
                 Source::Own(own) => own.as_slice(),
             };
+            let is_own = matches!(entry.source, Source::Own(_));
             let args = &self.args[first_arg..first_arg + args];
             let argv: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().map(|arg| arg.of(buf)).collect();
             self.reply.set_protocol(client.session.protocol);
@@ -284,8 +289,19 @@ impl Batch {
             let ran = dispatch::call(server, client, found, &argv, &mut self.reply);
             server.stats.commands += 1;
             self.unmeasured.extend(ran);
+            let mut nanos = None;
             if is_slow {
+                let began = measured;
                 measured = share_time(server, &mut self.unmeasured, measured);
+                nanos = Some(nanos_between(began, measured));
+            }
+            if let Some(number) = ran {
+                let reply_bytes = self.reply.len().saturating_sub(start);
+                let observer = &server.observer;
+                let may_be_large = is_own || observer.logs_small_requests;
+                if is_slow || may_be_large || reply_bytes >= observer.large_reply_bytes {
+                    server.observe(client, number, &argv, Cost { nanos, reply_bytes });
+                }
             }
             drop(argv);
             add_span(&mut self.spans, client, start, self.reply.len());
@@ -368,17 +384,22 @@ fn share_time(server: &mut Server, ran: &mut Vec<u16>, since: Instant) -> Instan
         return since;
     }
     let now = Instant::now();
-    let nanos = u64::try_from(now.duration_since(since).as_nanos()).unwrap_or(u64::MAX);
+    let nanos = nanos_between(since, now);
     let each = nanos / ran.len() as u64;
-    for number in ran.drain(..) {
-        let stats = &mut server.stats.by_command[usize::from(number)];
-        stats.calls += 1;
-        stats.nanos = stats.nanos.saturating_add(each);
+    // One command often comes many times in a row.
+    for same in ran.chunk_by(|a, b| a == b) {
+        let (number, times) = (same[0], same.len() as u64);
+        server.charge(number, each, times);
     }
+    ran.clear();
     if nanos > STALE_NANOS {
         server.read_clock();
     }
     now
+}
+
+fn nanos_between(since: Instant, until: Instant) -> u64 {
+    u64::try_from(until.duration_since(since).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Keeps what a client has sent and that is not a whole command yet.

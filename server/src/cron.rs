@@ -66,6 +66,7 @@ impl Server {
             }
         }
         self.expire_time += elapsed;
+        self.observe_event("expire-cycle", elapsed);
     }
 
     fn measure_rates(&mut self, elapsed: Duration) {

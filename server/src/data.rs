@@ -254,6 +254,8 @@ impl Server {
         };
         match engine.start_background_save(self.now, self.used_memory) {
             Ok(pid) => {
+                let fork = Duration::from_micros(engine.snapshot_stats().last_fork_us);
+                self.observe_event("fork", fork);
                 self.log.notice(format_args!("Background saving started by pid {pid}"));
                 self.next_cron = self.next_cron.min(self.now_instant + CHILD_POLL);
                 Ok(())

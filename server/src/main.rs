@@ -10,6 +10,7 @@ mod data;
 mod dispatch;
 mod log;
 mod net;
+mod observe;
 mod server;
 mod settings;
 mod shutdown;

@@ -22,6 +22,7 @@ use crate::log::Log;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
+use crate::observe::Observer;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
@@ -61,6 +62,8 @@ pub(crate) struct Server {
     pub(crate) clients: Clients,
     /// Counters.
     pub(crate) stats: Stats,
+    /// What is remembered of commands and events.
+    pub(crate) observer: Observer,
     /// True if `requirepass` is set.
     pub(crate) has_password: bool,
     /// The time of this turn.
@@ -130,6 +133,8 @@ impl Server {
         }
         let now = Instant::now();
         let stats = Stats::new(commands.entries().len());
+        let mut observer = Observer::default();
+        observer.configure(&config, commands.entries().len());
         Ok(Server {
             has_password: !config.requirepass.is_empty(),
             config,
@@ -139,6 +144,7 @@ impl Server {
             commands,
             clients: Clients::default(),
             stats,
+            observer,
             now: unix_ms(),
             now_instant: now,
             turn_began: now,

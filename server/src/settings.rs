@@ -37,6 +37,7 @@ impl Server {
             }
         }
         self.configure_engine();
+        self.observer.configure(&self.config, self.commands.entries().len());
         Ok(())
     }
 
@@ -108,6 +109,7 @@ impl Server {
     /// CONFIG RESETSTAT.
     pub(crate) fn reset_stats(&mut self) {
         self.stats.reset();
+        self.observer.reset_histograms();
         self.reset_engine_stats();
     }
 

@@ -95,6 +95,15 @@ impl<F> Command<F> {
         Command { spec: self.spec.container(), run: self.run, subcommands }
     }
 
+    /// Sets the cost.
+    pub const fn complexity(mut self, complexity: &'static str) -> Command<F>
+    where
+        F: Copy,
+    {
+        self.spec.complexity = complexity;
+        self
+    }
+
     /// The subcommand of this name, in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command<F>> {
         self.subcommands.iter().find(|c| c.spec.name.as_bytes().eq_ignore_ascii_case(name))

@@ -83,21 +83,11 @@ const fn sub(
     SessionCommand::new(spec.summary(summary), run)
 }
 
-/// The command of a name, `container|subcommand` included.
-fn find(table: &CommandTable, name: &[u8]) -> Option<u16> {
-    let mut parts = name.splitn(2, |b| *b == b'|');
-    let number = table.find(parts.next()?)?;
-    match parts.next() {
-        Some(word) => table.subcommand(number, word),
-        None => Some(number),
-    }
-}
-
 fn info(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let table = &call.server.commands;
     let all: Vec<Option<u16>> = match args.len() {
         2 => table.top_level().map(Some).collect(),
-        _ => args.from(2).iter().map(|name| find(table, name)).collect(),
+        _ => args.from(2).iter().map(|name| table.by_full_name(name)).collect(),
     };
     call.reply.array(all.len());
     for number in all {
@@ -241,7 +231,7 @@ fn docs(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let table = &call.server.commands;
     let all: Vec<u16> = match args.len() {
         2 => table.top_level().collect(),
-        _ => args.from(2).iter().filter_map(|name| find(table, name)).collect(),
+        _ => args.from(2).iter().filter_map(|name| table.by_full_name(name)).collect(),
     };
     call.reply.map(all.len());
     for number in all {

@@ -46,6 +46,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "modules", title: "Modules", is_default: true, write: |_, _| {} },
     Section { name: "commandstats", title: "Commandstats", is_default: false, write: traffic::commandstats },
     Section { name: "errorstats", title: "Errorstats", is_default: true, write: traffic::errorstats },
+    Section { name: "latencystats", title: "Latencystats", is_default: false, write: traffic::latencystats },
     Section { name: "cluster", title: "Cluster", is_default: true, write: process::cluster },
     Section { name: "keyspace", title: "Keyspace", is_default: true, write: persistence::keyspace },
 ];

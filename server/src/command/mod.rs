@@ -10,7 +10,9 @@ pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod debug;
 pub(crate) mod info;
+pub(crate) mod latency;
 pub(crate) mod persistence;
+pub(crate) mod slowlog;
 pub(crate) mod table;
 
 use cairn_engine::codec::resp::Reply;
@@ -57,7 +59,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         connection::COMMANDS,
         debug::COMMANDS,
         info::COMMANDS,
+        latency::COMMANDS,
         persistence::COMMANDS,
+        slowlog::COMMANDS,
     ];
     FILES.iter().copied().flatten()
 }

@@ -134,6 +134,13 @@ impl CommandTable {
         range.into_iter().find(|n| self.entry(*n).spec.name.as_bytes().eq_ignore_ascii_case(word))
     }
 
+    /// The command of a name, `container|subcommand` included, in any case.
+    pub(crate) fn by_full_name(&self, name: &[u8]) -> Option<u16> {
+        let mut parts = name.splitn(2, |b| *b == b'|');
+        let number = self.find(parts.next()?)?;
+        parts.next().map_or(Some(number), |word| self.subcommand(number, word))
+    }
+
     /// Every command and subcommand, by number.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries

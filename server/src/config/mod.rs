@@ -19,7 +19,7 @@ pub(crate) use table::{Config, Enable, LogLevel};
 use crate::dispatch::LOADING_ERROR;
 use kind::OutputLimits;
 use stock::{Ignoring, STOCK};
-use table::{Args, HIDDEN, NOT_WHILE_LOADING, ROWS, Row, When};
+use table::{Args, HIDDEN, NOT_WHILE_LOADING, ROWS, Row, SECRET, When};
 
 /// A directive, of either table.
 #[derive(Clone, Copy)]
@@ -90,6 +90,11 @@ impl Directive {
             Directive::Stock(i) => STOCK[i].when,
         }
     }
+}
+
+/// True if the value of this directive is a secret.
+pub(crate) fn is_secret(name: &[u8]) -> bool {
+    SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
 }
 
 impl Config {

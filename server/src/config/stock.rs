@@ -19,6 +19,9 @@ pub(crate) enum Ignoring {
     Unsafe,
 }
 
+/// Reads a directive's arguments into the one way that its value is written.
+pub(crate) type ReadText = fn(&[&[u8]]) -> Result<Vec<u8>, String>;
+
 /// A directive that is known and not acted on. Its value is kept as text.
 pub(crate) struct Stock {
     /// Name.
@@ -34,7 +37,7 @@ pub(crate) struct Stock {
     /// What a value other than the default means.
     pub(crate) ignoring: Ignoring,
     /// The value of these arguments, in the one way that it is written.
-    pub(crate) read: fn(&[&[u8]]) -> Result<Vec<u8>, String>,
+    pub(crate) read: ReadText,
     /// The arguments of each line that CONFIG REWRITE writes for these arguments.
     pub(crate) lines: fn(&[&[u8]]) -> Vec<Vec<u8>>,
 }

@@ -43,6 +43,17 @@ pub(crate) const HIDDEN: &[&str] = &[
     "watchdog-period",
 ];
 
+/// Directives whose values are secrets: they are not shown to those who look at what others do.
+pub(crate) const SECRET: &[&str] = &[
+    "requirepass",
+    "primaryuser",
+    "masteruser",
+    "primaryauth",
+    "masterauth",
+    "tls-key-file-pass",
+    "tls-client-key-file-pass",
+];
+
 /// Directives that stay as they are while the data set loads.
 pub(crate) const NOT_WHILE_LOADING: &[&str] = &["dir", "appendonly", "repl-diskless-load"];
 

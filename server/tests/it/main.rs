@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod observe;
 mod persistence;
 mod process;
 mod protocol;

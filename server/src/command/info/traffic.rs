@@ -1,6 +1,7 @@
 //! INFO: clients, and what has been counted.
 
 use super::{field, line};
+use crate::config::kind::percentile_text;
 use crate::server::Server;
 use crate::stats::CommandStats;
 
@@ -82,7 +83,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
 pub(super) fn commandstats(server: &Server, out: &mut String) {
     for (entry, stats) in server.commands.entries().iter().zip(&server.stats.by_command) {
         let CommandStats { calls, nanos, rejected, failed } = *stats;
-        if calls == 0 && rejected == 0 {
+        if calls == 0 && rejected == 0 && failed == 0 {
             continue;
         }
         let micros = nanos / 1000;
@@ -95,6 +96,18 @@ pub(super) fn commandstats(server: &Server, out: &mut String) {
                 entry.full_name
             ),
         );
+    }
+}
+
+pub(super) fn latencystats(server: &Server, out: &mut String) {
+    for (number, entry) in (0..).zip(server.commands.entries()) {
+        let Some(histogram) = server.observer.histogram(number) else { continue };
+        let percentile = |percent: &f64| {
+            let micros = histogram.percentile(*percent) as f64 / 1000.0;
+            format!("p{}={micros:.3}", percentile_text(*percent))
+        };
+        let percentiles: Vec<String> = server.config.latency_percentiles.iter().map(percentile).collect();
+        line(out, format_args!("latency_percentiles_usec_{}:{}", entry.full_name, percentiles.join(",")));
     }
 }
 
