@@ -226,12 +226,12 @@ impl Engine {
         Ran { dirty, wait }
     }
 
-    /// What calls have done since this was last cleared; the caller clears it.
+    /// What calls have done; the caller takes it away.
     pub fn effects(&self) -> &Effects {
         &self.effects
     }
 
-    /// The same, to choose what is recorded and to clear it.
+    /// The same, to take it away.
     pub fn effects_mut(&mut self) -> &mut Effects {
         &mut self.effects
     }

@@ -7,13 +7,13 @@
 use std::io;
 use std::time::Instant;
 
-use cairn_engine::codec::resp::{Arg, Parsed, Protocol, ProtocolError, Reply, RequestLimits};
+use cairn_engine::codec::resp::{Arg, Parsed, Parser, Protocol, ProtocolError, Reply, RequestLimits};
 use cairn_engine::command::spec::FAST;
 use cairn_engine::keyspace::Db;
 use smallvec::SmallVec;
 
-use crate::clients::{Client, Closing};
-use crate::dispatch;
+use crate::clients::{Client, Closing, Hold};
+use crate::dispatch::{self, Called};
 use crate::observe::Cost;
 use crate::server::Server;
 
@@ -66,8 +66,10 @@ struct Entry {
     at: usize,
     /// Past the last byte.
     end: usize,
-    /// Nothing more to be parsed: a part of a command, an error, or a client that goes.
+    /// Nothing more to be parsed: a part of a command, an error, or a client that goes or waits.
     is_done: bool,
+    /// The client waits: what was parsed beyond `at` is not run and will be parsed again.
+    is_held: bool,
     /// What was wrong with the request that came last.
     error: Option<ProtocolError>,
 }
@@ -76,6 +78,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Parse {
     entry: u32,
+    /// Where the command begins.
+    start: usize,
     found: Option<u16>,
     first_arg: usize,
     args: usize,
@@ -99,6 +103,8 @@ pub(crate) struct Batch {
     parsed: Vec<Parse>,
     reply: Reply,
     spans: Vec<Span>,
+    /// Replies to one client that did not lie side by side.
+    joined: Vec<u8>,
     /// Commands that ran since the last reading of the clock, all of them fast.
     unmeasured: Vec<u16>,
 }
@@ -114,6 +120,7 @@ impl Batch {
             parsed: Vec::new(),
             reply: Reply::new(Protocol::Resp2),
             spans: Vec::new(),
+            joined: Vec::new(),
             unmeasured: Vec::new(),
         }
     }
@@ -122,6 +129,12 @@ impl Batch {
     pub(crate) fn serve(&mut self, server: &mut Server, readable: &[u32]) {
         if server.is_ending() {
             return;
+        }
+        if !server.outbox.is_empty() {
+            self.take_outbox(server);
+        }
+        for client in std::mem::take(&mut server.resumed) {
+            self.resume(server, client);
         }
         for &client in readable {
             if self.arena.len() - self.used < 2 * READ_BYTES {
@@ -132,14 +145,45 @@ impl Batch {
         self.run(server);
     }
 
+    /// Goes on with what a client has sent while it had to wait.
+    fn resume(&mut self, server: &mut Server, index: u32) {
+        let Some(client) = server.clients.get_mut(index) else { return };
+        if client.closing != Closing::No || client.session.hold != Hold::No {
+            return;
+        }
+        let input = std::mem::take(&mut client.connection.input);
+        if !input.is_empty() {
+            let end = input.len();
+            let source = Source::Own(input);
+            self.entries.push(Entry {
+                client: index,
+                source,
+                at: 0,
+                end,
+                is_done: false,
+                is_held: false,
+                error: None,
+            });
+            // One entry a client: what it sends now comes behind.
+            self.run(server);
+        }
+    }
+
     fn read(&mut self, server: &mut Server, index: u32) {
         let Some(client) = server.clients.get_mut(index) else { return };
         if client.closing != Closing::No {
             return;
         }
-        let entry = match self.read_entry(client, index) {
+        let read = match client.session.hold {
+            Hold::No => self.read_entry(client, index),
+            _ => read_held(client).map(|()| None),
+        };
+        let entry = match read {
             Ok(Some(entry)) => entry,
-            Ok(None) => return,
+            Ok(None) => {
+                close_if_too_long(server, index);
+                return;
+            }
             Err(e) => {
                 match e.kind() {
                     io::ErrorKind::UnexpectedEof => {
@@ -193,7 +237,7 @@ impl Batch {
             (Source::Arena, at, self.used)
         };
         client.read_bytes += (end - at - rest) as u64;
-        Ok(Some(Entry { client: index, source, at, end, is_done: false, error: None }))
+        Ok(Some(Entry { client: index, source, at, end, is_done: false, is_held: false, error: None }))
     }
 
     /// Runs everything that was read, then sends the replies.
@@ -201,6 +245,9 @@ impl Batch {
         while self.parse(server) {
             self.execute(server);
             self.refuse_bad_requests(server);
+        }
+        if !server.outbox.is_empty() {
+            self.take_outbox(server);
         }
         self.flush(server);
         for entry in self.entries.drain(..) {
@@ -227,16 +274,17 @@ impl Batch {
             let bulk_bytes = server.config.proto_max_bulk_len;
             let limits = RequestLimits { bulk_bytes, args: MAX_ARGS, is_authenticated };
             while !entry.is_done && self.parsed.len() < MAX_CALLS {
-                let first_arg = self.args.len();
+                let (start, first_arg) = (entry.at, self.args.len());
                 match client.connection.parser.next(buf, entry.at, &limits, &mut self.args) {
                     Parsed::Command { end } => {
                         entry.at = end;
                         let args = &self.args[first_arg..];
                         let Some(name) = args.first() else { continue };
                         let found = server.commands.find(name.of(buf));
-                        self.parsed.push(Parse { entry: i, found, first_arg, args: args.len() });
-                        // It may be the password: the next command may have wider limits.
-                        if !is_authenticated {
+                        self.parsed.push(Parse { entry: i, start, found, first_arg, args: args.len() });
+                        // It may be the password: the next command may have wider limits. And bytes of
+                        // an inline command are changed: none of them may be parsed in vain.
+                        if !is_authenticated || buf[start] != b'*' {
                             break;
                         }
                     }
@@ -262,7 +310,7 @@ impl Batch {
                 self.entries.iter_mut().for_each(|entry| entry.is_done = true);
                 break;
             }
-            let Parse { entry, found, first_arg, args } = self.parsed[i];
+            let Parse { entry, start: command_start, found, first_arg, args } = self.parsed[i];
             // Whatever it does, a command of many arguments has much to do.
             let is_slow = args > INLINE_ARGS
                 || server.observer.measures_each
@@ -276,6 +324,10 @@ impl Batch {
                 entry.is_done = true;
                 continue;
             }
+            if client.session.hold != Hold::No {
+                entry.hold_from(command_start, client);
+                continue;
+            }
             client.commands += 1;
             let buf = match &entry.source {
                 Source::Arena => &self.arena[..entry.end],
@@ -286,16 +338,25 @@ impl Batch {
             let argv: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().map(|arg| arg.of(buf)).collect();
             self.reply.set_protocol(client.session.protocol);
             let (client, start) = (entry.client, self.reply.len());
-            let ran = dispatch::call(server, client, found, &argv, &mut self.reply);
+            let called = dispatch::call(server, client, found, &argv, &mut self.reply);
+            if called == Called::Held {
+                drop(argv);
+                if let Some(client) = server.clients.get_mut(client) {
+                    entry.hold_from(command_start, client);
+                }
+                continue;
+            }
             server.stats.commands += 1;
-            self.unmeasured.extend(ran);
+            if let Called::Ran(number) = called {
+                self.unmeasured.push(number);
+            }
             let mut nanos = None;
             if is_slow {
                 let began = measured;
                 measured = share_time(server, &mut self.unmeasured, measured);
                 nanos = Some(nanos_between(began, measured));
             }
-            if let Some(number) = ran {
+            if let Called::Ran(number) = called {
                 let reply_bytes = self.reply.len().saturating_sub(start);
                 let observer = &server.observer;
                 let may_be_large = is_own || observer.logs_small_requests;
@@ -305,6 +366,10 @@ impl Batch {
             }
             drop(argv);
             add_span(&mut self.spans, client, start, self.reply.len());
+            server.settle();
+            if !server.outbox.is_empty() {
+                self.take_outbox(server);
+            }
             if self.reply.len() >= FLUSH_BYTES {
                 self.flush(server);
             }
@@ -361,13 +426,66 @@ impl Batch {
         }
     }
 
-    /// Sends the replies.
-    fn flush(&mut self, server: &mut Server) {
-        for span in self.spans.drain(..) {
-            server.send(span.client, &self.reply.bytes()[span.start..span.end]);
+    /// Puts the messages of the outbox behind the replies so far.
+    fn take_outbox(&mut self, server: &mut Server) {
+        let base = self.reply.len();
+        let (bytes, spans) = server.outbox.parts();
+        self.reply.raw(bytes);
+        for (client, range) in spans {
+            add_span(&mut self.spans, *client, base + range.start, base + range.end);
         }
+        server.outbox.clear();
+    }
+
+    /// Sends the replies: once to each client, whatever came between its replies.
+    fn flush(&mut self, server: &mut Server) {
+        if self.spans.len() > 1 {
+            // Stable: each client's own stay in order.
+            self.spans.sort_by_key(|span| span.client);
+        }
+        let bytes = self.reply.bytes();
+        for spans in self.spans.chunk_by(|a, b| a.client == b.client) {
+            match spans {
+                [] => {}
+                [span] => server.send(span.client, &bytes[span.start..span.end]),
+                [first, ..] => {
+                    self.joined.clear();
+                    spans.iter().for_each(|s| self.joined.extend_from_slice(&bytes[s.start..s.end]));
+                    server.send(first.client, &self.joined);
+                }
+            }
+        }
+        self.joined.clear();
+        self.joined.shrink_to(KEEP_REPLY_BYTES);
+        self.spans.clear();
         self.reply.clear(KEEP_REPLY_BYTES);
     }
+}
+
+impl Entry {
+    /// Has everything from the command at `start` on wait: it will be parsed again.
+    fn hold_from(&mut self, start: usize, client: &mut Client) {
+        if !self.is_held {
+            self.is_held = true;
+            self.is_done = true;
+            self.at = start;
+            self.error = None;
+            client.connection.parser = Parser::default();
+        }
+    }
+}
+
+/// Takes what a client sends while it has to wait. An error of kind `UnexpectedEof` if it is gone.
+fn read_held(client: &mut Client) -> io::Result<()> {
+    let before = client.connection.input.len();
+    let is_closed = match client.stream.read_append(READ_BYTES, &mut client.connection.input) {
+        Err(e) if is_nothing(&e) => return Ok(()),
+        Err(e) => return Err(e),
+        Ok(is_closed) => is_closed,
+    };
+    let read = client.connection.input.len() - before;
+    client.read_bytes += read as u64;
+    if is_closed && read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 /// Notes that what stands in the buffer of replies from `start` to `end` is for `client`.
@@ -404,7 +522,6 @@ fn nanos_between(since: Instant, until: Instant) -> u64 {
 
 /// Keeps what a client has sent and that is not a whole command yet.
 fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) {
-    let limit = usize::try_from(server.config.query_buffer_limit).unwrap_or(usize::MAX);
     let Some(client) = server.clients.get_mut(entry.client) else { return };
     if client.closing != Closing::No {
         // Whatever has marked it, it is looked at when the turn ends.
@@ -414,12 +531,19 @@ fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) {
     if entry.at == entry.end {
         return;
     }
-    let rest = entry.end - entry.at;
     client.connection.input = match entry.source {
         Source::Arena => arena[entry.at..entry.end].to_vec(),
         Source::Own(own) if entry.at == 0 => own,
         Source::Own(own) => own[entry.at..].to_vec(),
     };
+    close_if_too_long(server, entry.client);
+}
+
+/// Disconnects a client that has sent more than it may without a whole command in it.
+fn close_if_too_long(server: &mut Server, index: u32) {
+    let limit = usize::try_from(server.config.query_buffer_limit).unwrap_or(usize::MAX);
+    let Some(client) = server.clients.get_mut(index) else { return };
+    let rest = client.connection.input.len();
     server.stats.peak_input = server.stats.peak_input.max(rest);
     if rest > limit {
         server
@@ -427,7 +551,7 @@ fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) {
             .warning(format_args!("Closing client that reached max query buffer length: {}", client.addr));
         server.stats.query_buffer_disconnections += 1;
         client.close(Closing::Now);
-        server.mark_closing(entry.client);
+        server.mark_closing(index);
     }
 }
 

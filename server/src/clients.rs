@@ -8,9 +8,11 @@ use std::time::Instant;
 
 use cairn_engine::codec::resp::Protocol;
 
+use crate::command::transaction::Transaction;
 use crate::net::connection::Connection;
 use crate::net::reactor::Interest;
 use crate::net::stream::Stream;
+use crate::watch::Watched;
 
 /// When a client is to be disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,17 @@ pub(crate) enum Replies {
     Off,
     /// Not that of the next command.
     SkipNext,
+}
+
+/// Why nothing is run that a client sends; it is kept until it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It runs.
+    No,
+    /// It waits for a key or a time.
+    Blocked,
+    /// CLIENT PAUSE.
+    Paused,
 }
 
 /// What a client has told about itself, and what it may do.
@@ -59,6 +72,14 @@ pub(crate) struct Session {
     pub(crate) no_touch: bool,
     /// Number of the last command in the table.
     pub(crate) last_command: Option<u16>,
+    /// Why it has to wait.
+    pub(crate) hold: Hold,
+    /// Between MULTI and EXEC: the commands so far.
+    pub(crate) transaction: Option<Box<Transaction>>,
+    /// WATCH.
+    pub(crate) watched: Vec<Watched>,
+    /// A watched key has changed.
+    pub(crate) is_watch_broken: bool,
 }
 
 /// A client.
@@ -114,6 +135,10 @@ impl Client {
             no_evict: false,
             no_touch: false,
             last_command: None,
+            hold: Hold::No,
+            transaction: None,
+            watched: Vec::new(),
+            is_watch_broken: false,
         };
         Client {
             stream,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::codec::rdb::{Dialect, Options, Target};
 use cairn_engine::codec::resp::Reply;
+use cairn_engine::command::wait::Wait;
 use cairn_engine::command::{Args, DataCommand};
 use cairn_engine::engine::{Caller, Engine, EngineConfig};
 use cairn_engine::keyspace::HashSeed;
@@ -49,20 +50,21 @@ pub(crate) struct LastLoad {
 }
 
 impl Server {
-    /// Runs a data command in database `db`.
+    /// Runs a data command. Answers what it waits for, if it does; there is no reply then.
     #[inline]
     pub(crate) fn apply(
         &mut self,
         command: &'static DataCommand,
         args: Args<'_>,
-        db: usize,
+        caller: Caller,
         reply: &mut Reply,
-    ) {
+    ) -> Option<Box<Wait>> {
         match &mut self.engine {
-            Some(engine) => {
-                engine.apply(command, args, Caller::new(db, self.now), reply);
+            Some(engine) => engine.apply(command, args, caller, reply).wait,
+            None => {
+                reply.error(LOADING_ERROR);
+                None
             }
-            None => reply.error(LOADING_ERROR),
         }
     }
 

@@ -3,14 +3,18 @@
 //!
 //! Behaviour: valkey src/server.c `processCommand`.
 
+use std::time::Instant;
+
 use cairn_engine::codec::resp::Reply;
-use cairn_engine::command::spec::{LOADING, NO_AUTH, PROTECTED, WRITE};
+use cairn_engine::command::spec::{LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, WRITE};
 use cairn_engine::command::{Args, CommandError};
+use cairn_engine::engine::Caller;
 
 use crate::clients::{Closing, Replies};
 use crate::command::Call;
 use crate::command::table::Run;
 use crate::config::Enable;
+use crate::pause::Paused;
 use crate::server::Server;
 
 /// Most bytes of arguments that the error for an unknown command repeats.
@@ -27,41 +31,118 @@ const DEBUG_DISABLED: &str = "ERR DEBUG command not allowed. If the enable-debug
 you can run it from a local connection, otherwise you need to set this option in the configuration file, and then \
 restart the server.";
 
+/// What has become of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// It ran: its number in the table.
+    Ran(u16),
+    /// It was refused, or kept for EXEC.
+    Answered,
+    /// It has to wait with all that its client sends: to be called again.
+    Held,
+}
+
+/// Commands that run at once in a transaction; all others wait for EXEC.
+const RUN_AT_ONCE: [&str; 4] = ["exec", "discard", "quit", "reset"];
+
 /// Runs one command of the client in slot `client` and writes its reply. `found` is the number of its
-/// name in the table; the number of the command that ran is returned, if one did.
+/// name in the table.
 pub(crate) fn call(
     server: &mut Server,
     client: u32,
     found: Option<u16>,
     argv: &[&[u8]],
     reply: &mut Reply,
-) -> Option<u16> {
+) -> Called {
     let start = reply.len();
     let replies = server.clients.get(client).map_or(Replies::Off, |c| c.session.replies);
-    let ran = match admit(server, client, found, argv) {
-        Ok(number) => {
-            run(server, client, number, argv, reply);
+    let called = match admit(server, client, found, argv) {
+        Ok(Admitted::Run(number)) => {
+            run(server, client, number, argv, true, reply);
             if reply.bytes().get(start) == Some(&b'-') {
                 server.stats.by_command[usize::from(number)].failed += 1;
                 server.stats.count_error(&reply.bytes()[start..]);
             }
-            Some(number)
+            Called::Ran(number)
         }
-        Err(Refusal { error, number }) => {
-            if let Some(number) = number {
-                server.stats.by_command[usize::from(number)].rejected += 1;
-            }
-            if let Some(error) = error {
-                reply.error_bytes(&error);
-                server.stats.count_error(&reply.bytes()[start..]);
-            }
-            None
+        Ok(Admitted::Queue(number)) => {
+            queue(server, client, number, argv);
+            reply.simple("QUEUED");
+            Called::Answered
+        }
+        Ok(Admitted::Hold) => {
+            server.hold(client);
+            return Called::Held;
+        }
+        Err(refusal) => {
+            refuse(server, client, refusal, reply);
+            Called::Answered
         }
     };
     if replies != Replies::On {
         hush(server, client, replies, start, reply);
     }
-    ran
+    called
+}
+
+/// Answers a command that did not run. A transaction that it belongs to will not run either.
+#[cold]
+fn refuse(server: &mut Server, index: u32, refusal: Refusal, reply: &mut Reply) {
+    let start = reply.len();
+    let Refusal { error, number } = refusal;
+    if let Some(number) = number {
+        server.stats.by_command[usize::from(number)].rejected += 1;
+    }
+    let is_exec = number.is_some() && number == server.exec;
+    let transaction = server.clients.get_mut(index).and_then(|client| client.session.transaction.as_mut());
+    let is_in_transaction = transaction.is_some();
+    if let Some(transaction) = transaction {
+        transaction.fail();
+    }
+    let Some(error) = error else { return };
+    if is_exec && is_in_transaction {
+        if let Some(client) = server.clients.get_mut(index) {
+            client.session.transaction = None;
+        }
+        server.unwatch(index);
+        let text = [b"EXECABORT Transaction discarded because of: ", error.as_slice()].concat();
+        reply.error_bytes(&text);
+    } else {
+        reply.error_bytes(&error);
+    }
+    server.stats.count_error(&reply.bytes()[start..]);
+}
+
+/// Keeps a command for EXEC.
+fn queue(server: &mut Server, client: u32, number: u16, argv: &[&[u8]]) {
+    let flags = server.commands.entry(number).spec.flags;
+    let Some(client) = server.clients.get_mut(client) else { return };
+    let session = &mut client.session;
+    let is_broken = session.is_watch_broken;
+    if let Some(transaction) = session.transaction.as_mut().filter(|_| !is_broken) {
+        transaction.push(number, flags, argv);
+    }
+}
+
+/// Runs a command of a transaction: its checks were made when it was queued.
+pub(crate) fn run_in_transaction(
+    server: &mut Server,
+    client: u32,
+    number: u16,
+    argv: &[&[u8]],
+    reply: &mut Reply,
+) {
+    let (start, began) = (reply.len(), Instant::now());
+    run(server, client, number, argv, false, reply);
+    let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let stats = &mut server.stats.by_command[usize::from(number)];
+    stats.calls += 1;
+    stats.nanos = stats.nanos.saturating_add(nanos);
+    if reply.bytes().get(start) == Some(&b'-') {
+        stats.failed += 1;
+        server.stats.count_error(&reply.bytes()[start..]);
+    }
+    server.tell_effects();
 }
 
 /// Takes back the reply to a client that wants none.
@@ -93,9 +174,19 @@ impl Refusal {
     }
 }
 
-/// The checks. The number of the command to run: a container's subcommand if one is meant.
+/// What is to be done with a command that passed the checks.
+enum Admitted {
+    /// Run it: its number, a container's subcommand if one is meant.
+    Run(u16),
+    /// Keep it for EXEC.
+    Queue(u16),
+    /// Keep it, and its client, until a pause ends.
+    Hold,
+}
+
+/// The checks, in their order.
 #[inline]
-fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -> Result<u16, Refusal> {
+fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -> Result<Admitted, Refusal> {
     if server.has_password {
         let is_authenticated = server.clients.get(client).is_some_and(|c| c.session.is_authenticated);
         let is_open = found.is_some_and(|number| server.commands.entry(number).spec.flags.has(NO_AUTH));
@@ -120,35 +211,56 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     if spec.flags.has(PROTECTED) && !server.is_allowed(server.config.enable_debug_command, client) {
         return Err(Refusal::new(number, DEBUG_DISABLED));
     }
-    if (spec.flags.has(WRITE) || spec.name == "ping") && server.is_refusing_writes() {
+    let transaction = server.clients.get(client).and_then(|client| client.session.transaction.as_ref());
+    let is_queued = transaction.is_some() && !RUN_AT_ONCE.contains(&spec.name);
+    let mut flags = spec.flags;
+    if let Some(transaction) = transaction {
+        if flags.has(NO_MULTI) {
+            let name = &entry.full_name;
+            let error = format!("ERR Command '{name}' not allowed inside a transaction");
+            return Err(Refusal::new(number, &error));
+        }
+        if Some(number) == server.exec {
+            flags = flags.or(transaction.flags);
+        }
+    }
+    if (flags.has(WRITE) || spec.name == "ping") && server.is_refusing_writes() {
         return Err(Refusal::new(number, MISCONF));
     }
     if server.is_loading() && !spec.flags.has(LOADING) {
         return Err(Refusal::new(number, LOADING_ERROR));
     }
-    Ok(number)
+    match server.paused() {
+        Some(Paused::All) => return Ok(Admitted::Hold),
+        Some(Paused::Writes) if flags.has(WRITE) || flags.has(MAY_REPLICATE) => return Ok(Admitted::Hold),
+        _ => {}
+    }
+    Ok(if is_queued { Admitted::Queue(number) } else { Admitted::Run(number) })
 }
 
 #[inline]
-fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], reply: &mut Reply) {
+fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: bool, reply: &mut Reply) {
     let args = Args(argv);
-    let db = match server.clients.get_mut(client) {
+    let caller = match server.clients.get_mut(client) {
         Some(client) => {
-            client.session.last_command = Some(number);
-            client.session.db
+            let session = &mut client.session;
+            session.last_command = Some(number);
+            Caller { db: session.db, now: server.now, may_wait, is_no_touch: session.no_touch }
         }
         None => return,
     };
     match server.commands.entry(number).run {
         Run::Data(command) => {
-            server.apply(command, args, db, reply);
+            if let Some(wait) = server.apply(command, args, caller, reply) {
+                server.wait_for_keys(client, number, args, caller.db, *wait);
+            }
             if Some(number) == server.flushall {
                 server.after_flushall();
             }
         }
         Run::Session(command) => {
             let start = reply.len();
-            let outcome = (command.run)(&mut Call { server, client, reply }, args);
+            let outcome = (command.run)(&mut Call { server, client, reply, may_wait }, args);
             if let Err(error) = outcome {
                 reply.truncate(start);
                 reply.error(&error.message());

@@ -1,6 +1,7 @@
 //! `cairn-server`: a server for Redis data on the Cairn engine.
 
 mod batch;
+mod blocked;
 mod cli;
 mod clients;
 mod command;
@@ -11,12 +12,16 @@ mod dispatch;
 mod log;
 mod net;
 mod observe;
+mod outbox;
+mod pause;
 mod server;
 mod settings;
 mod shutdown;
 mod start;
 mod stats;
 mod version;
+mod waiting;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cairn_engine::base::time::UnixMs;
+use cairn_engine::command::effects::Happened;
 use cairn_engine::engine::Engine;
 use nix::sys::signalfd::SignalFd;
 
 use crate::batch::Batch;
+use crate::blocked::Blocked;
 use crate::clients::{Client, Clients, Closing, FIRST_CLIENT_TOKEN};
 use crate::command::table::CommandTable;
 use crate::config::Config;
@@ -23,9 +25,12 @@ use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
 use crate::observe::Observer;
+use crate::outbox::Outbox;
+use crate::pause::Pause;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
+use crate::watch::Watchers;
 
 /// The poller's number of the descriptor that signals come through.
 pub(crate) const SIGNAL_TOKEN: u64 = 0;
@@ -58,8 +63,24 @@ pub(crate) struct Server {
     pub(crate) commands: CommandTable,
     /// The number of FLUSHALL, after which there is more to be done.
     pub(crate) flushall: Option<u16>,
+    /// The number of EXEC, whose checks are those of its transaction, too.
+    pub(crate) exec: Option<u16>,
     /// Every client.
     pub(crate) clients: Clients,
+    /// Who watches which keys.
+    pub(crate) watchers: Watchers,
+    /// Who waits for which keys.
+    pub(crate) blocked: Blocked,
+    /// CLIENT PAUSE.
+    pub(crate) pause: Option<Pause>,
+    /// Clients that wait for its end; some may be gone.
+    pub(crate) held: Vec<u32>,
+    /// Clients that may go on with what they have sent; some may be gone.
+    pub(crate) resumed: Vec<u32>,
+    /// Messages that are not replies to what was just asked.
+    pub(crate) outbox: Outbox,
+    /// Room for what the engine tells.
+    pub(crate) happened: Happened,
     /// Counters.
     pub(crate) stats: Stats,
     /// What is remembered of commands and events.
@@ -140,9 +161,17 @@ impl Server {
             config,
             config_file,
             log,
-            flushall: commands.find(b"flushall"),
+            flushall: commands.number_of("flushall"),
+            exec: commands.number_of("exec"),
             commands,
             clients: Clients::default(),
+            watchers: Watchers::default(),
+            blocked: Blocked::default(),
+            pause: None,
+            held: Vec::new(),
+            resumed: Vec::new(),
+            outbox: Outbox::default(),
+            happened: Happened::default(),
             stats,
             observer,
             now: unix_ms(),
@@ -183,7 +212,7 @@ impl Server {
     /// Serves until the process is to end. Returns its exit status.
     pub(crate) fn run(&mut self, batch: &mut Batch) -> i32 {
         loop {
-            let wait = self.next_cron.saturating_duration_since(Instant::now());
+            let wait = self.next_wait();
             if let Err(e) = self.turn(batch, wait) {
                 self.log.warning(format_args!("Waiting for events failed: {e}"));
                 return 1;
@@ -191,6 +220,22 @@ impl Server {
             if let Some(status) = self.shutdown.status() {
                 self.finish();
                 return status;
+            }
+        }
+    }
+
+    /// How long there may be nothing to do.
+    fn next_wait(&self) -> Duration {
+        if !self.resumed.is_empty() {
+            return Duration::ZERO;
+        }
+        let wait = self.next_cron.saturating_duration_since(Instant::now());
+        let ends = [self.blocked.next_deadline(), self.pause.map(|pause| pause.until)];
+        match ends.into_iter().flatten().min() {
+            None => wait,
+            Some(end) => {
+                let left = end.ms_after(unix_ms());
+                wait.min(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
             }
         }
     }
@@ -213,12 +258,16 @@ impl Server {
                 token => self.client_is_ready(token, event, &mut readable),
             }
         }
+        self.end_timed_out();
+        self.end_pause_in_time();
         batch.serve(self, &readable);
         readable.clear();
         (self.ready, self.readable) = (ready, readable);
         self.follow_signal();
         if self.now_instant >= self.next_cron && !self.is_ending() {
             self.cron();
+            self.settle();
+            self.deliver();
         }
         self.close_marked();
         self.stats.turns += 1;
@@ -317,6 +366,19 @@ impl Server {
             self.log.warning(format_args!("Cannot watch a client's socket: {e}"));
             self.clients.remove(index);
         }
+    }
+
+    /// Sends what is in the outbox, where no replies wait to be sent before it.
+    pub(crate) fn deliver(&mut self) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        let mut outbox = std::mem::take(&mut self.outbox);
+        for (client, bytes) in outbox.iter() {
+            self.send(client, bytes);
+        }
+        outbox.clear();
+        self.outbox = outbox;
     }
 
     /// Sends bytes to a client behind what waits already; what the socket does not take waits.
@@ -426,7 +488,11 @@ impl Server {
                 Closing::AfterReplies => client.connection.is_flushed(),
                 Closing::Now => true,
             };
-            if is_due && let Some(client) = self.clients.remove(index) {
+            if !is_due {
+                continue;
+            }
+            self.forget_client(index);
+            if let Some(client) = self.clients.remove(index) {
                 // In this order: a fork child may hold a copy of the descriptor.
                 self.reactor.remove(client.stream.as_fd());
                 client.stream.shutdown();

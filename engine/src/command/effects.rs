@@ -117,12 +117,53 @@ enum Item {
     Swapped { a: usize, b: usize },
 }
 
-/// What calls have done since the list was last cleared.
+/// Keys changed and events, in order.
+#[derive(Debug, Default)]
+pub struct Happened {
+    items: Vec<Item>,
+    keys: Vec<u8>,
+}
+
+impl Happened {
+    /// True if nothing has.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
+        self.items.iter().map(|item| match item {
+            Item::Changed { db, key } => Effect::Changed { db: *db, key: &self.keys[key.clone()] },
+            Item::Event { db, class, name, key } => {
+                Effect::Event { db: *db, class: *class, name, key: &self.keys[key.clone()] }
+            }
+            Item::Flushed { db } => Effect::Flushed { db: *db },
+            Item::Swapped { a, b } => Effect::Swapped { a: *a, b: *b },
+        })
+    }
+
+    /// Forgets it all.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.items.shrink_to(KEEP_BYTES / size_of::<Item>());
+        self.keys.clear();
+        self.keys.shrink_to(KEEP_BYTES);
+    }
+
+    fn keep(&mut self, key: &[u8]) -> Range<usize> {
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        start..self.keys.len()
+    }
+}
+
+/// What calls have done since the lists were last cleared.
 #[derive(Debug, Default)]
 pub struct Effects {
     wants: Wants,
-    items: Vec<Item>,
-    keys: Vec<u8>,
+    happened: Happened,
     log: Reply,
     logged: Vec<(usize, Range<usize>)>,
     /// True if the call in progress has said itself what is to be logged.
@@ -151,34 +192,23 @@ impl Effects {
         self.wants = wants;
     }
 
-    /// True if nothing has been recorded.
+    /// Keys changed and events since this was last taken.
     #[must_use]
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.logged.is_empty()
+    pub fn happened(&self) -> &Happened {
+        &self.happened
     }
 
-    /// Forgets what has been recorded.
-    pub fn clear(&mut self) {
-        self.items.clear();
-        self.items.shrink_to(KEEP_BYTES / size_of::<Item>());
-        self.keys.clear();
-        self.keys.shrink_to(KEEP_BYTES);
+    /// Gives what has happened in exchange for an empty list, whose room is used from now on.
+    pub fn take_happened(&mut self, empty: Happened) -> Happened {
+        std::mem::replace(&mut self.happened, empty)
+    }
+
+    /// Forgets what is in the log.
+    pub fn clear_log(&mut self) {
         self.log.clear(KEEP_BYTES);
         self.logged.clear();
         self.logged.shrink_to(KEEP_BYTES / size_of::<(usize, Range<usize>)>());
-    }
-
-    /// What has happened, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
-        self.items.iter().map(|item| match item {
-            Item::Changed { db, key } => Effect::Changed { db: *db, key: &self.keys[key.clone()] },
-            Item::Event { db, class, name, key } => {
-                Effect::Event { db: *db, class: *class, name, key: &self.keys[key.clone()] }
-            }
-            Item::Flushed { db } => Effect::Flushed { db: *db },
-            Item::Swapped { a, b } => Effect::Swapped { a: *a, b: *b },
-        })
     }
 
     /// Commands for a log or a replica, in order: each with its database, as a RESP array.
@@ -186,18 +216,12 @@ impl Effects {
         self.logged.iter().map(|(db, range)| (*db, &self.log.bytes()[range.clone()]))
     }
 
-    fn keep(&mut self, key: &[u8]) -> Range<usize> {
-        let start = self.keys.len();
-        self.keys.extend_from_slice(key);
-        start..self.keys.len()
-    }
-
     /// A key has changed, come or gone.
     #[inline]
     pub fn changed(&mut self, db: usize, key: &[u8]) {
         if self.wants.keys {
-            let key = self.keep(key);
-            self.items.push(Item::Changed { db, key });
+            let key = self.happened.keep(key);
+            self.happened.items.push(Item::Changed { db, key });
         }
     }
 
@@ -205,22 +229,22 @@ impl Effects {
     #[inline]
     pub fn event(&mut self, db: usize, class: Classes, name: &'static str, key: &[u8]) {
         if self.wants.events.has(class) {
-            let key = self.keep(key);
-            self.items.push(Item::Event { db, class, name, key });
+            let key = self.happened.keep(key);
+            self.happened.items.push(Item::Event { db, class, name, key });
         }
     }
 
     /// All keys of a database have gone.
     pub fn flushed(&mut self, db: usize) {
         if self.wants.keys {
-            self.items.push(Item::Flushed { db });
+            self.happened.items.push(Item::Flushed { db });
         }
     }
 
     /// Two databases have changed places.
     pub fn swapped(&mut self, a: usize, b: usize) {
         if self.wants.keys {
-            self.items.push(Item::Swapped { a, b });
+            self.happened.items.push(Item::Swapped { a, b });
         }
     }
 
@@ -260,14 +284,15 @@ mod tests {
         effects.changed(0, b"k");
         effects.event(0, Classes::STRING, "set", b"k");
         effects.push_log(0, &[b"DEL", b"k"]);
-        assert!(effects.is_empty());
+        assert!(effects.happened().is_empty() && effects.log().next().is_none());
 
         effects.set_wants(Wants { keys: true, events: Classes::STRING, log: true });
         effects.changed(1, b"k");
         effects.event(1, Classes::STRING, "set", b"k");
         effects.event(1, Classes::GENERIC, "del", b"k");
         effects.push_log(1, &[b"DEL", b"k"]);
-        let seen: Vec<Effect<'_>> = effects.iter().collect();
+        let happened = effects.take_happened(Happened::default());
+        let seen: Vec<Effect<'_>> = happened.iter().collect();
         assert_eq!(
             seen,
             [
@@ -276,7 +301,7 @@ mod tests {
             ]
         );
         assert_eq!(effects.log().collect::<Vec<_>>(), [(1, &b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n"[..])]);
-        effects.clear();
-        assert!(effects.is_empty());
+        effects.clear_log();
+        assert!(effects.happened().is_empty() && effects.log().next().is_none());
     }
 }

@@ -162,7 +162,9 @@ const RESET: SessionCommand = SessionCommand::new(
         .summary("Makes the connection as it was when it was new."),
     |call, _| {
         let is_authenticated = !call.server.has_password;
+        call.server.unwatch(call.client);
         let session = call.session();
+        session.transaction = None;
         session.db = 0;
         session.protocol = Protocol::Resp2;
         session.name.clear();

@@ -8,8 +8,11 @@ use cairn_engine::command::spec::{
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 
 use super::client_list::{Filter, write_line};
+use super::wait::deadline_ms;
 use super::{Call, SessionCommand, SessionFn, auth};
 use crate::clients::{Closing, Replies};
+use crate::pause::Paused;
+use crate::waiting::Ending;
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[CLIENT];
@@ -78,6 +81,15 @@ const CLIENT: SessionCommand = SessionCommand::new(
         },
     ),
     sub(
+        "pause",
+        "3.0.0",
+        -3,
+        "timeout:int [ WRITE | ALL ]",
+        OPERATOR,
+        "Has commands wait for some milliseconds: all, or those that write.",
+        pause,
+    ),
+    sub(
         "reply",
         "3.2.0",
         3,
@@ -98,6 +110,20 @@ const CLIENT: SessionCommand = SessionCommand::new(
     sub("setname", "2.6.9", 3, "connection-name", PLAIN, "Names the connection.", |call, args| {
         auth::check_name(args.at(2))?;
         call.session().name = args.at(2).to_vec();
+        call.reply.ok();
+        Ok(())
+    }),
+    sub(
+        "unblock",
+        "5.0.0",
+        -3,
+        "client-id:int [ TIMEOUT | ERROR ]",
+        OPERATOR,
+        "Ends the waiting of a connection, as if its time had passed or with an error.",
+        unblock,
+    ),
+    sub("unpause", "6.2.0", 2, "", OPERATOR, "Ends a pause.", |call, _| {
+        call.server.unpause_clients();
         call.reply.ok();
         Ok(())
     }),
@@ -134,7 +160,7 @@ fn on_or_off(args: Args<'_>) -> Result<bool, CommandError> {
 fn info(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
     let mut text = Vec::new();
     if let Some(client) = call.server.clients.get(call.client) {
-        write_line(&mut text, client, call.server);
+        write_line(&mut text, call.client, client, call.server);
     }
     call.reply.verbatim(&text);
     Ok(())
@@ -146,7 +172,7 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let mut text = Vec::new();
     for (index, client) in call.server.clients.iter() {
         if filter.matches(client, call.server) && !(filter.skip_me && index == caller) {
-            write_line(&mut text, client, call.server);
+            write_line(&mut text, index, client, call.server);
         }
     }
     call.reply.verbatim(&text);
@@ -196,6 +222,39 @@ fn reply(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     } else {
         return Err(CommandError::Syntax);
     }
+    Ok(())
+}
+
+fn pause(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    let what = match args.get(3) {
+        None => Paused::All,
+        Some(_) if args.len() > 4 => return Err(CommandError::Syntax),
+        Some(_) if args.is(3, "WRITE") => Paused::Writes,
+        Some(_) if args.is(3, "ALL") => Paused::All,
+        Some(_) => return Err(CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    let now = call.server.now;
+    let until = deadline_ms(args, 2, now)?.unwrap_or(now);
+    call.server.pause_clients(what, until);
+    call.reply.ok();
+    Ok(())
+}
+
+fn unblock(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    const BAD_REASON: CommandError =
+        CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    let ending = match args.get(3) {
+        None => Ending::Timeout,
+        Some(_) if args.len() > 4 => return Err(CommandError::Syntax),
+        Some(_) if args.is(3, "TIMEOUT") => Ending::Timeout,
+        Some(_) if args.is(3, "ERROR") => Ending::Error,
+        Some(_) => return Err(BAD_REASON),
+    };
+    let id = args.int(2)?;
+    let found = call.server.clients.iter().find(|(_, client)| u64::try_from(id) == Ok(client.session.id));
+    let found = found.map(|(index, _)| index);
+    let is_unblocked = found.is_some_and(|index| call.server.stop_waiting(index, ending));
+    call.reply.int(i64::from(is_unblocked));
     Ok(())
 }
 

@@ -7,13 +7,17 @@ use std::io::Write;
 use cairn_engine::base::num;
 use cairn_engine::command::{Args, CommandError};
 
-use crate::clients::{Client, Closing};
+use super::transaction::Transaction;
+use crate::blocked::Waiting;
+use crate::clients::{Client, Closing, Hold};
 use crate::net::reactor::Interest;
 use crate::server::Server;
 
 /// Appends a client's line.
-pub(super) fn write_line(out: &mut Vec<u8>, client: &Client, server: &Server) {
+pub(super) fn write_line(out: &mut Vec<u8>, index: u32, client: &Client, server: &Server) {
     let session = &client.session;
+    let transaction = session.transaction.as_deref();
+    let waiting_bytes = server.blocked.get(index).map_or(0, Waiting::memory_bytes);
     let age = server.now_instant.saturating_duration_since(client.since).as_secs();
     let idle = server.now_instant.saturating_duration_since(client.active).as_secs();
     let command = session.last_command.map_or("NULL", |n| server.commands.entry(n).full_name.as_str());
@@ -29,8 +33,8 @@ pub(super) fn write_line(out: &mut Vec<u8>, client: &Client, server: &Server) {
     // Writing into memory does not fail.
     let _ = writeln!(
         out,
-        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 \
-         watch=0 qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={waiting} oll=0 omem={} tot-mem={memory} \
+        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db={} sub=0 psub=0 ssub=0 multi={} \
+         watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl={waiting} oll=0 omem={} tot-mem={memory} \
          events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         session.id,
@@ -40,8 +44,12 @@ pub(super) fn write_line(out: &mut Vec<u8>, client: &Client, server: &Server) {
         text(&session.name),
         flags(client),
         session.db,
+        transaction.map_or(-1, |transaction| i64::try_from(transaction.len()).unwrap_or(i64::MAX)),
+        session.watched.len(),
         input.len(),
         input.capacity() - input.len(),
+        waiting_bytes,
+        transaction.map_or(0, Transaction::memory_bytes),
         client.connection.output_bytes(),
         session.protocol.number(),
         text(&session.lib_name),
@@ -54,6 +62,9 @@ pub(super) fn write_line(out: &mut Vec<u8>, client: &Client, server: &Server) {
 
 fn flags(client: &Client) -> String {
     let all = [
+        (client.session.transaction.is_some(), 'x'),
+        (client.session.hold == Hold::Blocked, 'b'),
+        (client.session.is_watch_broken, 'd'),
         (client.closing == Closing::AfterReplies, 'c'),
         (client.closing == Closing::Now, 'A'),
         (client.stream.is_unix(), 'U'),

@@ -14,6 +14,8 @@ pub(crate) mod latency;
 pub(crate) mod persistence;
 pub(crate) mod slowlog;
 pub(crate) mod table;
+pub(crate) mod transaction;
+pub(crate) mod wait;
 
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::{Args, Command, Outcome};
@@ -29,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) client: u32,
     /// Where the reply goes.
     pub(crate) reply: &'a mut Reply,
+    /// Whether the client can wait: not inside a transaction.
+    pub(crate) may_wait: bool,
 }
 
 impl Call<'_> {
@@ -62,6 +66,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         latency::COMMANDS,
         persistence::COMMANDS,
         slowlog::COMMANDS,
+        transaction::COMMANDS,
+        wait::COMMANDS,
     ];
     FILES.iter().copied().flatten()
 }

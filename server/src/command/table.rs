@@ -122,6 +122,12 @@ impl CommandTable {
         }
     }
 
+    /// The number of a top-level command by the name that it was made with, however it is called now.
+    pub(crate) fn number_of(&self, name: &str) -> Option<u16> {
+        let at = self.entries.iter().position(|e| e.spec.name == name && e.spec.parent.is_none())?;
+        u16::try_from(at).ok()
+    }
+
     /// The command of a number that `find` gave.
     #[inline]
     pub(crate) fn entry(&self, number: u16) -> &Entry {

@@ -11,14 +11,14 @@ pub(super) fn clients(server: &Server, out: &mut String) {
     field(out, "maxclients", server.config.maxclients);
     field(out, "client_recent_max_input_buffer", server.stats.peak_input);
     field(out, "client_recent_max_output_buffer", server.stats.peak_output);
-    field(out, "blocked_clients", 0);
+    field(out, "blocked_clients", server.blocked.len());
     field(out, "tracking_clients", 0);
     field(out, "pubsub_clients", 0);
-    field(out, "watching_clients", 0);
-    field(out, "clients_in_timeout_table", 0);
-    field(out, "total_watched_keys", 0);
-    field(out, "total_blocking_keys", 0);
-    field(out, "total_blocking_keys_on_nokey", 0);
+    field(out, "watching_clients", server.watchers.clients());
+    field(out, "clients_in_timeout_table", server.blocked.timeouts());
+    field(out, "total_watched_keys", server.watchers.keys());
+    field(out, "total_blocking_keys", server.blocked.keys());
+    field(out, "total_blocking_keys_on_nokey", server.blocked.keys_unblocked_when_gone());
 }
 
 pub(super) fn stats(server: &Server, out: &mut String) {

@@ -1,0 +1,75 @@
+//! Messages to clients that are not the reply to what they have just asked: published ones,
+//! invalidations, replies to clients that had to wait.
+//!
+//! They take their place behind the replies that are written already, and leave with them: one
+//! sending for each client and turn. A message to many is encoded once.
+
+use std::ops::Range;
+
+use cairn_engine::codec::resp::{Protocol, Reply};
+
+/// Messages in the order in which they were written.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    reply: Reply,
+    spans: Vec<(u32, Range<usize>)>,
+}
+
+/// A message that may be given to many clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Message(Range<usize>);
+
+/// The buffer keeps this much room.
+const KEEP_BYTES: usize = 64 * 1024;
+
+impl Outbox {
+    /// True if there is nothing to deliver.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Writes a message without a receiver yet. Forgotten when the box is emptied.
+    pub(crate) fn write(&mut self, protocol: Protocol, write: impl FnOnce(&mut Reply)) -> Message {
+        let start = self.reply.len();
+        self.reply.set_protocol(protocol);
+        write(&mut self.reply);
+        Message(start..self.reply.len())
+    }
+
+    /// Gives a message to a client.
+    pub(crate) fn give(&mut self, message: &Message, client: u32) {
+        if message.0.is_empty() {
+            return;
+        }
+        match self.spans.last_mut() {
+            Some((last, range)) if *last == client && range.end == message.0.start => {
+                range.end = message.0.end;
+            }
+            _ => self.spans.push((client, message.0.clone())),
+        }
+    }
+
+    /// Writes a message to one client.
+    pub(crate) fn send(&mut self, client: u32, protocol: Protocol, write: impl FnOnce(&mut Reply)) {
+        let message = self.write(protocol, write);
+        self.give(&message, client);
+    }
+
+    /// Every message with its receiver, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.spans.iter().map(|(client, range)| (*client, &self.reply.bytes()[range.clone()]))
+    }
+
+    /// The bytes of all messages, and which of them are whose.
+    pub(crate) fn parts(&self) -> (&[u8], &[(u32, Range<usize>)]) {
+        (self.reply.bytes(), &self.spans)
+    }
+
+    /// Empties the box.
+    pub(crate) fn clear(&mut self) {
+        self.reply.clear(KEEP_BYTES);
+        self.spans.clear();
+        self.spans.shrink_to(KEEP_BYTES / size_of::<(u32, Range<usize>)>());
+    }
+}
