@@ -5,6 +5,8 @@
 //! COMMAND, ACL categories) is derived from `Spec`.
 
 mod args;
+mod bitfield;
+mod bitmap;
 mod context;
 pub mod effects;
 mod error;
@@ -46,6 +48,8 @@ pub type DataCommand = Command<DataFn>;
 pub fn all() -> impl Iterator<Item = &'static DataCommand> {
     const FAMILIES: &[&[DataCommand]] = &[
         string::COMMANDS,
+        bitmap::COMMANDS,
+        bitfield::COMMANDS,
         generic::COMMANDS,
         expire::COMMANDS,
         object::COMMANDS,

@@ -4,6 +4,7 @@
 //! inside the keyspace's record, and editors are on the owned type, which converts itself when an
 //! edit takes it past one of the [`Limits`]. Clocks, limits and randomness are arguments.
 
+pub mod bitmap;
 pub mod hash;
 mod inline;
 mod limits;

@@ -119,6 +119,21 @@ impl StringValue {
         }
     }
 
+    /// As [`StringValue::edit`], with zero bytes added until there are `len` bytes at least.
+    ///
+    /// The caller has checked `len` against its limit for strings.
+    pub fn edit_to(&mut self, len: usize) -> &mut [u8] {
+        let bytes = self.edit();
+        if bytes.is_empty() && bytes.capacity() < len {
+            // Fresh zero pages cost nothing until they are written to.
+            *bytes = vec![0; len];
+        } else if len > bytes.len() {
+            reserve(bytes, len - bytes.len());
+            bytes.resize(len, 0);
+        }
+        bytes
+    }
+
     /// Appends and answers the new length in bytes. Amortised O(length of `more`).
     pub fn append(&mut self, more: &[u8]) -> usize {
         let bytes = self.edit();
@@ -135,12 +150,8 @@ impl StringValue {
         if with.is_empty() {
             return self.view().len();
         }
-        let bytes = self.edit();
         let end = offset + with.len();
-        if end > bytes.len() {
-            reserve(bytes, end - bytes.len());
-            bytes.resize(end, 0);
-        }
+        let bytes = self.edit_to(end);
         bytes[offset..end].copy_from_slice(with);
         bytes.len()
     }
