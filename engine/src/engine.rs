@@ -11,11 +11,14 @@ use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::codec::rdb::{Dialect, Options};
 use crate::codec::resp::Reply;
+use crate::command::effects::Classes;
 use crate::command::effects::{Effects, Wants};
 use crate::command::spec::READONLY;
 use crate::command::wait::Wait;
 use crate::command::{Args, Context, Data, DataCommand, KeyStats};
-use crate::keyspace::{Keyspace, digest, expire};
+use crate::keyspace::evict::{Evictor, Policy};
+use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
+use crate::os::background::Dropper;
 use crate::persist::carried::Carried;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::persist::rules::{self, SaveRule, Situation};
@@ -95,6 +98,8 @@ pub struct Engine {
     snapshot_stats: SnapshotStats,
     running: Option<Running>,
     sweep: expire::Sweep,
+    evictor: Evictor,
+    dropper: Dropper<Garbage>,
     effects: Effects,
     storage: Box<dyn Storage>,
     /// Thresholds and sizes; the caller may change them at any time.
@@ -152,6 +157,8 @@ impl Engine {
             snapshot_stats: SnapshotStats { last_save: now, ..SnapshotStats::default() },
             running: None,
             sweep: expire::Sweep::default(),
+            evictor: Evictor::default(),
+            dropper: Dropper::default(),
             effects: Effects::new(),
             storage,
             limits,
@@ -184,6 +191,7 @@ impl Engine {
     /// Sets the counters of hits, misses and expired keys to zero.
     pub fn reset_key_stats(&mut self) {
         self.key_stats = KeyStats::default();
+        self.dropper.reset_dropped();
     }
 
     /// Snapshots so far.
@@ -201,6 +209,7 @@ impl Engine {
     pub fn apply(&mut self, command: &DataCommand, args: Args<'_>, caller: Caller, reply: &mut Reply) -> Ran {
         let start = reply.len();
         self.effects.begin();
+        self.keyspace.db_mut(caller.db).tick(caller.now);
         let data = Data {
             keyspace: &mut self.keyspace,
             db: caller.db,
@@ -223,7 +232,57 @@ impl Engine {
         if dirty > 0 && !self.effects.is_log_said() {
             self.effects.push_log(caller.db, args.0);
         }
+        if self.keyspace.has_garbage(caller.db) {
+            self.take_out_garbage();
+        }
         Ran { dirty, wait }
+    }
+
+    /// Gives what is to be dropped lazily to the thread that does it.
+    #[cold]
+    fn take_out_garbage(&mut self) {
+        for garbage in self.keyspace.take_garbage() {
+            let objects = garbage.objects() as u64;
+            self.dropper.give(garbage, objects);
+        }
+    }
+
+    /// Chooses what is dropped lazily, and how LFU's counters move.
+    pub fn tune(&mut self, laziness: Laziness, lfu: LfuTuning) {
+        self.keyspace.set_laziness(laziness);
+        self.keyspace.set_lfu_tuning(lfu);
+    }
+
+    /// Keeps the access clock that an eviction policy needs.
+    pub fn keep_clocks_for(&mut self, policy: Policy) {
+        self.keyspace.set_clock_kind(policy.clock());
+    }
+
+    /// Objects that wait to be dropped on another thread, and those that were, as INFO counts them.
+    pub fn lazy_free(&self) -> (u64, u64) {
+        (self.dropper.pending(), self.dropper.dropped())
+    }
+
+    /// Removes the key that goes first under `policy`, looking at `samples` keys of each database, and
+    /// records it in `effects`. False if there is none that may go.
+    pub fn evict_one(&mut self, policy: Policy, samples: usize, now: UnixMs) -> bool {
+        self.keyspace.tick(now);
+        let Some(victim) = self.evictor.choose(&self.keyspace, policy, samples, &mut self.rng) else {
+            return false;
+        };
+        let (db, key) = (victim.db, victim.key.as_slice());
+        let lazily = self.keyspace.db(db).laziness().eviction;
+        if self.keyspace.db_mut(db).delete(key, lazily) {
+            self.key_stats.evicted += 1;
+            self.effects.changed(db, key);
+            self.effects.event(db, Classes::EVICTED, "evicted", key);
+            let command: &[u8] = if lazily { b"UNLINK" } else { b"DEL" };
+            self.effects.push_log(db, &[command, key]);
+            if self.keyspace.has_garbage(db) {
+                self.take_out_garbage();
+            }
+        }
+        true
     }
 
     /// What calls have done; the caller takes it away.

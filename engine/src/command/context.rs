@@ -6,7 +6,7 @@
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::codec::resp::Reply;
-use crate::keyspace::db::AddError;
+use crate::keyspace::db::{AddError, Lookup};
 use crate::keyspace::{Db, Keyspace};
 use crate::value::hash::{Hash, HashRef};
 use crate::value::list::{List, ListRef};
@@ -31,6 +31,8 @@ pub struct KeyStats {
     pub expired: u64,
     /// Hash fields removed because their time had passed.
     pub expired_fields: u64,
+    /// Keys removed for want of memory.
+    pub evicted: u64,
 }
 
 /// One call's surroundings.
@@ -277,33 +279,36 @@ impl Data<'_> {
     }
 
     /// The value of a key, for reading; counts a hit or a miss.
+    #[inline]
     pub fn view(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
-        self.drop_if_expired(key);
-        if !self.is_no_touch {
-            self.db_mut().touch(key);
-        }
-        self.counted(key)
+        self.counted(key, !self.is_no_touch)
     }
 
     /// As `view`, but the key is not marked as used: for commands that tell about keys.
     pub fn look(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
-        self.drop_if_expired(key);
-        self.counted(key)
+        self.counted(key, false)
     }
 
-    fn counted(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
-        let Data { keyspace, db, stats, counts_reads, effects, .. } = self;
-        let found = keyspace.db(*db).get(key);
-        if *counts_reads {
-            match found {
-                Some(_) => stats.hits += 1,
-                None => {
+    #[inline]
+    fn counted(&mut self, key: &[u8], touched: bool) -> Option<ValueRef<'_>> {
+        // A key that has expired is looked up twice: the first time its going is told.
+        if self.db_ref().expires_len() > 0 {
+            self.drop_if_expired(key);
+        }
+        let Data { keyspace, db, now, stats, counts_reads, effects, .. } = self;
+        match keyspace.db_mut(*db).look_up(key, *now, touched) {
+            Lookup::There(entry) => {
+                stats.hits += u64::from(*counts_reads);
+                Some(entry.view())
+            }
+            Lookup::Missing | Lookup::Expired => {
+                if *counts_reads {
                     stats.misses += 1;
                     effects.event(*db, Classes::KEY_MISS, "keymiss", key);
                 }
+                None
             }
         }
-        found
     }
 
     /// The value of a key, without counting or touching.
@@ -337,9 +342,15 @@ impl Data<'_> {
         self.db_mut().set_str(key, bytes, expire_at);
     }
 
-    /// Removes a key. True if it was there and its time had not passed.
+    /// Removes a key by the way. True if it was there and its time had not passed.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         !self.drop_if_expired(key) && self.db_mut().remove(key)
+    }
+
+    /// Removes a key because the caller was asked to; a big value is dropped by another thread if that is
+    /// to be done `lazily`. True if it was there and its time had not passed.
+    pub fn delete(&mut self, key: &[u8], lazily: bool) -> bool {
+        !self.drop_if_expired(key) && self.db_mut().delete(key, lazily)
     }
 
     typed!(

@@ -34,14 +34,19 @@ const UNLINK: DataCommand = DataCommand::new(
         .flags(WRITE.or(FAST))
         .keys(&[KeySpec::rest(1, 1, REMOVES)])
         .complexity("O(N) in the number of keys, and for each the elements of its value")
-        .summary("Removes keys."),
-    del,
+        .summary("Removes keys, and drops big values in the background."),
+    |ctx, args| remove_keys(ctx, args, true),
 );
 
 fn del(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let lazily = ctx.data.db_ref().laziness().user_del;
+    remove_keys(ctx, args, lazily)
+}
+
+fn remove_keys(ctx: &mut Context<'_>, args: Args<'_>, lazily: bool) -> Outcome {
     let mut removed = 0;
     for key in args.from(1) {
-        if ctx.data.remove(key) {
+        if ctx.data.delete(key, lazily) {
             ctx.data.wrote(Classes::GENERIC, "del", key);
             removed += 1;
         }
@@ -260,7 +265,7 @@ fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         .data
         .db_ref()
         .iter()
-        .filter(|entry| entry.expire_at().is_none_or(|at| at > now))
+        .filter(|entry| !entry.is_expired(now))
         .filter(|entry| all || glob::matches(pattern, entry.key(), false))
         .map(EntryRef::key);
     let deferred = ctx.reply.begin_array();
@@ -284,7 +289,7 @@ fn randomkey(ctx: &mut Context<'_>, _args: Args<'_>) -> Outcome {
     let now = ctx.data.now;
     for draw in 0..=DRAWS {
         let Some(entry) = ctx.data.keyspace.db(ctx.data.db).random(ctx.rng) else { break };
-        if draw == DRAWS || entry.expire_at().is_none_or(|at| at > now) {
+        if draw == DRAWS || !entry.is_expired(now) {
             ctx.reply.bulk(entry.key());
             return Ok(());
         }
@@ -314,15 +319,18 @@ fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let options = ScanOptions::parse(args, 2, &["TYPE"])?;
     let now = ctx.data.now;
     let type_name = options.type_name;
-    let mut found: Vec<Vec<u8>> = Vec::new();
+    let (mut found, mut expired): (Vec<Vec<u8>>, Vec<Vec<u8>>) = Default::default();
     let next = ctx.data.db_ref().scan(cursor, options.count, |entry| {
-        let alive = entry.expire_at().is_none_or(|at| at > now);
         let of_type =
             || type_name.is_none_or(|name| entry.view().type_name().as_bytes().eq_ignore_ascii_case(name));
-        if alive && options.matches(entry.key()) && of_type() {
-            found.push(entry.key().to_vec());
+        if options.matches(entry.key()) && of_type() {
+            let list = if entry.is_expired(now) { &mut expired } else { &mut found };
+            list.push(entry.key().to_vec());
         }
     });
+    for key in &expired {
+        ctx.data.drop_if_expired(key);
+    }
     ctx.reply.array(2);
     write_cursor(ctx.reply, next);
     ctx.reply.array(found.len());

@@ -26,10 +26,10 @@ const FLUSHALL: DataCommand = DataCommand::new(
         .complexity("O(N) in the number of keys")
         .summary("Removes every key of every database."),
     |ctx, args| {
-        check_flush_option(args)?;
+        let lazily = is_lazy_flush(ctx, args)?;
         let mut removed = 0;
         for db in 0..ctx.data.keyspace.len() {
-            removed += ctx.data.keyspace.db_mut(db).clear();
+            removed += ctx.data.keyspace.empty(db, lazily);
             ctx.data.effects.flushed(db);
         }
         // A flush counts as a change even of nothing, so that the next save rule is due.
@@ -47,8 +47,8 @@ const FLUSHDB: DataCommand = DataCommand::new(
         .complexity("O(N) in the number of keys")
         .summary("Removes every key of the database."),
     |ctx, args| {
-        check_flush_option(args)?;
-        let removed = ctx.data.db_mut().clear();
+        let lazily = is_lazy_flush(ctx, args)?;
+        let removed = ctx.data.keyspace.empty(ctx.data.db, lazily);
         ctx.data.effects.flushed(ctx.data.db);
         ctx.data.dirty += removed as u64;
         // Logged even if there was nothing: a copy may have what is not here.
@@ -58,10 +58,12 @@ const FLUSHDB: DataCommand = DataCommand::new(
     },
 );
 
-fn check_flush_option(args: Args<'_>) -> Outcome {
+/// Whether a flush leaves the dropping to another thread: as it says, else as the configuration says.
+fn is_lazy_flush(ctx: &Context<'_>, args: Args<'_>) -> Result<bool, CommandError> {
     match args.len() {
-        1 => Ok(()),
-        2 if args.is(1, "ASYNC") || args.is(1, "SYNC") => Ok(()),
+        1 => Ok(ctx.data.db_ref().laziness().user_flush),
+        2 if args.is(1, "ASYNC") => Ok(true),
+        2 if args.is(1, "SYNC") => Ok(false),
         _ => Err(CommandError::Syntax),
     }
 }

@@ -1,9 +1,10 @@
 //! Access clocks: when a key was used last (LRU) or how often it is used (LFU).
 //!
-//! A clock is a `u32` beside the table, there only once somebody asked for it. LRU: the second of
-//! the last access since the epoch. LFU: 16 bits of minutes and 8 bits of a counter that grows
+//! A clock is a `u32` beside the table. LRU: the moment of the last access, in sixteenths of a
+//! second, so that keys used within one second still differ. LFU: 16 bits of minutes and 8 bits of a counter that grows
 //! logarithmically and decays with time, as Redis has it, so that OBJECT FREQ and the FREQ opcode of
-//! a file mean the same. Behaviour: valkey src/lrulfu.c, src/evict.c. Knows no victims.
+//! a file mean the same. Both wrap, LRU after eight years and LFU after 45 days.
+//! Behaviour: valkey src/lrulfu.c, src/evict.c. Knows no victims.
 
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
@@ -13,6 +14,8 @@ const LFU_INIT: u8 = 5;
 const LFU_COUNTER: u32 = 0xff;
 const LFU_MINUTES: u32 = 0xffff;
 const LFU_MINUTES_SHIFT: u32 = 8;
+/// Ticks of LRU's clock in a second.
+const TICKS_PER_S: u64 = 16;
 
 /// Which clock is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,21 +49,30 @@ impl Default for LfuTuning {
 pub(super) struct Clocks {
     pub(super) kind: ClockKind,
     pub(super) tuning: LfuTuning,
+    /// Whether accesses leave the clocks alone.
+    pub(super) is_held: bool,
     now: UnixMs,
     rng: Rng,
 }
 
 impl Clocks {
     pub(super) fn new(seed: u64) -> Self {
-        Self { kind: ClockKind::Off, tuning: LfuTuning::default(), now: UnixMs(0), rng: Rng::new(seed) }
+        Self {
+            kind: ClockKind::Off,
+            tuning: LfuTuning::default(),
+            is_held: false,
+            now: UnixMs(0),
+            rng: Rng::new(seed),
+        }
     }
 
     pub(super) fn tick(&mut self, now: UnixMs) {
         self.now = now;
     }
 
-    fn seconds(&self) -> u32 {
-        u32::try_from(self.now.secs().max(0)).unwrap_or(u32::MAX)
+    /// Ticks since the epoch.
+    fn ticks(&self) -> u64 {
+        (self.now.0.max(0) as u64).saturating_mul(TICKS_PER_S) / 1000
     }
 
     fn minutes(now: UnixMs) -> u32 {
@@ -71,16 +83,18 @@ impl Clocks {
     pub(super) fn fresh(&self) -> u32 {
         match self.kind {
             ClockKind::Off => 0,
-            ClockKind::Lru => self.seconds(),
+            ClockKind::Lru => self.ticks() as u32,
             ClockKind::Lfu => lfu(Self::minutes(self.now), LFU_INIT),
         }
     }
 
     /// The clock after an access.
+    #[inline]
     pub(super) fn accessed(&mut self, clock: u32) -> u32 {
         match self.kind {
+            _ if self.is_held => clock,
             ClockKind::Off => clock,
-            ClockKind::Lru => self.seconds(),
+            ClockKind::Lru => self.ticks() as u32,
             ClockKind::Lfu => {
                 let mut counter = self.freq(clock, self.now);
                 let above = f64::from(counter.saturating_sub(LFU_INIT));
@@ -92,9 +106,30 @@ impl Clocks {
         }
     }
 
+    /// Ticks since the access that an LRU clock tells. The clock's low bits are enough for that; one
+    /// that is ahead of the time, as after a step of the wall clock, counts as just set.
+    fn idle_ticks(&self, clock: u32) -> u64 {
+        let idle = (self.ticks() as u32).wrapping_sub(clock);
+        if idle > u32::MAX / 2 { 0 } else { u64::from(idle) }
+    }
+
     /// Whole seconds since the access that an LRU clock tells.
     pub(super) fn idle_s(&self, clock: u32) -> u64 {
-        u64::from(self.seconds().saturating_sub(clock))
+        self.idle_ticks(clock) / TICKS_PER_S
+    }
+
+    /// How long ago or how seldom an item was used, as a number that only another access makes less:
+    /// the higher, the sooner it may go. 0 without clocks.
+    pub(super) fn staleness(&self, clock: u32) -> u64 {
+        match self.kind {
+            ClockKind::Off => 0,
+            ClockKind::Lru => u64::MAX - self.ticks().saturating_sub(self.idle_ticks(clock)),
+            // Of those used equally seldom the one that was used longest ago.
+            ClockKind::Lfu => {
+                let idle = Self::minutes(self.now).wrapping_sub(clock >> LFU_MINUTES_SHIFT) & LFU_MINUTES;
+                u64::from(!self.freq(clock, self.now)) << 16 | u64::from(idle)
+            }
+        }
     }
 
     /// The counter that an LFU clock has at `now`.
@@ -110,7 +145,8 @@ impl Clocks {
         match self.kind {
             ClockKind::Off => None,
             ClockKind::Lru => {
-                idle_s.map(|idle| self.seconds().saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)))
+                let ticks = |idle: u64| idle.saturating_mul(TICKS_PER_S).min(u64::from(u32::MAX / 2));
+                idle_s.map(|idle| (self.ticks() as u32).wrapping_sub(ticks(idle) as u32))
             }
             ClockKind::Lfu => freq.map(|freq| lfu(Self::minutes(self.now), freq)),
         }
@@ -141,7 +177,15 @@ mod tests {
         assert_eq!(lru.idle_s(clock), 90);
         assert_eq!(lru.idle_s(lru.restored(Some(77), None).expect("idle is LRU's")), 77);
         assert_eq!(lru.restored(None, Some(3)), None);
-        assert_eq!(lru.idle_s(u32::MAX), 0);
+        assert_eq!(lru.idle_s(lru.fresh().wrapping_add(9)), 0, "ahead of the time");
+        let longest = lru.restored(Some(u64::MAX), None).expect("idle is LRU's");
+        assert!(lru.idle_s(longest) > 4 * 360 * 24 * 3600);
+        let (older, newer) = (lru.restored(Some(5), None), lru.restored(Some(4), None));
+        let (older, newer) = (older.expect("idle is LRU's"), newer.expect("idle is LRU's"));
+        assert!(lru.staleness(older) > lru.staleness(newer));
+        let before = lru.staleness(older);
+        lru.tick(UnixMs(1_000_190_500));
+        assert_eq!(lru.staleness(older), before, "time alone changes no order");
     }
 
     #[test]

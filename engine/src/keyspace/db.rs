@@ -4,6 +4,7 @@
 //! unless it is told the time; lookups answer expired keys like any other. Knows no commands, no
 //! watchers and no clients.
 
+mod access;
 mod load;
 mod string;
 pub use string::AddError;
@@ -13,11 +14,14 @@ use std::fmt;
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::structure::hash::HashSeed;
-use crate::structure::table::{Iter, Sweep, Table, TableEntry};
+use crate::structure::table::{Iter, SampleWalk, Sweep, Table, TableEntry, Vacant};
 use crate::value::{Value, ValueRef};
 
-use super::clocks::{ClockKind, Clocks, LfuTuning};
+use super::clocks::Clocks;
 use super::entry::{Entry, EntryRef, Marks};
+use super::lazy::{Garbage, Laziness, SMALL_ELEMENTS};
+use access::Keeping;
+pub use access::Lookup;
 
 /// Home buckets that a scan may visit for each element it was asked for, as Redis bounds empty ones.
 const BUCKETS_PER_COUNT: usize = 10;
@@ -31,6 +35,10 @@ pub struct Db {
     table: Table<Entry, HashSeed>,
     counts: Counts,
     clocks: Clocks,
+    keeping: Keeping,
+    laziness: Laziness,
+    bin: Vec<Garbage>,
+    avg_ttl_ms: i64,
 }
 
 /// Sums over the entries.
@@ -89,7 +97,17 @@ impl Db {
     /// An empty database; allocates nothing.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
-        Self { table: Table::new(seed), counts: Counts::default(), clocks: Clocks::new(seed.0 ^ seed.1) }
+        let mut db = Self {
+            table: Table::new(seed),
+            counts: Counts::default(),
+            clocks: Clocks::new(seed.0 ^ seed.1),
+            keeping: Keeping::WhileSmall,
+            laziness: Laziness::NONE,
+            bin: Vec::new(),
+            avg_ttl_ms: 0,
+        };
+        db.begin_clocks();
+        db
     }
 
     /// Keys, those that have expired too.
@@ -177,6 +195,13 @@ impl Db {
         self.entry(key)?.expire_at()
     }
 
+    /// Fills a vacancy, and counts the entry.
+    #[inline]
+    fn add(vacant: Vacant<'_, Entry, HashSeed>, entry: Entry, counts: &mut Counts, clocks: &Clocks) {
+        counts.add(entry.view().marks());
+        vacant.insert_with_clock(entry, clocks.fresh());
+    }
+
     /// Changes an entry; `None` if the key isn't there.
     fn edit<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let hash = self.hash_key(key);
@@ -186,6 +211,7 @@ impl Db {
                 self.counts.subtract(occupied.view().marks());
                 let answer = occupied.with(change);
                 self.counts.add(occupied.view().marks());
+                occupied.tick(|clock| self.clocks.accessed(clock));
                 Some(answer)
             }
         }
@@ -198,13 +224,14 @@ impl Db {
         match self.table.entry(hash, |entry| entry.key() == key) {
             TableEntry::Occupied(mut occupied) => {
                 self.counts.subtract(occupied.view().marks());
+                spare(&mut occupied, self.laziness, &mut self.bin);
                 occupied.with(change);
                 self.counts.add(occupied.view().marks());
+                occupied.tick(|clock| self.clocks.accessed(clock));
             }
             TableEntry::Vacant(vacant) => {
-                let entry = fresh();
-                self.counts.add(entry.view().marks());
-                vacant.insert_with_clock(entry, self.clocks.fresh());
+                Self::add(vacant, fresh(), &mut self.counts, &self.clocks);
+                self.outgrow();
             }
         }
     }
@@ -224,9 +251,8 @@ impl Db {
         match self.table.entry(hash, |entry| entry.key() == key) {
             TableEntry::Occupied(_) => false,
             TableEntry::Vacant(vacant) => {
-                let entry = Entry::new(key, value, expire_at);
-                self.counts.add(entry.view().marks());
-                vacant.insert_with_clock(entry, self.clocks.fresh());
+                Self::add(vacant, Entry::new(key, value, expire_at), &mut self.counts, &self.clocks);
+                self.outgrow();
                 true
             }
         }
@@ -245,6 +271,7 @@ impl Db {
             drop(occupied.remove());
         } else {
             self.counts.add(occupied.view().marks());
+            occupied.tick(|clock| self.clocks.accessed(clock));
         }
         Some(answer)
     }
@@ -266,9 +293,47 @@ impl Db {
         self.remove_entry(key).map(Entry::into_value)
     }
 
-    /// Removes a key; answers whether it was there.
+    /// Removes a key, its value lazily if what commands remove by the way is dropped so; answers whether
+    /// it was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        self.remove_entry(key).is_some()
+        self.delete(key, self.laziness.server_del)
+    }
+
+    /// Removes a key; a big value goes to the bin if that is to be done `lazily`. Answers whether it was
+    /// there.
+    pub fn delete(&mut self, key: &[u8], lazily: bool) -> bool {
+        let Some(entry) = self.remove_entry(key) else { return false };
+        self.discard(entry, lazily);
+        true
+    }
+
+    /// Drops an entry, or puts it in the bin if it is big.
+    fn discard(&mut self, entry: Entry, lazily: bool) {
+        if lazily && entry.view().effort() > SMALL_ELEMENTS {
+            self.bin.push(Garbage::Entry(entry));
+        }
+    }
+
+    /// Whether something big was removed and waits to be dropped.
+    #[must_use]
+    #[inline]
+    pub(super) fn has_garbage(&self) -> bool {
+        !self.bin.is_empty()
+    }
+
+    /// Empties the bin.
+    pub(super) fn take_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.bin)
+    }
+
+    /// Which removals are lazy.
+    #[must_use]
+    pub fn laziness(&self) -> Laziness {
+        self.laziness
+    }
+
+    pub(super) fn set_laziness(&mut self, laziness: Laziness) {
+        self.laziness = laziness;
     }
 
     /// Removes a key if its time has passed at `now`; answers whether it did. Costs nothing while no
@@ -277,7 +342,7 @@ impl Db {
     pub fn remove_expired(&mut self, key: &[u8], now: UnixMs) -> bool {
         self.counts.expires > 0
             && self.entry(key).is_some_and(|entry| entry.is_expired(now))
-            && self.remove(key)
+            && self.delete(key, self.laziness.expire)
     }
 
     /// Gives the value and expiry of `from` to `to`, in place of what was there. Answers whether `from`
@@ -315,12 +380,14 @@ impl Db {
         match self.table.entry(hash, |present| present.key() == entry.view().key()) {
             TableEntry::Occupied(mut occupied) => {
                 self.counts.subtract(occupied.view().marks());
+                spare(&mut occupied, self.laziness, &mut self.bin);
                 occupied.with(|present| *present = entry);
                 occupied.set_clock(self.clocks.fresh());
             }
             TableEntry::Vacant(vacant) => vacant.insert_with_clock(entry, self.clocks.fresh()),
         }
         self.counts.add(marks);
+        self.outgrow();
     }
 
     /// Visits about `count` entries from `cursor` on, and answers the cursor to go on with, 0 at the
@@ -360,7 +427,10 @@ impl Db {
     #[must_use]
     pub fn take_all(&mut self) -> Discarded {
         self.counts = Counts::default();
-        Discarded(self.table.take_all())
+        self.avg_ttl_ms = 0;
+        let all = Discarded(self.table.take_all());
+        self.begin_clocks();
+        all
     }
 
     /// Removes all keys; answers how many.
@@ -377,6 +447,36 @@ impl Db {
     /// Answers the cursor to go on with, 0 at the end.
     pub fn tidy(&mut self, cursor: u64) -> u64 {
         self.table.tidy(cursor)
+    }
+
+    /// Shows entries with their access clocks from about position `from` on, as `Table::sample` does.
+    pub(super) fn sample(
+        &self,
+        from: u64,
+        volatile_only: bool,
+        visit: impl FnMut(EntryRef<'_>, u32) -> bool,
+    ) -> SampleWalk {
+        self.table.sample(from, volatile_only, visit)
+    }
+
+    /// The entry whose key has this hash, and its access clock.
+    pub(super) fn entry_of_hash(&self, hash: u64) -> Option<(EntryRef<'_>, u32)> {
+        self.table.find_hash(hash)
+    }
+
+    /// The mean time in milliseconds that keys with an expiry have left, as sweeps estimate it; 0 if that
+    /// is not known.
+    #[must_use]
+    pub fn avg_ttl_ms(&self) -> i64 {
+        self.avg_ttl_ms
+    }
+
+    /// Notes the mean that a sweep has found. A running mean, in which it weighs `weight`.
+    pub(super) fn note_ttl(&mut self, mean_ms: i64, weight: f64) {
+        self.avg_ttl_ms = match self.avg_ttl_ms {
+            0 => mean_ms,
+            known => mean_ms + ((known - mean_ms) as f64 * (1.0 - weight)) as i64,
+        };
     }
 
     /// Visits entries that may expire, as `Table::sweep` does, and keeps the counts.
@@ -416,69 +516,17 @@ impl Db {
         self.counts = counts.get();
         answer
     }
+}
 
-    /// Tells the time to the access clocks.
-    pub fn tick(&mut self, now: UnixMs) {
-        self.clocks.tick(now);
-    }
-
-    /// Chooses the access clock; switching forgets what the other kind had counted.
-    pub fn set_clock_kind(&mut self, kind: ClockKind) {
-        if kind != self.clocks.kind {
-            self.table.disable_clocks();
-            self.clocks.kind = kind;
-            if kind != ClockKind::Off {
-                self.table.enable_clocks_at(self.clocks.fresh());
-            }
-        }
-    }
-
-    /// The access clock that is kept.
-    #[must_use]
-    pub fn clock_kind(&self) -> ClockKind {
-        self.clocks.kind
-    }
-
-    /// Sets how LFU's counters move.
-    pub fn set_lfu_tuning(&mut self, tuning: LfuTuning) {
-        self.clocks.tuning = tuning;
-    }
-
-    /// Counts an access to a key. Costs nothing without access clocks.
-    #[inline]
-    pub fn touch(&mut self, key: &[u8]) {
-        if self.clocks.kind != ClockKind::Off {
-            let (hash, clocks) = (self.hash_key(key), &mut self.clocks);
-            let _ = self.table.access(hash, |entry| entry.key() == key, |clock, _| clocks.accessed(clock));
-        }
-    }
-
-    fn clock(&self, key: &[u8]) -> Option<u32> {
-        self.table.clock(self.hash_key(key), |entry| entry.key() == key)
-    }
-
-    /// Whole seconds since the last access to a key: `None` if it isn't there, or frequencies are
-    /// kept. Without clocks they are enabled, so that the next question has an answer.
-    pub fn idle_s(&mut self, key: &[u8]) -> Option<u64> {
-        if self.clocks.kind == ClockKind::Off {
-            self.set_clock_kind(ClockKind::Lru);
-        }
-        (self.clocks.kind == ClockKind::Lru)
-            .then(|| self.clock(key).map(|clock| self.clocks.idle_s(clock)))?
-    }
-
-    /// How often a key is used, from 0 to 255; `None` if it isn't there, or no frequencies are kept.
-    #[must_use]
-    pub fn freq(&self, key: &[u8], now: UnixMs) -> Option<u8> {
-        (self.clocks.kind == ClockKind::Lfu)
-            .then(|| self.clock(key).map(|clock| self.clocks.freq(clock, now)))?
-    }
-
-    /// Gives a key the idle time or the frequency that a file brought, if that kind is kept.
-    pub fn restore_clock(&mut self, key: &[u8], idle_s: Option<u64>, freq: Option<u8>) {
-        if let Some(clock) = self.clocks.restored(idle_s, freq) {
-            let _ = self.table.access(self.hash_key(key), |entry| entry.key() == key, |_, _| clock);
-        }
+/// Leaves a big value that is about to be replaced to another thread.
+#[inline]
+fn spare(
+    occupied: &mut crate::structure::table::Occupied<'_, Entry, HashSeed>,
+    laziness: Laziness,
+    bin: &mut Vec<Garbage>,
+) {
+    if laziness.server_del && occupied.view().effort() > SMALL_ELEMENTS {
+        bin.extend(occupied.with(|entry| entry.take_big(SMALL_ELEMENTS)).map(Garbage::Value));
     }
 }
 

@@ -103,6 +103,12 @@ impl Entry {
         Some(unsafe { Box::from_raw(at) })
     }
 
+    /// Takes out a value that takes long to drop, of more than `elements` elements; the record's payload
+    /// means nothing then, and another one must be put in its place.
+    pub(super) fn take_big(&mut self, elements: usize) -> Option<Box<Value>> {
+        if self.view().effort() > elements { self.unbox() } else { None }
+    }
+
     /// Puts a value in place of the one that is there, and leaves the expiry.
     fn store(&mut self, value: Value) {
         drop(self.unbox());
@@ -259,6 +265,13 @@ impl<'a> EntryRef<'a> {
         // SAFETY: under these tags the payload is a pointer that `Box::into_raw` gave, which the
         // entry owns; it stays unchanged as long as the entry does, for 'a.
         is_boxed(self.0.tag()).then(|| unsafe { &*self.0.pointer().cast::<Value>() })
+    }
+
+    /// About how many allocations the value has: its elements, if each may be one.
+    #[must_use]
+    #[inline]
+    pub fn effort(self) -> usize {
+        self.boxed().map_or(1, Value::effort)
     }
 
     /// A copy of the value.

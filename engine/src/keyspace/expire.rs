@@ -12,6 +12,9 @@ use crate::value::{IntText, Value, ValueRef};
 /// Fields that one step takes out of one hash at most; the rest waits for the next round.
 const FIELDS_PER_VISIT: usize = 1024;
 
+/// What one step weighs in the running mean of the time that keys have left, as in Valkey.
+const STEP_WEIGHT: f64 = 0.02;
+
 /// Where the walk is. Databases may come, go and be swapped: the place is only where to look next.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sweep {
@@ -30,6 +33,8 @@ pub struct Step {
     pub expired_fields: u64,
     /// Keys removed because their last field had gone.
     pub emptied: u64,
+    /// Milliseconds that keys with an expiry have left, summed over those looked at, and how many those are.
+    pub left_ms: (i64, usize),
     /// Whether the walk has come to the end of the last database and starts anew.
     pub wrapped: bool,
 }
@@ -105,6 +110,10 @@ impl Sweep {
             step.expired += done.expired;
             step.expired_fields += done.expired_fields;
             step.emptied += done.emptied;
+            let (sum, count) = done.left_ms;
+            if let Some(mean) = i64::try_from(count).ok().and_then(|count| sum.checked_div(count)) {
+                db.note_ttl(mean, STEP_WEIGHT);
+            }
         } else {
             self.cursor = 0;
         }
@@ -131,6 +140,9 @@ fn visit(
         step.expired += 1;
         tell(Gone::Key { db, key: entry.view().key() });
         return Verdict::Remove;
+    }
+    if let Some(at) = entry.view().expire_at() {
+        step.left_ms = (step.left_ms.0.saturating_add(at.ms_after(now)), step.left_ms.1 + 1);
     }
     let ValueRef::Hash(hash) = entry.view().view() else { return Verdict::Keep };
     if hash.next_expiry_bound().is_none_or(|at| !at.is_past(now)) {

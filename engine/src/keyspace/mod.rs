@@ -6,7 +6,9 @@ pub mod clocks;
 pub mod db;
 pub mod digest;
 pub mod entry;
+pub mod evict;
 pub mod expire;
+pub mod lazy;
 
 use std::fmt;
 
@@ -16,6 +18,7 @@ pub use crate::structure::hash::HashSeed;
 pub use clocks::{ClockKind, LfuTuning};
 pub use db::{Db, Discarded, Entries};
 pub use entry::{Entry, EntryRef};
+pub use lazy::{Garbage, Laziness};
 
 /// Databases of a server whose configuration doesn't say.
 pub const DEFAULT_DATABASES: usize = 16;
@@ -23,6 +26,8 @@ pub const DEFAULT_DATABASES: usize = 16;
 /// All databases.
 pub struct Keyspace {
     dbs: Vec<Db>,
+    /// What was in databases that were emptied.
+    bin: Vec<Garbage>,
 }
 
 impl Keyspace {
@@ -30,7 +35,7 @@ impl Keyspace {
     #[must_use]
     pub fn new(databases: usize, seed: impl Into<HashSeed>) -> Self {
         let seed = seed.into();
-        Self { dbs: (0..databases).map(|_| Db::new(seed)).collect() }
+        Self { dbs: (0..databases).map(|_| Db::new(seed)).collect(), bin: Vec::new() }
     }
 
     /// How many databases there are.
@@ -89,6 +94,49 @@ impl Keyspace {
     /// Removes all keys of all databases; answers how many.
     pub fn clear(&mut self) -> usize {
         self.dbs.iter_mut().map(Db::clear).sum()
+    }
+
+    /// Removes all keys of the database `index`, which go to the bin if that is to be done `lazily`;
+    /// answers how many.
+    ///
+    /// # Panics
+    /// If there is no such database.
+    pub fn empty(&mut self, index: usize, lazily: bool) -> usize {
+        let gone = self.dbs[index].take_all();
+        let keys = gone.len();
+        if lazily && keys > 0 {
+            self.bin.push(Garbage::Keys(Box::new(gone)));
+        }
+        keys
+    }
+
+    /// Whether something big was removed from the database `index`, or a whole database, and waits to be
+    /// dropped.
+    #[must_use]
+    #[inline]
+    pub fn has_garbage(&self, index: usize) -> bool {
+        !self.bin.is_empty() || self.dbs.get(index).is_some_and(Db::has_garbage)
+    }
+
+    /// Empties the bins.
+    pub fn take_garbage(&mut self) -> impl Iterator<Item = Garbage> {
+        let whole = std::mem::take(&mut self.bin);
+        whole.into_iter().chain(self.dbs.iter_mut().flat_map(Db::take_garbage))
+    }
+
+    /// Chooses what is dropped lazily.
+    pub fn set_laziness(&mut self, laziness: Laziness) {
+        self.dbs.iter_mut().for_each(|db| db.set_laziness(laziness));
+    }
+
+    /// Sets how LFU's counters move.
+    pub fn set_lfu_tuning(&mut self, tuning: LfuTuning) {
+        self.dbs.iter_mut().for_each(|db| db.set_lfu_tuning(tuning));
+    }
+
+    /// Stops the access clocks, or lets them go on: while a child saves, reads should dirty no page.
+    pub fn hold_clocks(&mut self, held: bool) {
+        self.dbs.iter_mut().for_each(|db| db.hold_clocks(held));
     }
 
     /// Empties all databases and answers what was in them, to be dropped when it suits.

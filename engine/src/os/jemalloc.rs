@@ -8,7 +8,10 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tikv_jemalloc_sys as ffi;
 
@@ -84,13 +87,81 @@ pub fn stats() -> AllocatorStats {
     }
 }
 
+/// What other threads have published, wrapping: one that only frees has taken less than nothing.
+static OTHER_THREADS: AtomicU64 = AtomicU64::new(0);
+
+/// Where jemalloc counts the bytes that a thread has taken and given back, since it began.
+#[derive(Clone, Copy)]
+struct Counters {
+    taken: *const u64,
+    given_back: *const u64,
+}
+
+thread_local! {
+    static COUNTERS: Cell<Counters> =
+        const { Cell::new(Counters { taken: ptr::null(), given_back: ptr::null() }) };
+    static PUBLISHED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The bytes that this thread has taken less those that it has given back; wraps below zero.
+#[inline]
+fn net_of_thread() -> u64 {
+    let mut counters = COUNTERS.get();
+    if counters.taken.is_null() {
+        counters = Counters {
+            taken: read_pointer(c"thread.allocatedp"),
+            given_back: read_pointer(c"thread.deallocatedp"),
+        };
+        COUNTERS.set(counters);
+    }
+    if counters.taken.is_null() || counters.given_back.is_null() {
+        return 0;
+    }
+    // SAFETY: jemalloc gave both for this thread; they are live as long as the thread is, and nobody
+    // else writes to them.
+    unsafe { counters.taken.read().wrapping_sub(counters.given_back.read()) }
+}
+
+/// Bytes in use, their size classes' rounding included: exact for the calling thread, and for the others
+/// as of when they last told (`publish_thread`). Costs a few loads, so it may be asked before each command.
+#[inline]
+#[must_use]
+pub fn used_bytes() -> u64 {
+    let used = net_of_thread().wrapping_add(OTHER_THREADS.load(Ordering::Relaxed));
+    // A thread that has freed and not told yet makes this too much, one that has taken too little.
+    if used > u64::MAX / 2 { 0 } else { used }
+}
+
+/// Tells the others what this thread has taken and given back.
+pub(super) fn publish_thread() {
+    let net = net_of_thread();
+    let before = PUBLISHED.replace(net);
+    OTHER_THREADS.fetch_add(net.wrapping_sub(before), Ordering::Relaxed);
+}
+
+/// Gives unused pages of all arenas back to the kernel.
+pub fn purge() {
+    // Index 4096 stands for all arenas (MALLCTL_ARENAS_ALL); the call takes and gives nothing.
+    const ALL: &std::ffi::CStr = c"arena.4096.purge";
+    flush_thread_cache();
+    // SAFETY: purging takes no argument and gives no value.
+    unsafe { ffi::mallctl(ALL.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
+}
+
+/// Gives back what the calling thread keeps for its next allocations.
+pub fn flush_thread_cache() {
+    let name = c"thread.tcache.flush";
+    // SAFETY: flushing takes no argument and gives no value.
+    unsafe { ffi::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
+}
+
 /// The version of jemalloc.
 pub fn version() -> String {
-    let mut text: *const std::ffi::c_char = std::ptr::null();
+    let mut text: *const std::ffi::c_char = ptr::null();
     let mut len = size_of::<*const std::ffi::c_char>();
     let pointer = (&raw mut text).cast::<c_void>();
     // SAFETY: "version" gives a pointer to a static, nul-terminated text.
-    let said = unsafe { ffi::mallctl(c"version".as_ptr(), pointer, &raw mut len, std::ptr::null_mut(), 0) };
+    let said = unsafe { ffi::mallctl(c"version".as_ptr(), pointer, &raw mut len, ptr::null_mut(), 0) };
     if said != 0 || text.is_null() {
         return String::from("unknown");
     }
@@ -99,11 +170,20 @@ pub fn version() -> String {
     text.split('-').next().unwrap_or_default().to_owned()
 }
 
+fn read_pointer(name: &std::ffi::CStr) -> *const u64 {
+    let mut value: *const u64 = ptr::null();
+    let mut len = size_of::<*const u64>();
+    let pointer = (&raw mut value).cast::<c_void>();
+    // SAFETY: both names read here give a pointer to a u64; the pointers are to live values of that size.
+    let said = unsafe { ffi::mallctl(name.as_ptr(), pointer, &raw mut len, ptr::null_mut(), 0) };
+    if said == 0 { value } else { ptr::null() }
+}
+
 fn read_size(name: &std::ffi::CStr) -> u64 {
     let mut value: usize = 0;
     let mut len = size_of::<usize>();
     let pointer = (&raw mut value).cast::<c_void>();
     // SAFETY: every statistic read here is a size_t; the pointers are to live values of that size.
-    let said = unsafe { ffi::mallctl(name.as_ptr(), pointer, &raw mut len, std::ptr::null_mut(), 0) };
+    let said = unsafe { ffi::mallctl(name.as_ptr(), pointer, &raw mut len, ptr::null_mut(), 0) };
     if said == 0 { value as u64 } else { 0 }
 }

@@ -27,6 +27,13 @@ pub fn page_bytes() -> u64 {
         .unwrap_or(4096)
 }
 
+/// Tells the others how much memory this thread has taken and given back, for `used_bytes`: to be called
+/// by every thread but the main one, after it has done something.
+pub fn publish_thread() {
+    #[cfg(feature = "jemalloc")]
+    super::jemalloc::publish_thread();
+}
+
 fn rollup(field: &str) -> u64 {
     let Ok(text) = fs::read_to_string("/proc/self/smaps_rollup") else { return 0 };
     text.lines()

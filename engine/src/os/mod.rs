@@ -2,6 +2,7 @@
 //!
 //! `unsafe` is allowed here, a SAFETY line above each block.
 
+pub mod background;
 pub mod clock;
 pub mod file;
 pub mod fork;

@@ -398,7 +398,8 @@ impl Sink for Loader<'_> {
         current.expire_at = head.expire_at.filter(|at| *at != NO_EXPIRY);
         current.idle_s = head.idle_s;
         current.freq = head.freq;
-        current.expired = matches!((current.expire_at, self.into.now), (Some(at), Some(now)) if at <= now);
+        current.expired =
+            matches!((current.expire_at, self.into.now), (Some(at), Some(now)) if at.is_past(now));
         current.is_inserted = false;
         // An expired key's value is built too: a fault in it is a fault of the file.
         Ok(self.builder.begin(head.object, head.type_byte, head.meta))

@@ -25,7 +25,7 @@ use std::ptr::NonNull;
 use super::record::{self, Record, RecordRef};
 use crate::base::rng::Rng;
 use bucket::{SLOTS, tag_of};
-pub use iter::{Iter, Sweep};
+pub use iter::{Iter, SampleWalk, Sweep};
 use segment::{POSITION_BITS, Segment, Slot, home_index};
 
 /// An owner of one heap object that fits in a 48-bit pointer.
@@ -327,6 +327,15 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         unsafe { T::from_raw(item) }
     }
 
+    /// The item with this hash and its access clock (0 without clocks). Items are told apart by their
+    /// hashes alone.
+    #[must_use]
+    pub fn find_hash(&self, hash: u64) -> Option<(T::Ref<'_>, u32)> {
+        let found = self.locate(hash, |item| self.hasher.hash_of(item) == hash)?;
+        // SAFETY: a used slot owns a live item; the answer borrows `self`.
+        Some((unsafe { T::view(found.item) }, found.segment.clock(found.at)))
+    }
+
     /// Asks the CPU for the bucket of `hash`.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
@@ -462,6 +471,41 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
     }
 }
 
+/// The outcome of `Table::access_unless`.
+pub enum Access<'a, T: Thin> {
+    /// The item isn't there.
+    Missing,
+    /// It was there and was to go.
+    Removed(T),
+    /// It is there, and its clock has been changed.
+    There(T::Ref<'a>),
+}
+
+impl<T: Thin, H: HashOf<T>> Table<T, H> {
+    /// As `access`, in one lookup, but takes the item out if `is_gone` holds for it.
+    #[inline]
+    pub fn access_unless(
+        &mut self,
+        hash: u64,
+        eq: impl FnMut(T::Ref<'_>) -> bool,
+        is_gone: impl FnOnce(T::Ref<'_>) -> bool,
+        tick: impl FnOnce(u32) -> u32,
+    ) -> Access<'_, T> {
+        let Some(found) = self.locate(hash, eq) else { return Access::Missing };
+        // SAFETY: a used slot owns a live item; the look ends with this line.
+        if is_gone(unsafe { T::view(found.item) }) {
+            let item = self.take(found.segment, found.at, found.home);
+            self.shrink(hash);
+            return Access::Removed(item);
+        }
+        if self.has_clocks {
+            found.segment.set_clock(found.at, tick(found.segment.clock(found.at)));
+        }
+        // SAFETY: a used slot owns a live item; the answer borrows `self`.
+        Access::There(unsafe { T::view(found.item) })
+    }
+}
+
 impl<T: Thin, H: HashOf<T> + Clone> Table<T, H> {
     /// Leaves an empty table of the same kind and answers the old one, to be dropped at leisure.
     #[must_use]
@@ -526,6 +570,14 @@ impl<T: Thin, H: HashOf<T>> Occupied<'_, T, H> {
     /// Changes the access clock, if there are clocks.
     pub fn set_clock(&mut self, clock: u32) {
         self.found.segment.set_clock(self.found.at, clock);
+    }
+
+    /// Moves the access clock on with `tick`. Costs nothing without clocks.
+    #[inline]
+    pub fn tick(&mut self, tick: impl FnOnce(u32) -> u32) {
+        if self.table.has_clocks {
+            self.set_clock(tick(self.found.segment.clock(self.found.at)));
+        }
     }
 
     /// Takes the item out of the table.

@@ -126,6 +126,24 @@ impl Value {
         self.view().is_empty()
     }
 
+    /// What it takes to drop the value: its elements or nodes, 1 for what is packed into one allocation.
+    #[must_use]
+    pub fn effort(&self) -> usize {
+        match self {
+            Self::List(List::Quicklist(list)) => list.node_count(),
+            Self::Set(set @ Set::Table(_)) => set.len(),
+            Self::Hash(hash @ Hash::Table(_)) => hash.len(),
+            Self::Zset(zset @ Zset::Tree(_)) => zset.len(),
+            Self::Stream(stream) => {
+                // As in Valkey, the first group stands for all of them.
+                let groups = stream.groups().len();
+                let pending = stream.groups().next().map_or(0, |(_, group)| 1 + group.pending_len());
+                stream.nodes_len() + groups * pending
+            }
+            _ => 1,
+        }
+    }
+
     /// Heap bytes it owns, not counting `Value` itself.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

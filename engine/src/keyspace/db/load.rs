@@ -17,8 +17,8 @@ impl Db {
         match self.table.entry(hash, |present| present.key() == key) {
             TableEntry::Occupied(_) => Err(entry),
             TableEntry::Vacant(vacant) => {
-                self.counts.add(entry.view().marks());
-                vacant.insert_with_clock(entry, self.clocks.fresh());
+                Self::add(vacant, entry, &mut self.counts, &self.clocks);
+                self.outgrow();
                 Ok(())
             }
         }

@@ -1,6 +1,6 @@
 //! Strings without a detour: SET and INCR on the bytes of the record, with no `Value` made.
 
-use super::Db;
+use super::{Db, spare};
 use crate::base::time::UnixMs;
 use crate::keyspace::entry::{Entry, EntryRef};
 use crate::structure::table::TableEntry;
@@ -26,14 +26,15 @@ impl Db {
             TableEntry::Occupied(mut occupied) => {
                 if !occupied.with(|entry| entry.overwrite_string(bytes, expire_at)) {
                     self.counts.subtract(occupied.view().marks());
+                    spare(&mut occupied, self.laziness, &mut self.bin);
                     occupied.with(|entry| entry.replace_string(bytes, expire_at));
                     self.counts.add(occupied.view().marks());
                 }
+                occupied.tick(|clock| self.clocks.accessed(clock));
             }
             TableEntry::Vacant(vacant) => {
-                let entry = Entry::string(key, bytes, expire_at);
-                self.counts.add(entry.view().marks());
-                vacant.insert_with_clock(entry, self.clocks.fresh());
+                Self::add(vacant, Entry::string(key, bytes, expire_at), &mut self.counts, &self.clocks);
+                self.outgrow();
             }
         }
     }
@@ -57,13 +58,14 @@ impl Db {
                 self.counts.subtract(occupied.view().marks());
                 occupied.with(|entry| entry.store_int(sum));
                 self.counts.add(occupied.view().marks());
+                occupied.tick(|clock| self.clocks.accessed(clock));
                 Ok(sum)
             }
             TableEntry::Vacant(vacant) => {
                 let mut entry = Entry::string(key, b"", None);
                 entry.store_int(by);
-                self.counts.add(entry.view().marks());
-                vacant.insert_with_clock(entry, self.clocks.fresh());
+                Self::add(vacant, entry, &mut self.counts, &self.clocks);
+                self.outgrow();
                 Ok(by)
             }
         }

@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{Counts, Db};
+use super::{Counts, Db, Lookup};
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::keyspace::db::string::AddError;
-use crate::keyspace::{ClockKind, EntryRef};
+use crate::keyspace::{ClockKind, EntryRef, Laziness};
 use crate::structure::hash::HashSeed;
 use crate::value::hash::{FieldTtl, Hash};
 use crate::value::list::{End, List};
+use crate::value::set::Set;
 use crate::value::string::IncrError;
-use crate::value::{IntText, Limits, StringValue, Value, ValueRef};
+use crate::value::{InlineTag, IntText, Limits, StringValue, Value, ValueRef};
 
 const NOW: UnixMs = UnixMs(1000);
+
+type Act = fn(&mut Db);
 
 /// A value as text, whatever its encoding.
 #[derive(Debug, Clone, PartialEq)]
@@ -354,10 +357,10 @@ fn scan_gives_every_key_and_about_as_many_as_asked_for() {
 }
 
 #[test]
-fn idle_time_and_frequency_are_kept_once_asked_for() {
+fn idle_time_and_frequency_are_kept() {
     let mut db = Db::new(HashSeed(5, 6));
-    db.set_str(b"old", b"v", None);
     db.tick(UnixMs(1_000_000));
+    db.set_str(b"old", b"v", None);
     assert_eq!(db.idle_s(b"old"), Some(0));
     assert_eq!(db.idle_s(b"missing"), None);
     db.tick(UnixMs(1_060_000));
@@ -377,6 +380,81 @@ fn idle_time_and_frequency_are_kept_once_asked_for() {
     assert_eq!(db.freq(b"old", UnixMs(1_060_000)), Some(5));
     db.restore_clock(b"old", None, Some(200));
     assert_eq!(db.freq(b"old", UnixMs(1_060_000)), Some(200));
+}
+
+#[test]
+fn a_large_database_keeps_clocks_once_asked_for() {
+    let mut db = Db::new(HashSeed(5, 6));
+    db.tick(UnixMs(1_000_000));
+    let key = |i: usize| i.to_string().into_bytes();
+    (0..70_000).for_each(|i| db.set_str(&key(i), b"v", None));
+    assert_eq!(db.clock_kind(), ClockKind::Off);
+    db.tick(UnixMs(1_090_000));
+    assert_eq!(db.idle_s(&key(1)), Some(0), "nothing is known from before the first question");
+    db.tick(UnixMs(1_100_000));
+    db.touch(&key(2));
+    assert_eq!((db.idle_s(&key(1)), db.idle_s(&key(2))), (Some(10), Some(0)));
+    assert_eq!(db.clear(), 70_000);
+    assert_eq!(db.clock_kind(), ClockKind::Lru);
+}
+
+#[test]
+fn every_use_of_a_key_moves_its_clock_and_held_clocks_stand() {
+    let mut db = Db::new(HashSeed(5, 6));
+    db.tick(UnixMs(1_000_000));
+    let uses: [(&str, Act); 6] = [
+        ("read", |db| assert!(matches!(db.look_up(b"k", NOW, true), Lookup::There(_)))),
+        ("overwrite", |db| db.set_str(b"k", b"2", None)),
+        ("increment", |db| assert!(db.incr(b"k", 1).is_ok())),
+        ("set", |db| db.set(b"k", Value::from_inline(InlineTag::Str, b"w"), None)),
+        ("modify", |db| assert!(db.modify(b"k", |_| ()).is_some())),
+        ("expire", |db| assert!(db.set_expire_at(b"k", None))),
+    ];
+    db.set_str(b"k", b"1", None);
+    for ((name, act), step) in uses.into_iter().zip(1..) {
+        db.tick(UnixMs(1_000_000 + step * 10_000));
+        assert_eq!(db.idle_s(b"k"), Some(10), "before {name}");
+        act(&mut db);
+        assert_eq!(db.idle_s(b"k"), Some(0), "after {name}");
+    }
+    db.tick(UnixMs(1_090_000));
+    assert!(matches!(db.look_up(b"k", NOW, false), Lookup::There(_)));
+    db.hold_clocks(true);
+    db.touch(b"k");
+    assert_eq!(db.idle_s(b"k"), Some(30));
+}
+
+#[test]
+fn big_values_go_to_the_bin_if_their_removal_is_lazy() {
+    let big = |limits: &Limits| {
+        let mut set = Set::new();
+        for i in 0..100 {
+            assert!(set.add(format!("member {i}").as_bytes(), limits));
+        }
+        Value::Set(set)
+    };
+    let limits = Limits { set_max_listpack_entries: 10, ..Limits::default() };
+    let removals: [(&str, Act, bool); 6] = [
+        ("delete", |db| assert!(db.delete(b"k", true)), true),
+        ("delete at once", |db| assert!(db.delete(b"k", false)), false),
+        ("remove", |db| assert!(db.remove(b"k")), true),
+        ("overwrite", |db| db.set_str(b"k", b"v", None), true),
+        ("replace", |db| db.set(b"k", Value::from_inline(InlineTag::Str, b"v"), None), true),
+        ("expire", |db| assert!(matches!(db.look_up(b"k", NOW, true), Lookup::Expired)), true),
+    ];
+    for (name, act, is_lazy) in removals {
+        for laziness in [Laziness::ALL, Laziness::NONE] {
+            let mut db = Db::new(HashSeed(5, 6));
+            db.set_laziness(laziness);
+            db.set(b"small", Value::from_inline(InlineTag::Str, b"v"), None);
+            db.set(b"k", big(&limits), (name == "expire").then_some(UnixMs(NOW.0 - 1)));
+            assert!(db.delete(b"small", true) && !db.has_garbage());
+            act(&mut db);
+            let expected = usize::from(is_lazy && (laziness == Laziness::ALL || name == "delete"));
+            assert_eq!(db.take_garbage().len(), expected, "{name} {laziness:?}");
+            assert!(!db.has_garbage());
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,15 @@ pub enum Sweep {
     Remove,
 }
 
+/// How a walk of `Table::sample` went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SampleWalk {
+    /// A position not far in front of where it ended.
+    pub end: u64,
+    /// Whether it had to look far for what it was to show.
+    pub is_long: bool,
+}
+
 /// One home bucket's interval of positions.
 struct Interval {
     segment: Segment,
@@ -169,6 +178,56 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         }
         segment.bucket_mut(index).set_volatile(left > 0);
         visited
+    }
+
+    /// Shows items and their access clocks from about position `from` on, round and round the table, to
+    /// `visit` until it answers false or all were shown once; with `volatile_only` only those that may
+    /// expire. Nearby items are strangers to each other, so from a random position this is a sample.
+    pub fn sample(
+        &self,
+        from: u64,
+        volatile_only: bool,
+        mut visit: impl FnMut(T::Ref<'_>, u32) -> bool,
+    ) -> SampleWalk {
+        /// A walk past so many segments was a long one.
+        const LONG: usize = 16;
+        let hash = from << (64 - POSITION_BITS);
+        let mut index = self.index(hash);
+        let Some(&first) = self.directory.get(index) else { return SampleWalk::default() };
+        // Positions wrap, so the walk may come back to the buckets in front of the one it began with.
+        let mut bucket = home_index(hash, first.depth(), first.home());
+        let (mut segments, mut shown) = (0, 0);
+        while segments <= self.directory.len() && shown < self.len {
+            let entry = self.directory[index];
+            let segment = entry.segment();
+            let buckets = if volatile_only && !segment.is_volatile() { 0 } else { segment.buckets() };
+            while bucket < buckets {
+                let line = segment.bucket(bucket);
+                if !volatile_only || line.is_volatile() {
+                    for slot in line.used() {
+                        // SAFETY: a used slot owns a live item, which isn't changed while `self` is borrowed.
+                        let item = unsafe { T::view(line.pointer(slot)) };
+                        shown += 1;
+                        if volatile_only && !T::is_volatile(item) {
+                            continue;
+                        }
+                        let clock = if self.has_clocks { segment.clock(Slot { bucket, slot }) } else { 0 };
+                        if !visit(item, clock) {
+                            let end = (index as u64) << 1 << (63 - self.depth) >> (64 - POSITION_BITS);
+                            return SampleWalk { end, is_long: segments > LONG };
+                        }
+                    }
+                }
+                bucket += 1;
+            }
+            bucket = 0;
+            segments += 1;
+            index = (index & !(self.run(entry) - 1)) + self.run(entry);
+            if index >= self.directory.len() {
+                index = 0;
+            }
+        }
+        SampleWalk { end: 0, is_long: segments > LONG }
     }
 
     /// All items, in no order that means anything.
