@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::config::kind::ShutdownHow;
 use crate::dispatch::LOADING_ERROR;
 use crate::log::Log;
+use crate::memory::tune;
 use crate::server::Server;
 use crate::version::REDIS_VERSION;
 
@@ -89,6 +90,7 @@ impl Server {
             TargetChoice::Named(_) => Dialect::Redis,
         };
         engine.settings = settings(&self.config, family);
+        tune(engine, &self.config);
     }
 
     /// Sets the engine's counters to zero.
@@ -110,6 +112,8 @@ impl Server {
             redis_version: REDIS_VERSION,
         };
         let mut engine = Engine::new(config, self.now);
+        tune(&mut engine, &self.config);
+        engine.keyspace_mut().tick(self.now);
         self.tell_swept(&engine.sweep_temp_files());
         let since = Instant::now();
         let start_seconds = self.now.secs();

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use cairn_engine::codec::resp::Reply;
-use cairn_engine::command::spec::{LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, WRITE};
+use cairn_engine::command::spec::{DENYOOM, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, WRITE};
 use cairn_engine::command::{Args, CommandError};
 use cairn_engine::engine::Caller;
 
@@ -14,6 +14,7 @@ use crate::clients::{Closing, Replies};
 use crate::command::Call;
 use crate::command::table::Run;
 use crate::config::Enable;
+use crate::memory::OOM;
 use crate::pause::Paused;
 use crate::server::Server;
 
@@ -223,6 +224,9 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
         if Some(number) == server.exec {
             flags = flags.or(transaction.flags);
         }
+    }
+    if server.is_out_of_memory() && flags.has(DENYOOM) {
+        return Err(Refusal::new(number, OOM));
     }
     if (flags.has(WRITE) || spec.name == "ping") && server.is_refusing_writes() {
         return Err(Refusal::new(number, MISCONF));

@@ -10,6 +10,7 @@ mod cron;
 mod data;
 mod dispatch;
 mod log;
+mod memory;
 mod net;
 mod observe;
 mod outbox;

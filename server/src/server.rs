@@ -21,6 +21,7 @@ use crate::command::table::CommandTable;
 use crate::config::Config;
 use crate::data::{LastLoad, Loading};
 use crate::log::Log;
+use crate::memory::Memory;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
@@ -105,6 +106,8 @@ pub(crate) struct Server {
     pub(crate) last_cron: Instant,
     /// Time since rates were measured.
     pub(crate) since_rates: Duration,
+    /// What happens when memory is full.
+    pub(crate) memory: Memory,
     /// Bytes in use, as of the last periodic step.
     pub(crate) used_memory: u64,
     /// Bytes in use before there was any data.
@@ -183,6 +186,7 @@ impl Server {
             next_cron: now,
             last_cron: now,
             since_rates: Duration::ZERO,
+            memory: Memory::default(),
             used_memory: 0,
             startup_memory: 0,
             cron_runs: 0,
@@ -226,7 +230,7 @@ impl Server {
 
     /// How long there may be nothing to do.
     fn next_wait(&self) -> Duration {
-        if !self.resumed.is_empty() {
+        if !self.resumed.is_empty() || self.memory.is_evicting {
             return Duration::ZERO;
         }
         let wait = self.next_cron.saturating_duration_since(Instant::now());
@@ -264,6 +268,7 @@ impl Server {
         readable.clear();
         (self.ready, self.readable) = (ready, readable);
         self.follow_signal();
+        self.go_on_evicting();
         if self.now_instant >= self.next_cron && !self.is_ending() {
             self.cron();
             self.settle();

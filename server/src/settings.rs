@@ -32,6 +32,7 @@ impl Server {
                 "port" | "bind" => self.change_listeners(name, before)?,
                 "maxclients" => self.raise_descriptor_limit(),
                 "loglevel" => self.log.set_level(self.config.loglevel),
+                "maxmemory" => self.maxmemory_has_changed(),
                 "requirepass" => self.has_password = !self.config.requirepass.is_empty(),
                 _ => {}
             }
@@ -110,6 +111,7 @@ impl Server {
     pub(crate) fn reset_stats(&mut self) {
         self.stats.reset();
         self.observer.reset_histograms();
+        self.memory.reset();
         self.reset_engine_stats();
     }
 
@@ -123,7 +125,7 @@ impl Server {
 
     /// Notes how much memory is in use.
     pub(crate) fn measure_memory(&mut self) {
-        self.used_memory = jemalloc::stats().allocated;
+        self.used_memory = jemalloc::used_bytes();
         self.stats.peak_memory = self.stats.peak_memory.max(self.used_memory);
     }
 }

@@ -5,9 +5,7 @@
 //! would break a promise about data or access, by a refusal to start. Names, types, limits and defaults
 //! are those of valkey 9.1 src/config.c and, for what only Redis has, of redis 8.0 src/config.c.
 
-use super::kind::{
-    Kind, MemoryOrPercent, OneOf, OomScores, Primary, SignedMemory, Text, TitleTemplate, Word, Words, YesNo,
-};
+use super::kind::{Kind, OneOf, OomScores, Primary, SignedMemory, Text, TitleTemplate, Word, Words, YesNo};
 use super::table::{Args, LONG, When, bytes, int};
 
 /// What a value other than the default means.
@@ -180,30 +178,17 @@ stock! {
     "rdma-bind": Harmless, Always, Many, Words { max: 16 }, "";
     // Memory.
     "activerehashing": Harmless, Always, One, YesNo, "yes";
-    "lazyfree-lazy-eviction": Harmless, Always, One, YesNo, "yes";
-    "lazyfree-lazy-expire": Harmless, Always, One, YesNo, "yes";
-    "lazyfree-lazy-server-del": Harmless, Always, One, YesNo, "yes";
-    "lazyfree-lazy-user-del": Harmless, Always, One, YesNo, "yes";
-    "lazyfree-lazy-user-flush": Harmless, Always, One, YesNo, "yes";
     "jemalloc-bg-thread": Harmless, Always, One, YesNo, "yes";
     "activedefrag": Harmless, Always, One, YesNo, "no";
     "disable-thp": Harmless, Start, One, YesNo, "yes";
-    "maxmemory-policy": Harmless, Always, One, OneOf(&["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"]), "noeviction";
     "oom-score-adj": Harmless, Always, One, OneOf(&["no", "yes", "relative", "absolute"]), "no";
     "active-defrag-cycle-min": Harmless, Always, One, int(1, 99), "1";
     "active-defrag-cycle-max": Harmless, Always, One, int(1, 99), "25";
     "active-defrag-threshold-lower": Harmless, Always, One, int(0, 1000), "10";
     "active-defrag-threshold-upper": Harmless, Always, One, int(0, 1000), "100";
     "active-defrag-cycle-us": Harmless, Always, One, int(0, 100000), "500";
-    "lfu-log-factor": Harmless, Always, One, int(0, INT), "10";
-    "lfu-decay-time": Harmless, Always, One, int(0, INT), "1";
-    "maxmemory-samples": Harmless, Always, One, int(1, 64), "5";
-    "maxmemory-eviction-tenacity": Harmless, Always, One, int(0, 100), "10";
-    "active-expire-effort": Harmless, Always, One, int(1, 10), "1";
     "active-defrag-max-scan-fields": Harmless, Always, One, int(1, LONG), "1000";
-    "maxmemory": Harmless, Always, One, bytes(0, ULONG), "0";
     "active-defrag-ignore-bytes": Harmless, Always, One, bytes(1, SIZE), "104857600";
-    "maxmemory-clients": Harmless, Always, One, MemoryOrPercent, "0";
     "oom-score-adj-values": Harmless, Always, Many, OomScores, "0 200 800";
     // Observing.
     "syslog-enabled": Harmless, Start, One, YesNo, "no";

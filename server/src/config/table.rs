@@ -5,10 +5,12 @@
 //! comment says why.
 
 use cairn_engine::codec::rdb::Target;
+use cairn_engine::keyspace::evict::Policy;
 
 use super::kind::{
-    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, Octal, OutputLimit, OutputLimits,
-    Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text, Word, Words, YesNo,
+    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, MemoryOrPercent, Octal,
+    OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text,
+    Word, Words, YesNo,
 };
 
 /// What may be done with a directive.
@@ -117,6 +119,17 @@ const LOG_LEVEL: Choice<LogLevel> = Choice(&[
     ("notice", LogLevel::Notice),
     ("warning", LogLevel::Warning),
     ("nothing", LogLevel::Nothing),
+]);
+
+const POLICY: Choice<Policy> = Choice(&[
+    ("volatile-lru", Policy::VolatileLru),
+    ("volatile-lfu", Policy::VolatileLfu),
+    ("volatile-random", Policy::VolatileRandom),
+    ("volatile-ttl", Policy::VolatileTtl),
+    ("allkeys-lru", Policy::AllkeysLru),
+    ("allkeys-lfu", Policy::AllkeysLfu),
+    ("allkeys-random", Policy::AllkeysRandom),
+    ("noeviction", Policy::NoEviction),
 ]);
 
 /// An integer of a range, ends included.
@@ -243,4 +256,19 @@ directives! {
     "stream-node-max-bytes": stream_node_max_bytes, Always, One, bytes(0, SIZE), u64 = 4096;
     "stream-node-max-entries": stream_node_max_entries, Always, One, int(0, LONG), i64 = 100;
     "hll-sparse-max-bytes": hll_sparse_max_bytes, Always, One, bytes(0, SIZE), u64 = 3000;
+
+    // Memory: how much, who goes when it is full, and what is freed on a thread of its own.
+    "maxmemory": maxmemory, Always, One, bytes(0, u64::MAX), u64 = 0;
+    "maxmemory-policy": maxmemory_policy, Always, One, POLICY, Policy = Policy::NoEviction;
+    "maxmemory-samples": maxmemory_samples, Always, One, int(1, 64), i64 = 5;
+    "maxmemory-eviction-tenacity": maxmemory_eviction_tenacity, Always, One, int(0, 100), i64 = 10;
+    "maxmemory-clients": maxmemory_clients, Always, One, MemoryOrPercent, i64 = 0;
+    "lfu-log-factor": lfu_log_factor, Always, One, int(0, i32::MAX as i64), i64 = 10;
+    "lfu-decay-time": lfu_decay_time, Always, One, int(0, i32::MAX as i64), i64 = 1;
+    "lazyfree-lazy-eviction": lazyfree_lazy_eviction, Always, One, YesNo, bool = true;
+    "lazyfree-lazy-expire": lazyfree_lazy_expire, Always, One, YesNo, bool = true;
+    "lazyfree-lazy-server-del": lazyfree_lazy_server_del, Always, One, YesNo, bool = true;
+    "lazyfree-lazy-user-del": lazyfree_lazy_user_del, Always, One, YesNo, bool = true;
+    "lazyfree-lazy-user-flush": lazyfree_lazy_user_flush, Always, One, YesNo, bool = true;
+    "active-expire-effort": active_expire_effort, Always, One, int(1, 10), i64 = 1;
 }

@@ -1,5 +1,6 @@
 //! INFO: memory.
 
+use cairn_engine::engine::Engine;
 use cairn_engine::os::{jemalloc, memory};
 
 use super::process::machine_memory;
@@ -8,7 +9,9 @@ use crate::server::Server;
 
 pub(super) fn memory(server: &Server, out: &mut String) {
     let allocator = jemalloc::stats();
-    let used = allocator.allocated;
+    let policy = server.config.get(b"maxmemory-policy").pop().map(|(_, value)| value).unwrap_or_default();
+    let policy = String::from_utf8_lossy(&policy);
+    let used = jemalloc::used_bytes();
     let peak = server.stats.peak_memory.max(used);
     let resident = memory::resident_bytes();
     let overhead = server.client_memory().saturating_add(server.startup_memory);
@@ -30,8 +33,8 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "allocator_resident", allocator.resident);
     field(out, "allocator_muzzy", 0);
     both(out, "total_system_memory", machine_memory());
-    both(out, "maxmemory", 0);
-    field(out, "maxmemory_policy", "noeviction");
+    both(out, "maxmemory", server.config.maxmemory);
+    field(out, "maxmemory_policy", policy);
     field(out, "allocator_frag_ratio", ratio(allocator.active, allocator.allocated));
     field(out, "allocator_frag_bytes", allocator.active.saturating_sub(allocator.allocated));
     field(out, "allocator_rss_ratio", ratio(allocator.resident, allocator.active));
@@ -40,7 +43,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "rss_overhead_bytes", difference(resident, allocator.resident));
     field(out, "mem_fragmentation_ratio", ratio(resident, used));
     field(out, "mem_fragmentation_bytes", difference(resident, used));
-    field(out, "mem_not_counted_for_evict", 0);
+    field(out, "mem_not_counted_for_evict", server.uncounted_memory());
     field(out, "mem_replication_backlog", 0);
     field(out, "mem_total_replication_buffers", 0);
     field(out, "mem_clients_slaves", 0);
@@ -49,8 +52,9 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "mem_aof_buffer", 0);
     field(out, "mem_allocator", format_args!("jemalloc-{}", jemalloc::version()));
     field(out, "active_defrag_running", 0);
-    field(out, "lazyfree_pending_objects", 0);
-    field(out, "lazyfreed_objects", 0);
+    let (pending, freed) = server.engine.as_ref().map_or((0, 0), Engine::lazy_free);
+    field(out, "lazyfree_pending_objects", pending);
+    field(out, "lazyfreed_objects", freed);
 }
 
 fn difference(a: u64, b: u64) -> i128 {

@@ -70,7 +70,11 @@ pub(super) fn keyspace(server: &Server, out: &mut String) {
     let Some(engine) = &server.engine else { return };
     for (index, db) in engine.keyspace().iter().enumerate().filter(|(_, db)| !db.is_empty()) {
         let (keys, expires, fields) = (db.len(), db.expires_len(), db.field_ttl_len());
-        line(out, format_args!("db{index}:keys={keys},expires={expires},avg_ttl=0,subexpiry={fields}"));
+        let avg_ttl = if expires > 0 { db.avg_ttl_ms() } else { 0 };
+        line(
+            out,
+            format_args!("db{index}:keys={keys},expires={expires},avg_ttl={avg_ttl},subexpiry={fields}"),
+        );
     }
 }
 

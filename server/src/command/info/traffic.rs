@@ -40,10 +40,11 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "sync_partial_ok", 0);
     field(out, "sync_partial_err", 0);
     super::persistence::key_stats(server, out);
-    field(out, "evicted_keys", 0);
+    field(out, "evicted_keys", server.engine.as_ref().map_or(0, |engine| engine.key_stats().evicted));
     field(out, "evicted_clients", 0);
-    field(out, "total_eviction_exceeded_time", 0);
-    field(out, "current_eviction_exceeded_time", 0);
+    let (now, ever) = server.memory.short();
+    field(out, "total_eviction_exceeded_time", ever.as_millis());
+    field(out, "current_eviction_exceeded_time", now.as_millis());
     super::persistence::lookup_stats(server, out);
     field(out, "pubsub_channels", 0);
     field(out, "pubsub_patterns", 0);
