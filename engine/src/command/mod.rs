@@ -25,6 +25,8 @@ pub mod spec;
 mod stream;
 mod stream_group;
 mod stream_info;
+mod stream_log;
+mod stream_read;
 mod string;
 pub mod wait;
 mod zset;
@@ -63,6 +65,7 @@ pub fn all() -> impl Iterator<Item = &'static DataCommand> {
         stream::COMMANDS,
         stream_group::COMMANDS,
         stream_info::COMMANDS,
+        stream_read::COMMANDS,
     ];
     FAMILIES.iter().copied().flatten()
 }

@@ -1,13 +1,15 @@
 //! Stream commands that no group is needed for. Groups are in `stream_group.rs`, XINFO in
 //! `stream_info.rs`.
 //!
-//! Behaviour: valkey src/t_stream.c.
+//! A trim that stops where it likes is logged as the exact one that it was. What changes no entries
+//! (groups, the last ID) touches nobody who watches the key. Behaviour: valkey src/t_stream.c.
 
 use crate::base::stream_id::{IdSpec, StreamId};
 use crate::codec::resp::Reply;
 use crate::value::stream::{AppendError, Direction, Entry, Keep, SetIdError, Stream, Trim};
 use crate::value::{Limits, Value};
 
+use super::effects::Classes;
 use super::spec::{DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, Spec, UPDATES, WRITE};
 use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
 
@@ -62,6 +64,13 @@ pub(super) fn end_argument(args: Args<'_>, i: usize) -> Result<StreamId, Command
     }
 }
 
+/// An id as a word of a command.
+pub(super) fn id_word(id: StreamId) -> Vec<u8> {
+    let mut word = Vec::new();
+    id.push_text(&mut word);
+    word
+}
+
 /// Writes an id as a bulk string.
 pub(super) fn reply_id(reply: &mut Reply, id: StreamId) {
     reply.bulk_with(|out| id.push_text(out));
@@ -93,6 +102,8 @@ pub(super) fn reply_entries<'a>(reply: &mut Reply, entries: impl Iterator<Item =
 #[derive(Debug, Default)]
 struct TrimOptions {
     keep: Option<Keep>,
+    /// Where the threshold is.
+    keep_at: usize,
     is_approximate: bool,
     limit: Option<u64>,
 }
@@ -128,6 +139,7 @@ impl TrimOptions {
         } else {
             Keep::From(id_argument(args, at)?)
         });
+        self.keep_at = at;
         Ok(Some(at + 1))
     }
 
@@ -146,6 +158,36 @@ impl TrimOptions {
             Some(_) => return Err(LIMIT_WITHOUT_APPROXIMATION),
         };
         Ok(self.keep.map(|keep| (keep, how)))
+    }
+
+    /// Puts in place of an approximate threshold the exact one that has the same effect on `stream`,
+    /// which has been trimmed.
+    fn threshold_done(&self, stream: &Stream) -> Option<Vec<u8>> {
+        let by_length = matches!(self.keep?, Keep::Newest(_));
+        self.is_approximate.then(|| match by_length {
+            true => stream.len().to_string().into_bytes(),
+            // Nothing left is told as the greatest id.
+            false => id_word(stream.first_kept_id().unwrap_or(StreamId::MAX)),
+        })
+    }
+
+    /// Logs the call with what was found out: the threshold, and the id (at its position).
+    fn log(
+        &self,
+        ctx: &mut Context<'_>,
+        args: Args<'_>,
+        threshold: Option<&[u8]>,
+        id: Option<(usize, &[u8])>,
+    ) {
+        let mut words: Vec<&[u8]> = args.0.to_vec();
+        if let Some(threshold) = threshold {
+            words[self.keep_at - 1] = b"=";
+            words[self.keep_at] = threshold;
+        }
+        if let Some((at, id)) = id {
+            words[at] = id;
+        }
+        ctx.data.log_as(&words);
     }
 }
 
@@ -195,12 +237,12 @@ fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::text("ERR The ID specified in XADD must be greater than 0-0"));
     }
     let now_ms = u64::try_from(ctx.data.now.0).unwrap_or(0);
+    let is_logging = ctx.data.is_logging();
     let add = |stream: &mut Stream, limits: &Limits| {
         let id = stream.append(id, now_ms, fields, limits)?;
-        if let Some((keep, how)) = trim {
-            stream.trim(keep, how);
-        }
-        Ok(id)
+        let trimmed = trim.map_or(0, |(keep, how)| stream.trim(keep, how));
+        let threshold = if is_logging { options.threshold_done(stream) } else { None };
+        Ok((id, trimmed, threshold))
     };
     let key = args.at(1);
     let added = match ctx.data.edit_stream(key, |stream, limits| add(stream, limits))? {
@@ -218,9 +260,17 @@ fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             added
         }
     };
-    let id = added.map_err(append_error)?;
-    ctx.data.dirty += 1;
-    reply_id(ctx.reply, id);
+    let (added_id, trimmed, threshold) = added.map_err(append_error)?;
+    ctx.data.wrote(Classes::STREAM, "xadd", key);
+    if trimmed > 0 {
+        ctx.data.event(Classes::STREAM, "xtrim", key);
+    }
+    let is_exact = matches!(id, IdSpec::Exact(_));
+    if is_logging && (threshold.is_some() || !is_exact) {
+        let word = id_word(added_id);
+        options.log(ctx, args, threshold.as_deref(), (!is_exact).then_some((i, &word)));
+    }
+    reply_id(ctx.reply, added_id);
     Ok(())
 }
 
@@ -318,7 +368,7 @@ fn xdel(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         Ok(ids.into_iter().map(|id| u64::from(stream.delete(id))).sum())
     })?;
     let deleted = deleted.unwrap_or(Ok(0))?;
-    ctx.data.dirty += deleted;
+    ctx.data.wrote_many(Classes::STREAM, "xdel", args.at(1), deleted);
     ctx.reply.uint(deleted);
     Ok(())
 }
@@ -347,8 +397,16 @@ fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (keep, how) = options
         .finish(ctx.data.limits)?
         .ok_or(CommandError::text("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
-    let removed = ctx.data.edit_stream(args.at(1), |stream, _| stream.trim(keep, how))?.unwrap_or(0);
-    ctx.data.dirty += removed;
+    let is_logging = ctx.data.is_logging();
+    let trimmed = ctx.data.edit_stream(args.at(1), |stream, _| {
+        let removed = stream.trim(keep, how);
+        (removed, if is_logging { options.threshold_done(stream) } else { None })
+    })?;
+    let (removed, threshold) = trimmed.unwrap_or((0, None));
+    ctx.data.wrote_many(Classes::STREAM, "xtrim", args.at(1), removed);
+    if removed > 0 && threshold.is_some() {
+        options.log(ctx, args, threshold.as_deref(), None);
+    }
     ctx.reply.uint(removed);
     Ok(())
 }
@@ -408,6 +466,7 @@ fn xsetid(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             })
         })?;
     ctx.data.dirty += 1;
+    ctx.data.event(Classes::STREAM, "xsetid", args.at(1));
     ctx.reply.ok();
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! Consumer groups: XGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM.
 //!
+//! What consumers do is logged as what came of it, for a claim hangs on time: each entry that changed
+//! hands as the XCLAIM that puts it there, a group's progress as XGROUP SETID. None of it touches
+//! those who watch the key, except that readers who wait must hear of a group that is gone.
 //! Behaviour: valkey src/t_stream.c.
 
 use crate::base::stream_id::StreamId;
@@ -10,14 +13,16 @@ use crate::value::stream::{
     Claim, Claimed, Deliveries, Group as StreamGroup, NoGroup, Pending, Reader, Stream,
 };
 
+use super::effects::Classes;
 use super::help;
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOADING, READONLY, READS, STALE, Spec, UPDATES, WRITE,
 };
 use super::stream::{
-    INVALID_ID, end_argument, id_argument, id_arguments, reply_entry, reply_id, start_argument,
+    INVALID_ID, end_argument, id_argument, id_arguments, id_word, reply_entry, reply_id, start_argument,
 };
-use super::{Args, CommandError, Context, DataCommand, Outcome};
+use super::stream_log::{GroupName, PendingWords};
+use super::{Args, CommandError, Context, Data, DataCommand, Outcome};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[XGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM];
@@ -83,8 +88,14 @@ const NO_STREAM: CommandError = CommandError::text(
      MKSTREAM option to create an empty stream automatically.",
 );
 
+/// One change of a stream's groups, which is none of its entries.
+fn tell(data: &mut Data<'_>, key: &[u8], event: &'static str) {
+    data.dirty += 1;
+    data.event(Classes::STREAM, event, key);
+}
+
 /// A name as it stands in an error text, up to the first NUL.
-fn shown(name: &[u8]) -> String {
+pub(super) fn shown(name: &[u8]) -> String {
     let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
 }
@@ -148,13 +159,14 @@ fn create(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     if last_id.is_none() {
         ctx.data.set(key, Value::Stream(Box::default()), None);
+        ctx.data.changed(key);
     }
     let created =
         ctx.data.edit_stream(key, |stream, _| stream.create_group(name, id, options.entries_read))?;
     if created != Some(true) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
     }
-    ctx.data.dirty += 1;
+    tell(&mut ctx.data, key, "xgroup-create");
     ctx.reply.ok();
     Ok(())
 }
@@ -171,7 +183,7 @@ fn set_id(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         };
         Ok(stream.set_group_id(name, id, options.entries_read))
     })?;
-    ctx.data.dirty += 1;
+    tell(&mut ctx.data, args.at(2), "xgroup-setid");
     ctx.reply.ok();
     Ok(())
 }
@@ -195,14 +207,18 @@ fn edit_group<R>(
 fn create_consumer(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now = ctx.data.now;
     let created = edit_group(ctx, args, |stream, name| Ok(stream.create_consumer(name, args.at(4), now)))?;
-    ctx.data.dirty += u64::from(created);
+    if created {
+        tell(&mut ctx.data, args.at(2), "xgroup-createconsumer");
+    }
     ctx.reply.int(i64::from(created));
     Ok(())
 }
 
 fn delete_consumer(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let pending = edit_group(ctx, args, |stream, name| Ok(stream.delete_consumer(name, args.at(4))))?;
-    ctx.data.dirty += u64::from(pending.is_some());
+    if pending.is_some() {
+        tell(&mut ctx.data, args.at(2), "xgroup-delconsumer");
+    }
     ctx.reply.uint(pending.unwrap_or(0));
     Ok(())
 }
@@ -210,7 +226,11 @@ fn delete_consumer(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 fn destroy(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let destroyed = ctx.data.edit_stream(args.at(2), |stream, _| stream.destroy_group(args.at(3)))?;
     let destroyed = destroyed.ok_or(NO_STREAM)?;
-    ctx.data.dirty += u64::from(destroyed);
+    if destroyed {
+        tell(&mut ctx.data, args.at(2), "xgroup-destroy");
+        // Not for those who watch the key: those who wait to read from the group get an error.
+        ctx.data.changed(args.at(2));
+    }
     ctx.reply.int(i64::from(destroyed));
     Ok(())
 }
@@ -438,19 +458,78 @@ fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(no_key_or_group(args));
     }
     let min_idle_ms = int_or(args, 4, "ERR Invalid min-idle-time argument for XCLAIM")?.max(0);
-    let ids: Vec<StreamId> = (5..args.len()).map_while(|i| id_argument(args, i).ok()).collect();
-    let options = ClaimOptions::parse(args, 5 + ids.len(), now)?;
+    let ids: Vec<StreamId> = (FIRST_ID..args.len()).map_while(|i| id_argument(args, i).ok()).collect();
+    let options = ClaimOptions::parse(args, FIRST_ID + ids.len(), now)?;
     let claim = options.claim(min_idle_ms, now);
     let reply = &mut *ctx.reply;
-    let changes = ctx
+    let done = ctx
         .data
         .edit_stream(args.at(1), |stream, _| claim_all(stream, reader, &ids, &claim, &options, reply))?;
-    ctx.data.dirty +=
-        changes.ok_or_else(|| no_key_or_group(args))?.map_err(|NoGroup| no_key_or_group(args))?;
+    let done = done.ok_or_else(|| no_key_or_group(args))?.map_err(|NoGroup| no_key_or_group(args))?;
+    tell_consumer(&mut ctx.data, args.at(1), done.is_new_consumer);
+    ctx.data.dirty += done.found.len() as u64 + u64::from(done.advanced);
+    ctx.data.log_nothing();
+    if ctx.data.is_logging() {
+        let words = ClaimWords { args, reader, delivered_at: claim.delivered_at, last_id: done.last_id };
+        for (at, became) in &done.found {
+            words.log(&mut ctx.data, args.at(FIRST_ID + at), became);
+        }
+        if done.advanced {
+            let group = GroupName { key: args.at(1), group: reader.group };
+            group.log_progress(&mut ctx.data, done.last_id, done.entries_read);
+        }
+    }
     Ok(())
 }
 
-/// Claims and writes each; answers how many changes that were.
+/// Where the ids of XCLAIM begin.
+const FIRST_ID: usize = 5;
+
+/// A consumer that a reader's name has made, if it has.
+fn tell_consumer(data: &mut Data<'_>, key: &[u8], is_new: bool) {
+    if is_new {
+        tell(data, key, "xgroup-createconsumer");
+    }
+}
+
+/// What claims have in common when they are logged.
+#[derive(Debug)]
+struct ClaimWords<'a> {
+    args: Args<'a>,
+    reader: Reader<'a>,
+    delivered_at: UnixMs,
+    last_id: StreamId,
+}
+
+impl ClaimWords<'_> {
+    fn log(&self, data: &mut Data<'_>, id: &[u8], became: &Claimed) {
+        let (consumer, delivered_at, deliveries) = match became {
+            Claimed::Yes { deliveries } => (self.reader.consumer, self.delivered_at, *deliveries),
+            Claimed::Gone(Some(gone)) => {
+                let consumer = gone.consumer.as_deref().unwrap_or(self.reader.consumer);
+                (consumer, gone.delivered_at, gone.deliveries)
+            }
+            Claimed::No | Claimed::Gone(None) => return,
+        };
+        let group = GroupName { key: self.args.at(1), group: self.reader.group };
+        group.log_claim(data, PendingWords { id, consumer, delivered_at, deliveries }, self.last_id);
+    }
+}
+
+/// What XCLAIM did to the group.
+#[derive(Debug)]
+struct ClaimsDone {
+    /// What became of each id (its place among the ids) that was claimed or gone.
+    found: Vec<(usize, Claimed)>,
+    is_new_consumer: bool,
+    /// The group's progress, if that is all that there is to log.
+    advanced: bool,
+    /// The group's progress now.
+    last_id: StreamId,
+    entries_read: Option<u64>,
+}
+
+/// Claims and writes each.
 fn claim_all(
     stream: &mut Stream,
     reader: Reader<'_>,
@@ -458,28 +537,29 @@ fn claim_all(
     claim: &Claim,
     options: &ClaimOptions,
     reply: &mut Reply,
-) -> Result<u64, NoGroup> {
+) -> Result<ClaimsDone, NoGroup> {
     let advanced = stream.advance_group(reader.group, options.last_id)?;
-    let is_new = stream.see_consumer(reader)?;
+    let is_new_consumer = stream.see_consumer(reader)?;
     let begun = reply.begin_array();
-    let (mut len, mut changes) = (0, 0);
-    for &id in ids {
+    let mut len = 0;
+    let mut found = Vec::new();
+    for (at, &id) in ids.iter().enumerate() {
         match stream.claim(reader, id, claim)? {
-            Claimed::Yes => {
+            Claimed::No | Claimed::Gone(None) => continue,
+            became @ Claimed::Gone(_) => found.push((at, became)),
+            became @ Claimed::Yes { .. } => {
                 reply_claimed(reply, stream, id, options.ids_only);
                 len += 1;
-                changes += 1;
+                found.push((at, became));
             }
-            Claimed::Gone { was_pending } => changes += u64::from(was_pending),
-            Claimed::No => {}
         }
     }
     reply.end_array(begun, len);
-    // The new last id of the group travels with a claim, and counts only when there is none.
-    if changes == 0 && advanced {
-        changes = 1;
-    }
-    Ok(changes + u64::from(is_new))
+    let group = stream.group(reader.group).ok_or(NoGroup)?;
+    // The new last id of the group travels with a claim, and by itself only when there is none.
+    let advanced = advanced && found.is_empty();
+    let (last_id, entries_read) = (group.last_id(), group.entries_read());
+    Ok(ClaimsDone { found, is_new_consumer, advanced, last_id, entries_read })
 }
 
 fn reply_claimed(reply: &mut Reply, stream: &Stream, id: StreamId, ids_only: bool) {
@@ -534,22 +614,32 @@ fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if !known {
         return Err(no_key_or_group(args));
     }
-    let changes = ctx.data.edit_stream(args.at(1), |stream, _| {
+    let done = ctx.data.edit_stream(args.at(1), |stream, _| {
         let is_new = stream.see_consumer(reader)?;
         let done = stream.auto_claim(reader, min_idle_ms, start, count, deliveries)?;
         reply.array(3);
         reply_id(reply, done.next);
-        reply.array(done.claimed.len());
-        for &id in &done.claimed {
+        reply.array(done.claimed().count());
+        for id in done.claimed() {
             reply_claimed(reply, stream, id, ids_only);
         }
-        reply.array(done.gone.len());
-        for &id in &done.gone {
+        reply.array(done.gone().count());
+        for id in done.gone() {
             reply_id(reply, id);
         }
-        Ok((done.claimed.len() + done.gone.len()) as u64 + u64::from(is_new))
+        let last_id = stream.group(reader.group).ok_or(NoGroup)?.last_id();
+        Ok((done.found, is_new, last_id))
     })?;
-    ctx.data.dirty +=
-        changes.ok_or_else(|| no_key_or_group(args))?.map_err(|NoGroup| no_key_or_group(args))?;
+    let (found, is_new, last_id) =
+        done.ok_or_else(|| no_key_or_group(args))?.map_err(|NoGroup| no_key_or_group(args))?;
+    tell_consumer(&mut ctx.data, args.at(1), is_new);
+    ctx.data.dirty += found.len() as u64;
+    ctx.data.log_nothing();
+    if ctx.data.is_logging() {
+        let words = ClaimWords { args, reader, delivered_at: reader.now, last_id };
+        for (id, became) in &found {
+            words.log(&mut ctx.data, &id_word(*id), became);
+        }
+    }
     Ok(())
 }

@@ -77,7 +77,6 @@ impl Args<'_> {
     /// # Errors
     /// `TimeoutNotFloat`, `TimeoutNegative`, or a text about a time that is too far.
     pub fn deadline(&self, i: usize, now: UnixMs) -> Result<Option<UnixMs>, CommandError> {
-        const TOO_FAR: CommandError = CommandError::text("ERR timeout is out of range");
         let arg = self.get(i).ok_or(CommandError::Syntax)?;
         let seconds = num::parse_f64(arg).ok_or(CommandError::TimeoutNotFloat)?;
         let ms = (seconds * 1000.0).ceil();
@@ -88,10 +87,29 @@ impl Args<'_> {
         if ms < 0.0 {
             return Err(CommandError::TimeoutNegative);
         }
-        match ms as i64 {
-            0 => Ok(None),
-            ms => now.checked_add_ms(ms).map(Some).ok_or(TOO_FAR),
+        end_of_wait(ms as i64, now)
+    }
+
+    /// Argument `i` as a time to wait in whole milliseconds: when it ends, `None` for 0.
+    ///
+    /// # Errors
+    /// A text about what is no integer or too far, `TimeoutNegative`.
+    pub fn deadline_ms(&self, i: usize, now: UnixMs) -> Result<Option<UnixMs>, CommandError> {
+        let not_integer = CommandError::text("ERR timeout is not an integer or out of range");
+        let arg = self.get(i).ok_or(CommandError::Syntax)?;
+        match num::parse_i64(arg).ok_or(not_integer)? {
+            ..0 => Err(CommandError::TimeoutNegative),
+            ms => end_of_wait(ms, now),
         }
+    }
+}
+
+const TOO_FAR: CommandError = CommandError::text("ERR timeout is out of range");
+
+fn end_of_wait(ms: i64, now: UnixMs) -> Result<Option<UnixMs>, CommandError> {
+    match ms {
+        0 => Ok(None),
+        ms => now.checked_add_ms(ms).map(Some).ok_or(TOO_FAR),
     }
 }
 
@@ -111,5 +129,17 @@ mod tests {
         assert_eq!(deadline("-1"), Err(CommandError::TimeoutNegative));
         assert_eq!(deadline("x"), Err(CommandError::TimeoutNotFloat));
         assert_eq!(deadline("9223372036854775807"), Err(CommandError::text("ERR timeout is out of range")));
+    }
+
+    #[test]
+    fn times_in_milliseconds_have_no_fractions() {
+        let deadline = |text: &str| Args(&[text.as_bytes()]).deadline_ms(0, UnixMs(1000));
+        assert_eq!(deadline("0"), Ok(None));
+        assert_eq!(deadline("7"), Ok(Some(UnixMs(1007))));
+        assert_eq!(deadline("-1"), Err(CommandError::TimeoutNegative));
+        assert_eq!(deadline("9223372036854775807"), Err(TOO_FAR));
+        assert_eq!(deadline("9223372036854774807"), Ok(Some(UnixMs(i64::MAX))));
+        let not_integer = CommandError::text("ERR timeout is not an integer or out of range");
+        assert_eq!(deadline("1.5"), Err(not_integer));
     }
 }

@@ -64,17 +64,29 @@ pub enum Deliveries {
 }
 
 /// What became of an id that was claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
     /// It is the consumer's now.
-    Yes,
+    Yes {
+        /// How often it was delivered.
+        deliveries: u64,
+    },
     /// It is not pending, or was delivered too recently.
     No,
-    /// The entry is gone from the stream, and was taken off the pending ones if it was there.
-    Gone {
-        /// Whether it was pending.
-        was_pending: bool,
-    },
+    /// The entry is gone from the stream, and was taken off the pending ones if it was there: this is
+    /// what was known of it then.
+    Gone(Option<Unclaimed>),
+}
+
+/// What was known of a pending entry that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// Whose it was; `None` if it was given back.
+    pub consumer: Option<Box<[u8]>>,
+    /// When it was last delivered.
+    pub delivered_at: UnixMs,
+    /// How often it was delivered.
+    pub deliveries: u64,
 }
 
 /// What XAUTOCLAIM did.
@@ -82,10 +94,20 @@ pub enum Claimed {
 pub struct AutoClaimed {
     /// Where the next call should go on, 0-0 at the end.
     pub next: StreamId,
+    /// What became of the ids that it took or found gone, in the order of ids.
+    pub found: Vec<(StreamId, Claimed)>,
+}
+
+impl AutoClaimed {
     /// The ids that are the consumer's now.
-    pub claimed: Vec<StreamId>,
+    pub fn claimed(&self) -> impl Iterator<Item = StreamId> {
+        self.found.iter().filter(|(_, became)| matches!(became, Claimed::Yes { .. })).map(|(id, _)| *id)
+    }
+
     /// The ids whose entries are gone; they are not pending any more.
-    pub gone: Vec<StreamId>,
+    pub fn gone(&self) -> impl Iterator<Item = StreamId> {
+        self.found.iter().filter(|(_, became)| matches!(became, Claimed::Gone(_))).map(|(id, _)| *id)
+    }
 }
 
 impl Stream {
@@ -191,7 +213,13 @@ impl Stream {
         let group = self.groups.get_mut(reader.group).ok_or(NoGroup)?;
         let consumer = group.find_consumer(reader.consumer).ok_or(NoGroup)?;
         if !exists {
-            return Ok(Claimed::Gone { was_pending: group.remove_pending(id) });
+            let gone = group.pending_at(id).map(|pending| Unclaimed {
+                consumer: pending.consumer.map(Into::into),
+                delivered_at: pending.delivered_at,
+                deliveries: pending.deliveries,
+            });
+            group.remove_pending(id);
+            return Ok(Claimed::Gone(gone));
         }
         let had = match group.pending_at(id) {
             Some(pending) => {
@@ -212,7 +240,7 @@ impl Stream {
         };
         group.assign(id, consumer, claim.delivered_at, deliveries);
         group.consumer_mut(consumer).active_at = Some(reader.now);
-        Ok(Claimed::Yes)
+        Ok(Claimed::Yes { deliveries })
     }
 
     /// Claims what has been pending for `min_idle_ms` from `start` on: looks at ten times `count`
@@ -244,9 +272,8 @@ impl Stream {
             attempts -= 1;
             from = Bound::Excluded(id);
             match self.claim(reader, id, &claim)? {
-                Claimed::Yes => done.claimed.push(id),
-                Claimed::Gone { .. } => done.gone.push(id),
                 Claimed::No => continue,
+                became => done.found.push((id, became)),
             }
             left -= 1;
         }

@@ -22,7 +22,7 @@ use crate::packed::listpack::Listpack;
 use nodes::Nodes;
 use range::Walk;
 
-pub use deliver::{Acks, AutoClaimed, Claim, Claimed, Deliveries, NoGroup, Reader};
+pub use deliver::{Acks, AutoClaimed, Claim, Claimed, Deliveries, NoGroup, Reader, Unclaimed};
 pub use edit::{AppendError, Keep, Trim};
 pub use group::{Consumer, Group, Pending};
 pub use load::{BadStream, LoadTotals, StreamForm, StreamLoader};

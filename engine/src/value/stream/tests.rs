@@ -273,7 +273,7 @@ fn apply(stream: &mut Stream, model: &mut Model, op: Op, limits: &Limits, now: i
             let claim =
                 Claim { min_idle_ms, delivered_at: UnixMs(now - 1), deliveries: Deliveries::Count, force };
             let want = if !model.entries.contains_key(&id) {
-                Claimed::Gone { was_pending: g.pel.remove(&id).is_some() }
+                Claimed::Gone(g.pel.remove(&id).map(unclaimed))
             } else {
                 match g.pel.get(&id) {
                     Some((_, at, _)) if now - at < min_idle_ms => Claimed::No,
@@ -281,7 +281,7 @@ fn apply(stream: &mut Stream, model: &mut Model, op: Op, limits: &Limits, now: i
                     old => {
                         let deliveries = old.map_or(1, |o| o.2) + 1;
                         g.pel.insert(id, (consumer.clone(), now - 1, deliveries));
-                        Claimed::Yes
+                        Claimed::Yes { deliveries }
                     }
                 }
             };
@@ -295,21 +295,26 @@ fn apply(stream: &mut Stream, model: &mut Model, op: Op, limits: &Limits, now: i
             let mut want = AutoClaimed::default();
             let pending: Vec<_> = g.pel.range(start..).map(|(id, nack)| (*id, nack.clone())).collect();
             for (looked, (id, nack)) in pending.into_iter().enumerate() {
-                if looked as u64 == count * 10 || (want.claimed.len() + want.gone.len()) as u64 == count {
+                if looked as u64 == count * 10 || want.found.len() as u64 == count {
                     want.next = id;
                     break;
                 }
                 if !model.entries.contains_key(&id) {
-                    want.gone.push(id);
-                    g.pel.remove(&id);
+                    want.found.push((id, Claimed::Gone(g.pel.remove(&id).map(unclaimed))));
                 } else if now - nack.1 >= min_idle_ms {
-                    want.claimed.push(id);
+                    want.found.push((id, Claimed::Yes { deliveries: nack.2 }));
                     g.pel.insert(id, (consumer.clone(), now, nack.2));
                 }
             }
             assert_eq!(stream.auto_claim(who, min_idle_ms, start, count, Deliveries::Keep), Ok(want));
         }
     }
+}
+
+/// A pending entry of the model that is gone.
+fn unclaimed((consumer, at, deliveries): (String, i64, u64)) -> Unclaimed {
+    let consumer = Some(consumer.into_bytes().into_boxed_slice());
+    Unclaimed { consumer, delivered_at: UnixMs(at), deliveries }
 }
 
 fn compare(stream: &Stream, model: &Model) {
@@ -633,7 +638,7 @@ fn what_was_given_back_can_be_claimed() {
     stream.see_consumer(reader).expect("there is a group");
     let done =
         stream.auto_claim(reader, 1000, StreamId::MIN, 5, Deliveries::Count).expect("there is a group");
-    assert_eq!(done.claimed, [id(1, 0)]);
+    assert_eq!(done.claimed().collect::<Vec<_>>(), [id(1, 0)]);
     let group = stream.group(b"g").expect("there");
     assert!(group.nacked().is_empty());
     assert_eq!(group.pending_at(id(1, 0)).expect("pending").deliveries, 4);

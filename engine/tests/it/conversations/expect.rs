@@ -3,8 +3,8 @@
 //! `OK` and `+text` a simple string; `-text` an error, to the end of the line; `7`, `5..9` an integer,
 //! exact or in a range; `"text"`, `{x*9}` a bulk string; `nil` and `nil*` the null, which in RESP2 is a
 //! bulk string or an array; `,1.5` a double, a bulk string in RESP2; `[a, b]` an array, `?[a, b]` one in
-//! any order, `~[a, b]` a set, an array in RESP2; `{a: b}` a map, a flat array in RESP2; `^[[a, b]]`
-//! arrays in an array, flat in RESP2; `*` anything; `$name` a bulk string to be remembered.
+//! any order, `~[a, b]` a set, an array in RESP2; `{a: b}` a map, a flat array in RESP2; `^{a: b}`
+//! a map in order, pairs in an array in RESP2; `^[[a, b]]` arrays in an array, flat in RESP2; `*` anything; `$name` a bulk string to be remembered.
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::resp::Protocol;
@@ -70,6 +70,7 @@ pub(super) enum Expected {
     AnyOrder(Vec<Expected>),
     Set(Vec<Expected>),
     Map(Vec<(Expected, Expected)>),
+    Pairs(Vec<(Expected, Expected)>),
     Nested(Vec<Expected>),
     Capture(String),
 }
@@ -112,6 +113,14 @@ impl Expected {
             (Expected::Set(a), Tree::Array(b)) => !is_resp3 && in_any_order(a, b, protocol),
             (Expected::Map(a), Tree::Map(b)) => is_resp3 && same_pairs(a, b, protocol),
             (Expected::Map(a), Tree::Array(b)) => !is_resp3 && same_pairs(a, b, protocol),
+            (Expected::Pairs(a), Tree::Map(b)) => is_resp3 && are_pairs(a, b.chunks(2), protocol),
+            (Expected::Pairs(a), Tree::Array(b)) => {
+                let pairs = b.iter().map(|pair| match pair {
+                    Tree::Array(pair) => pair.as_slice(),
+                    _ => &[],
+                });
+                !is_resp3 && are_pairs(a, pairs, protocol)
+            }
             (Expected::Nested(a), Tree::Array(b)) if is_resp3 => in_order(a, b, protocol),
             (Expected::Nested(a), Tree::Array(b)) => {
                 let flat: Vec<Expected> = a.iter().flat_map(Expected::items).cloned().collect();
@@ -163,6 +172,17 @@ fn same_pairs(expected: &[(Expected, Expected)], trees: &[Tree], protocol: Proto
     expected.len() * 2 == trees.len() && expected.iter().all(&mut take)
 }
 
+fn are_pairs<'a>(
+    expected: &[(Expected, Expected)],
+    pairs: impl ExactSizeIterator<Item = &'a [Tree]>,
+    protocol: Protocol,
+) -> bool {
+    expected.len() == pairs.len()
+        && expected.iter().zip(pairs).all(|((key, value), pair)| {
+            pair.len() == 2 && key.matches(&pair[0], protocol) && value.matches(&pair[1], protocol)
+        })
+}
+
 fn parse_one(rest: &mut &str) -> Result<Expected, String> {
     let text = *rest;
     if let Some(quoted) = text.strip_prefix('"') {
@@ -176,6 +196,10 @@ fn parse_one(rest: &mut &str) -> Result<Expected, String> {
             return Ok(make(parse_list(rest, ']')?));
         }
     }
+    if let Some(inner) = text.strip_prefix("^{") {
+        *rest = inner;
+        return Ok(Expected::Pairs(parse_pairs(rest)?));
+    }
     if let Some(inner) = text.strip_prefix('{') {
         if let Some((template, behind)) = inner.split_once('}')
             && let Some(word @ Word::Repeat(..)) = parse_template(template)
@@ -184,7 +208,7 @@ fn parse_one(rest: &mut &str) -> Result<Expected, String> {
             return Ok(Expected::Bulk(word.expand(&Variables::new(), UnixMs(0)).concat()));
         }
         *rest = inner;
-        return parse_map(rest);
+        return Ok(Expected::Map(parse_pairs(rest)?));
     }
     // The comma that a double begins with does not end it.
     let end = text.char_indices().skip(1).find(|(_, c)| matches!(c, ',' | ']' | '}' | ':'));
@@ -239,13 +263,13 @@ fn parse_list(rest: &mut &str, close: char) -> Result<Vec<Expected>, String> {
     }
 }
 
-fn parse_map(rest: &mut &str) -> Result<Expected, String> {
+fn parse_pairs(rest: &mut &str) -> Result<Vec<(Expected, Expected)>, String> {
     let mut pairs = Vec::new();
     loop {
         *rest = rest.trim_start();
         if let Some(behind) = rest.strip_prefix('}') {
             *rest = behind;
-            return Ok(Expected::Map(pairs));
+            return Ok(pairs);
         }
         let key = parse_one(rest)?;
         *rest = rest.trim_start().strip_prefix(':').ok_or("a key without value")?.trim_start();
@@ -280,6 +304,7 @@ fn the_notation_tells_replies_apart() {
         b"%2\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n_\r\n",
     );
     check("^[[\"a\", ,2]]", b"*2\r\n$1\r\na\r\n$1\r\n2\r\n", b"*1\r\n*2\r\n$1\r\na\r\n,2\r\n");
+    check("^{\"a\": 1}", b"*1\r\n*2\r\n$1\r\na\r\n:1\r\n", b"%1\r\n$1\r\na\r\n:1\r\n");
     check("{x*3}", b"$3\r\nxxx\r\n", b"$3\r\nxxx\r\n");
     assert!(!Expected::parse("nil").unwrap().null_form_fits(b"*-1\r\n", Protocol::Resp2));
     assert!(
