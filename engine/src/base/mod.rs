@@ -1,7 +1,8 @@
-//! Facts that every layer shares: number grammars, glob, time, seeded randomness, slots, LZF, CRC-64,
-//! quoted words.
+//! Facts that every layer shares: number grammars, glob, time, seeded randomness, slots, geohashes, LZF,
+//! CRC-64, quoted words.
 
 pub mod crc64;
+pub mod geo;
 pub mod glob;
 pub mod long_double;
 pub mod lzf;

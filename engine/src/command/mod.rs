@@ -12,6 +12,8 @@ pub mod effects;
 mod error;
 mod expire;
 mod generic;
+mod geo;
+mod geo_search;
 pub mod grammar;
 mod hash;
 mod hash_expire;
@@ -30,6 +32,8 @@ mod stream_read;
 mod string;
 pub mod wait;
 mod zset;
+mod zset_combine;
+mod zset_pop;
 mod zset_range;
 
 use crate::codec::resp::Reply;
@@ -59,6 +63,10 @@ pub fn all() -> impl Iterator<Item = &'static DataCommand> {
         list::COMMANDS,
         set::COMMANDS,
         zset::COMMANDS,
+        zset_pop::COMMANDS,
+        zset_combine::COMMANDS,
+        geo::COMMANDS,
+        geo_search::COMMANDS,
         zset_range::COMMANDS,
         hash::COMMANDS,
         hash_expire::COMMANDS,

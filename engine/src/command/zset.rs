@@ -1,4 +1,5 @@
-//! Sorted set commands: adding, removing, single members. Ranges are in `zset_range.rs`.
+//! Sorted set commands: adding, removing, single members. Ranges are in `zset_range.rs`, taking from an
+//! end is in `zset_pop.rs`.
 //!
 //! Behaviour: valkey src/t_zset.c.
 
@@ -7,29 +8,16 @@ use crate::codec::resp::{Protocol, Reply};
 use crate::value::Element;
 use crate::value::zset::{AddOutcome, Change, NewScore, Presence, Zset, ZsetRef};
 
+use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
-    DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, READS_AND_DELETES, READS_AND_UPDATES,
-    Spec, UPDATES, WRITE,
+    DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, READS_AND_UPDATES, Spec, UPDATES, WRITE,
 };
-use super::{Args, CommandError, Context, Data, DataCommand, Outcome, reply_element};
+use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
 
 /// Every command of this file.
-pub(super) const COMMANDS: &[DataCommand] = &[
-    ZADD,
-    ZINCRBY,
-    ZREM,
-    ZCARD,
-    ZSCORE,
-    ZMSCORE,
-    ZRANK,
-    ZREVRANK,
-    ZPOPMIN,
-    ZPOPMAX,
-    ZMPOP,
-    ZRANDMEMBER,
-    ZSCAN,
-];
+pub(super) const COMMANDS: &[DataCommand] =
+    &[ZADD, ZINCRBY, ZREM, ZCARD, ZSCORE, ZMSCORE, ZRANK, ZREVRANK, ZRANDMEMBER, ZSCAN];
 
 const ZADD: DataCommand = DataCommand::new(
     Spec::new(
@@ -62,14 +50,15 @@ const ZINCRBY: DataCommand = DataCommand::new(
     |ctx, args| add(ctx, args, 2, AddOptions { increment: true, ..AddOptions::default() }),
 );
 
+/// The options of ZADD.
 #[derive(Debug, Clone, Copy, Default)]
-struct AddOptions {
-    new_only: bool,
-    existing_only: bool,
-    greater: bool,
-    less: bool,
-    count_changes: bool,
-    increment: bool,
+pub(super) struct AddOptions {
+    pub(super) new_only: bool,
+    pub(super) existing_only: bool,
+    pub(super) greater: bool,
+    pub(super) less: bool,
+    pub(super) count_changes: bool,
+    pub(super) increment: bool,
 }
 
 impl AddOptions {
@@ -146,9 +135,19 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, pairs_at: usize, options: AddOptio
     for i in (pairs_at..args.len()).step_by(2) {
         scores.push(args.float(i).map_err(|_| CommandError::ScoreNotFloat)?);
     }
-    let key = args.at(1);
-    let members = || pairs.iter().skip(1).step_by(2).copied();
-    let (count, longest) = (pairs.len() / 2, members().map(<[u8]>::len).max().unwrap_or(0));
+    put_scored(ctx, args.at(1), &scores, |i| pairs[2 * i + 1], options)
+}
+
+/// Puts members with these scores in; the `i`th member is `member(i)`.
+pub(super) fn put_scored<'m>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    scores: &[f64],
+    member: impl Fn(usize) -> &'m [u8],
+    options: AddOptions,
+) -> Outcome {
+    let members = || (0..scores.len()).map(&member);
+    let (count, longest) = (scores.len(), members().map(<[u8]>::len).max().unwrap_or(0));
     let put = |zset: &mut Zset, limits: &_| {
         // What is about to come decides about the form, though some of it may be refused.
         zset.expect_members(count, longest, limits);
@@ -160,7 +159,8 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, pairs_at: usize, options: AddOptio
         Some(ctx.data.upsert_zset(key, |_| Zset::new(), put)?)
     };
     let done = result.transpose()?.unwrap_or_default();
-    ctx.data.dirty += (done.added + done.updated) as u64;
+    let event = if options.increment { "zincr" } else { "zadd" };
+    ctx.data.wrote_many(Classes::ZSET, event, key, (done.added + done.updated) as u64);
     if options.increment {
         match done.score {
             Some(score) => ctx.reply.double(score),
@@ -213,7 +213,10 @@ const ZREM: DataCommand = DataCommand::new(
             members.iter().filter(|member| zset.remove(member).is_some()).count()
         })?;
         let removed = removed.unwrap_or(0);
-        ctx.data.dirty += removed as u64;
+        if removed > 0 {
+            ctx.data.wrote_many(Classes::ZSET, "zrem", args.at(1), removed as u64);
+            ctx.data.tell_if_gone(args.at(1));
+        }
         ctx.reply.int(removed as i64);
         Ok(())
     },
@@ -282,6 +285,13 @@ macro_rules! rank_command {
 rank_command!(ZRANK, "zrank", End::Lowest, "Gives the position of a member, the lowest score first.");
 rank_command!(ZREVRANK, "zrevrank", End::Highest, "Gives the position of a member, the highest score first.");
 
+/// The end that members are counted or taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Lowest,
+    Highest,
+}
+
 fn rank(ctx: &mut Context<'_>, args: Args<'_>, first: End, name: &str) -> Outcome {
     let with_score = match args.len() {
         3 => false,
@@ -306,102 +316,6 @@ fn rank(ctx: &mut Context<'_>, args: Args<'_>, first: End, name: &str) -> Outcom
         None if with_score => ctx.reply.null_array(),
         None => ctx.reply.null(),
     }
-    Ok(())
-}
-
-macro_rules! pop_command {
-    ($const:ident, $name:literal, $end:expr, $summary:literal) => {
-        const $const: DataCommand = DataCommand::new(
-            Spec::new($name, Group::SortedSet, "5.0.0", -2, "key [ count:int ]")
-                .flags(WRITE.or(FAST))
-                .keys(&[KeySpec::one(1, READS_AND_DELETES)])
-                .complexity("O(M log N), M members taken of N")
-                .summary($summary),
-            |ctx, args| pop(ctx, args, $end),
-        );
-    };
-}
-
-/// The end that members are counted or taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Lowest,
-    Highest,
-}
-
-pop_command!(ZPOPMIN, "zpopmin", End::Lowest, "Takes the members with the lowest scores.");
-pop_command!(ZPOPMAX, "zpopmax", End::Highest, "Takes the members with the highest scores.");
-
-fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Outcome {
-    let count = match args.len() {
-        2 => None,
-        3 => {
-            let count = args.int(2).map_err(|_| CommandError::MustBePositive)?;
-            Some(usize::try_from(count).map_err(|_| CommandError::MustBePositive)?)
-        }
-        _ => return Err(CommandError::Syntax),
-    };
-    let Some(zset) = ctx.data.zset(args.at(1))? else {
-        ctx.reply.array(0);
-        return Ok(());
-    };
-    let taken = count.unwrap_or(1).min(zset.len());
-    // RESP3 nests each pair only if a count was given.
-    let nested = count.is_some() && ctx.reply.protocol() == Protocol::Resp3;
-    ctx.reply.array(if nested { taken } else { taken * 2 });
-    take(&mut ctx.data, ctx.reply, args.at(1), end, taken, nested)
-}
-
-fn take(data: &mut Data<'_>, reply: &mut Reply, key: &[u8], end: End, count: usize, nested: bool) -> Outcome {
-    data.edit_zset(key, |zset, _| {
-        for _ in 0..count {
-            let popped = match end {
-                End::Lowest => zset.pop_min(),
-                End::Highest => zset.pop_max(),
-            };
-            let Some((member, score)) = popped else { break };
-            if nested {
-                reply.array(2);
-            }
-            reply.bulk(&member);
-            reply.double(score);
-        }
-    })?;
-    data.dirty += count as u64;
-    Ok(())
-}
-
-const ZMPOP: DataCommand = DataCommand::new(
-    Spec::new("zmpop", Group::SortedSet, "7.0.0", -4, "numkeys:int key... < MIN | MAX > [ COUNT count:int ]")
-        .flags(WRITE)
-        .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
-        .complexity("O(K + M log N), K keys named, M members taken of N")
-        .summary("Takes members of the first sorted set that has any."),
-    zmpop,
-);
-
-fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let bad_numkeys = || CommandError::text("ERR numkeys should be greater than 0");
-    let numkeys = args.int(1).map_err(|_| bad_numkeys())?;
-    let numkeys = usize::try_from(numkeys).ok().filter(|n| *n > 0).ok_or_else(bad_numkeys)?;
-    let where_at = numkeys.checked_add(2).filter(|at| *at < args.len()).ok_or(CommandError::Syntax)?;
-    let end = if args.is(where_at, "MIN") {
-        End::Lowest
-    } else if args.is(where_at, "MAX") {
-        End::Highest
-    } else {
-        return Err(CommandError::Syntax);
-    };
-    let count = args.count_option(where_at + 1)?;
-    for key in &args.0[2..where_at] {
-        let Some(zset) = ctx.data.zset(key)? else { continue };
-        let taken = count.min(zset.len());
-        ctx.reply.array(2);
-        ctx.reply.bulk(key);
-        ctx.reply.array(taken);
-        return take(&mut ctx.data, ctx.reply, key, end, taken, true);
-    }
-    ctx.reply.null_array();
     Ok(())
 }
 

@@ -8,10 +8,11 @@ use std::ops::Range;
 use crate::base::num;
 use crate::codec::resp::{Protocol, Reply};
 use crate::value::Value;
-use crate::value::zset::{LexBound, LexRange, ScoreBound, ScoreRange, ZsetBuilder, ZsetRef};
+use crate::value::zset::{LexBound, LexRange, ScoreBound, ScoreRange, Zset, ZsetBuilder, ZsetRef};
 
+use super::effects::Classes;
 use super::spec::{DELETES, DENYOOM, FAST, Group, KeySpec, OVERWRITES, READONLY, READS, Spec, WRITE};
-use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
+use super::{Args, CommandError, Context, Data, DataCommand, Outcome, reply_element};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[
@@ -307,14 +308,22 @@ fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             count += 1;
         }
     }
-    let was_there = ctx.data.remove(destination);
-    if count > 0 {
-        let zset = stored.finish(value_limits).expect("members of a sorted set are distinct");
-        ctx.data.set(destination, Value::Zset(zset), None);
-    }
-    ctx.data.dirty += u64::from(count > 0 || was_there);
+    let zset = stored.finish(value_limits).expect("members of a sorted set are distinct");
+    store(&mut ctx.data, destination, zset, "zrangestore", 1);
     ctx.reply.int(count);
     Ok(())
+}
+
+/// Puts a result in a key in place of what was there, which counts as so many changes; an empty one
+/// takes the key away.
+pub(super) fn store(data: &mut Data<'_>, destination: &[u8], zset: Zset, event: &'static str, changes: u64) {
+    if !zset.is_empty() {
+        data.drop_if_expired(destination);
+        data.set(destination, Value::Zset(zset), None);
+        data.wrote_many(Classes::ZSET, event, destination, changes);
+    } else if data.remove(destination) {
+        data.wrote(Classes::GENERIC, "del", destination);
+    }
 }
 
 macro_rules! count_command {
@@ -367,7 +376,10 @@ macro_rules! remove_command {
                     zset.remove_ranks(ranks)
                 })?;
                 let removed = removed.unwrap_or(0);
-                ctx.data.dirty += removed;
+                if removed > 0 {
+                    ctx.data.wrote_many(Classes::ZSET, $name, args.at(1), removed);
+                    ctx.data.tell_if_gone(args.at(1));
+                }
                 ctx.reply.int(removed as i64);
                 Ok(())
             },

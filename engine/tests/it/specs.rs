@@ -76,8 +76,10 @@ fn every_spec_is_complete() {
         let least = spec.arity.unsigned_abs() as usize - words;
         let required: usize = grammar.iter().filter(|arg| !arg.optional).map(least_words).sum();
         let is_container = spec.syntax.is_empty() && spec.arity < 0 && spec.parent.is_none();
+        // A polygon needs no middle, so the middle is optional, and the shapes that need one are shorter.
+        let has_middle = name.starts_with("geosearch") && required < least;
         assert!(
-            required == least || is_container,
+            required == least || is_container || has_middle,
             "{name}: {required} words by the grammar, {least} by the arity"
         );
     }
