@@ -35,6 +35,7 @@ impl Server {
         if self.is_cron_paused {
             return;
         }
+        let began = Instant::now();
         self.pause_accepting(false);
         self.measure_rates(elapsed);
         self.close_idle_clients(hz);
@@ -44,6 +45,8 @@ impl Server {
         }
         self.tend_snapshots();
         self.expire_keys();
+        let spent = began.elapsed().as_micros();
+        self.stats.cron_us += u64::try_from(spent).unwrap_or(u64::MAX);
     }
 
     /// Removes keys and fields whose time has passed. A short look in each run, and a long one as long

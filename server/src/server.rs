@@ -255,6 +255,7 @@ impl Server {
         self.reactor.wait(u16::try_from(wait_ms).unwrap_or(u16::MAX), &mut ready)?;
         self.read_clock();
         self.turn_began = self.now_instant;
+        let commands = self.stats.commands;
         for event in ready.drain(..) {
             match event.token {
                 SIGNAL_TOKEN => self.take_signals(),
@@ -275,9 +276,9 @@ impl Server {
             self.deliver();
         }
         self.close_marked();
-        self.stats.turns += 1;
         let spent = self.turn_began.elapsed().as_micros();
-        self.stats.turn_us += u64::try_from(spent).unwrap_or(u64::MAX);
+        let commands = self.stats.commands.saturating_sub(commands);
+        self.stats.count_turn(u64::try_from(spent).unwrap_or(u64::MAX), commands);
         Ok(())
     }
 

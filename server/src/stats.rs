@@ -16,6 +16,12 @@ pub(crate) struct CommandStats {
 /// How often an error code may be new; from then on a client could only make the table grow.
 const MAX_ERROR_CODES: usize = 128;
 
+/// What the others count under.
+const OVERFLOW_CODE: &str = "ERRORSTATS_OVERFLOW";
+
+/// An error's code is looked for in so many bytes.
+const MAX_CODE_BYTES: usize = 32;
+
 /// How many measurements a rate is averaged over.
 const RATE_SAMPLES: usize = 16;
 
@@ -69,6 +75,12 @@ pub(crate) struct Stats {
     pub(crate) turns: u64,
     /// Microseconds spent in them, waiting aside.
     pub(crate) turn_us: u64,
+    /// The longest of them, in microseconds.
+    pub(crate) max_turn_us: u64,
+    /// Most commands that ran in one of them.
+    pub(crate) max_turn_commands: u64,
+    /// Microseconds spent in periodic steps.
+    pub(crate) cron_us: u64,
     /// Turns a second.
     pub(crate) turn_rate: Rate,
     /// Microseconds spent in turns, a second.
@@ -83,6 +95,8 @@ pub(crate) struct Stats {
     pub(crate) by_command: Vec<CommandStats>,
     /// Counts by an error's code.
     pub(crate) by_error: Vec<(String, u64)>,
+    /// Wrong passwords.
+    pub(crate) denied_auth: u64,
     /// The most memory that was in use.
     pub(crate) peak_memory: u64,
     /// Most bytes that waited in the input buffer of a client lately.
@@ -100,14 +114,31 @@ impl Stats {
     /// Counts an error reply, given with its leading `-`.
     pub(crate) fn count_error(&mut self, reply: &[u8]) {
         self.errors += 1;
-        let text = reply.strip_prefix(b"-").unwrap_or(reply);
-        let end = text.iter().position(|b| matches!(b, b' ' | b'\r')).unwrap_or(text.len());
-        let code = String::from_utf8_lossy(&text[..end]);
+        // What has no word of its own in front counts as the most common one.
+        let head = &reply[..reply.len().min(MAX_CODE_BYTES)];
+        let end = head.iter().position(|b| *b == b' ').filter(|_| head.starts_with(b"-"));
+        let code = end.map_or("ERR".into(), |end| String::from_utf8_lossy(&head[1..end]));
+        let is_full = self.by_error.len() >= MAX_ERROR_CODES;
         match self.by_error.iter().position(|(known, _)| *known == code) {
             Some(at) => self.by_error[at].1 += 1,
-            None if self.by_error.len() < MAX_ERROR_CODES => self.by_error.push((code.into_owned(), 1)),
-            None => {}
+            None if !is_full || code == OVERFLOW_CODE => self.by_error.push((code.into_owned(), 1)),
+            None => self.count_overflow(),
         }
+    }
+
+    fn count_overflow(&mut self) {
+        match self.by_error.iter().position(|(known, _)| known == OVERFLOW_CODE) {
+            Some(at) => self.by_error[at].1 += 1,
+            None => self.by_error.push((OVERFLOW_CODE.to_owned(), 1)),
+        }
+    }
+
+    /// Counts a turn of the event loop that took `us` microseconds and ran so many commands.
+    pub(crate) fn count_turn(&mut self, us: u64, commands: u64) {
+        self.turns += 1;
+        self.turn_us += us;
+        self.max_turn_us = self.max_turn_us.max(us);
+        self.max_turn_commands = self.max_turn_commands.max(commands);
     }
 
     /// CONFIG RESETSTAT.
@@ -126,8 +157,15 @@ mod tests {
         let mut stats = Stats::new(0);
         stats.count_error(b"-ERR no\r\n");
         stats.count_error(b"-ERR why\r\n");
-        stats.count_error(b"-NOAUTH\r\n");
-        assert_eq!(stats.by_error, [("ERR".to_owned(), 2), ("NOAUTH".to_owned(), 1)]);
-        assert_eq!(stats.errors, 3);
+        stats.count_error(b"-NOAUTH Authentication required.\r\n");
+        stats.count_error(b"-OK\r\n");
+        assert_eq!(stats.by_error, [("ERR".to_owned(), 3), ("NOAUTH".to_owned(), 1)]);
+        assert_eq!(stats.errors, 4);
+        for i in 0..200 {
+            stats.count_error(format!("-{i} x\r\n").as_bytes());
+        }
+        assert_eq!(stats.by_error.len(), MAX_ERROR_CODES + 1);
+        let overflow = stats.by_error.last().expect("it is there");
+        assert_eq!(*overflow, (OVERFLOW_CODE.to_owned(), 74));
     }
 }

@@ -49,6 +49,7 @@ fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Outcome {
     let server = &call.server;
     let is_right = !server.has_password || is_same_secret(&server.config.requirepass, password);
     if user != DEFAULT_USER || !is_right {
+        call.server.stats.denied_auth += 1;
         return Err(WRONGPASS);
     }
     call.session().is_authenticated = true;

@@ -67,6 +67,7 @@ fn get(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             }
         }
     }
+    found.sort_unstable_by_key(|(name, _)| *name);
     call.reply.map(found.len());
     for (name, value) in &found {
         call.reply.bulk(name.as_bytes());

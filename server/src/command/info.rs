@@ -27,28 +27,55 @@ const INFO: SessionCommand = SessionCommand::new(
     info,
 );
 
-/// A section: its name, whether INFO without arguments shows it, and what writes its lines.
+/// Who gets to see a section.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Everybody.
+    Always,
+    /// Those who ask for all, or for it.
+    InAll,
+    /// Those who ask for it.
+    ByName,
+}
+
+/// A section: its name, who gets to see it, and what writes its lines.
 struct Section {
     name: &'static str,
     title: &'static str,
-    is_default: bool,
+    shown: Shown,
     write: fn(&Server, &mut String),
 }
 
 const SECTIONS: &[Section] = &[
-    Section { name: "server", title: "Server", is_default: true, write: process::server },
-    Section { name: "clients", title: "Clients", is_default: true, write: traffic::clients },
-    Section { name: "memory", title: "Memory", is_default: true, write: memory::memory },
-    Section { name: "persistence", title: "Persistence", is_default: true, write: persistence::persistence },
-    Section { name: "stats", title: "Stats", is_default: true, write: traffic::stats },
-    Section { name: "replication", title: "Replication", is_default: true, write: process::replication },
-    Section { name: "cpu", title: "CPU", is_default: true, write: process::cpu },
-    Section { name: "modules", title: "Modules", is_default: true, write: |_, _| {} },
-    Section { name: "commandstats", title: "Commandstats", is_default: false, write: traffic::commandstats },
-    Section { name: "errorstats", title: "Errorstats", is_default: true, write: traffic::errorstats },
-    Section { name: "latencystats", title: "Latencystats", is_default: false, write: traffic::latencystats },
-    Section { name: "cluster", title: "Cluster", is_default: true, write: process::cluster },
-    Section { name: "keyspace", title: "Keyspace", is_default: true, write: persistence::keyspace },
+    Section { name: "server", title: "Server", shown: Shown::Always, write: process::server },
+    Section { name: "clients", title: "Clients", shown: Shown::Always, write: traffic::clients },
+    Section { name: "memory", title: "Memory", shown: Shown::Always, write: memory::memory },
+    Section {
+        name: "persistence",
+        title: "Persistence",
+        shown: Shown::Always,
+        write: persistence::persistence,
+    },
+    Section { name: "stats", title: "Stats", shown: Shown::Always, write: traffic::stats },
+    Section { name: "replication", title: "Replication", shown: Shown::Always, write: process::replication },
+    Section { name: "cpu", title: "CPU", shown: Shown::Always, write: process::cpu },
+    Section { name: "modules", title: "Modules", shown: Shown::Always, write: |_, _| {} },
+    Section {
+        name: "commandstats",
+        title: "Commandstats",
+        shown: Shown::InAll,
+        write: traffic::commandstats,
+    },
+    Section { name: "errorstats", title: "Errorstats", shown: Shown::Always, write: traffic::errorstats },
+    Section {
+        name: "latencystats",
+        title: "Latencystats",
+        shown: Shown::InAll,
+        write: traffic::latencystats,
+    },
+    Section { name: "cluster", title: "Cluster", shown: Shown::Always, write: process::cluster },
+    Section { name: "keyspace", title: "Keyspace", shown: Shown::Always, write: persistence::keyspace },
+    Section { name: "debug", title: "Debug", shown: Shown::ByName, write: traffic::debug },
 ];
 
 fn info(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
@@ -60,10 +87,14 @@ fn info(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
 fn write(server: &Server, wanted: &[&[u8]]) -> String {
     let is_wanted = |section: &Section| {
         let named = |word: &[u8]| word.eq_ignore_ascii_case(section.name.as_bytes());
-        let all = |word: &[u8]| word.eq_ignore_ascii_case(b"all") || word.eq_ignore_ascii_case(b"everything");
-        let default = |word: &[u8]| section.is_default && word.eq_ignore_ascii_case(b"default");
+        let is_in_all = section.shown != Shown::ByName;
+        let all = |word: &[u8]| {
+            is_in_all && (word.eq_ignore_ascii_case(b"all") || word.eq_ignore_ascii_case(b"everything"))
+        };
+        let is_default = section.shown == Shown::Always;
+        let default = |word: &[u8]| is_default && word.eq_ignore_ascii_case(b"default");
         match wanted {
-            [] => section.is_default,
+            [] => is_default,
             words => words.iter().any(|word| named(word) || all(word) || default(word)),
         }
     };

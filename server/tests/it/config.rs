@@ -19,7 +19,7 @@ fn refusal(args: &[&str]) -> (Option<i32>, String) {
 fn config_get_and_set() {
     let server = Server::start(&[]);
     let mut client = server.client();
-    assert_eq!(client.call("CONFIG GET timeout hz"), "[timeout 0 hz 10]");
+    assert_eq!(client.call("CONFIG GET timeout hz"), "[hz 10 timeout 0]");
     assert_eq!(
         client.call("CONFIG GET hash-max-*-entries"),
         "[hash-max-listpack-entries 512 hash-max-ziplist-entries 512]"
@@ -85,7 +85,7 @@ fn file_options_and_stdin_in_this_order() {
     let mut client = server.client();
     assert_eq!(
         client.call("CONFIG GET hz timeout save maxclients"),
-        "[hz 30 timeout 6 save 900 1 maxclients 77]"
+        "[hz 30 maxclients 77 save 900 1 timeout 6]"
     );
     let file = fs::canonicalize(server.path("a.conf")).expect("its path");
     assert!(client.call("INFO server").contains(&format!("config_file:{}\r\n", file.display())));

@@ -33,6 +33,18 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "allocator_resident", allocator.resident);
     field(out, "allocator_muzzy", 0);
     both(out, "total_system_memory", machine_memory());
+    // There are no scripts.
+    field(out, "used_memory_lua", 0);
+    field(out, "used_memory_vm_eval", 0);
+    field(out, "used_memory_lua_human", human(0));
+    field(out, "used_memory_scripts_eval", 0);
+    field(out, "number_of_cached_scripts", 0);
+    field(out, "number_of_functions", 0);
+    field(out, "number_of_libraries", 0);
+    field(out, "used_memory_vm_functions", 0);
+    both(out, "used_memory_vm_total", 0);
+    field(out, "used_memory_functions", 0);
+    both(out, "used_memory_scripts", 0);
     both(out, "maxmemory", server.config.maxmemory);
     field(out, "maxmemory_policy", policy);
     field(out, "allocator_frag_ratio", ratio(allocator.active, allocator.allocated));
@@ -46,11 +58,16 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "mem_not_counted_for_evict", server.uncounted_memory());
     field(out, "mem_replication_backlog", 0);
     field(out, "mem_total_replication_buffers", 0);
+    field(out, "mem_replicas_repl_buffer", 0);
     field(out, "mem_clients_slaves", 0);
     field(out, "mem_clients_normal", server.client_memory());
     field(out, "mem_cluster_links", 0);
+    field(out, "mem_cluster_slot_import", 0);
+    field(out, "mem_cluster_slot_export", 0);
     field(out, "mem_aof_buffer", 0);
     field(out, "mem_allocator", format_args!("jemalloc-{}", jemalloc::version()));
+    // The table grows in place.
+    field(out, "mem_overhead_db_hashtable_rehashing", 0);
     field(out, "active_defrag_running", 0);
     let (pending, freed) = server.engine.as_ref().map_or((0, 0), Engine::lazy_free);
     field(out, "lazyfree_pending_objects", pending);

@@ -52,6 +52,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
     field(out, "aof_last_cow_size", 0);
     field(out, "module_fork_in_progress", 0);
     field(out, "module_fork_last_cow_size", 0);
+    field(out, "slot_migration_fork_in_progress", 0);
     if let Some(loading) = &server.loading {
         let progress = loading.progress;
         let elapsed = loading.since.elapsed().as_secs_f64();
@@ -73,16 +74,22 @@ pub(super) fn keyspace(server: &Server, out: &mut String) {
         let avg_ttl = if expires > 0 { db.avg_ttl_ms() } else { 0 };
         line(
             out,
-            format_args!("db{index}:keys={keys},expires={expires},avg_ttl={avg_ttl},subexpiry={fields}"),
+            format_args!(
+                "db{index}:keys={keys},expires={expires},avg_ttl={avg_ttl},keys_with_volatile_items={fields},\
+                 subexpiry={fields}"
+            ),
         );
     }
 }
 
 pub(super) fn key_stats(server: &Server, out: &mut String) {
     let keys = keys(server);
-    field(out, "expired_subkeys", keys.expired_fields);
     field(out, "expired_keys", keys.expired);
+    // The one name is Valkey's, the other Redis's.
+    field(out, "expired_fields", keys.expired_fields);
+    field(out, "expired_subkeys", keys.expired_fields);
     field(out, "expired_stale_perc", "0.00");
+    field(out, "expired_keys_with_volatile_items_stale_perc", "0.00");
     field(out, "expired_time_cap_reached_count", server.expire_time_caps);
     field(out, "expire_cycle_cpu_milliseconds", server.expire_time.as_millis());
 }

@@ -6,7 +6,7 @@ use cairn_engine::os::memory;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
-use super::field;
+use super::{field, line};
 use crate::server::Server;
 use crate::version::{CAIRN_VERSION, REDIS_VERSION};
 
@@ -32,6 +32,7 @@ pub(super) fn server(server: &Server, out: &mut String) {
     field(out, "redis_git_dirty", 0);
     field(out, "redis_build_id", "0");
     field(out, "redis_mode", "standalone");
+    field(out, "server_mode", "standalone");
     field(out, "os", os);
     field(out, "arch_bits", usize::BITS);
     field(out, "monotonic_clock", "POSIX clock_gettime");
@@ -45,17 +46,35 @@ pub(super) fn server(server: &Server, out: &mut String) {
     field(out, "uptime_in_days", uptime / 86_400);
     field(out, "hz", server.config.hz);
     field(out, "configured_hz", server.config.hz);
+    field(out, "clients_hz", server.config.hz);
     field(out, "lru_clock", seconds & ((1 << LRU_CLOCK_BITS) - 1));
     let executable = std::env::current_exe().unwrap_or_default();
     field(out, "executable", executable.display());
     let file = server.config_file.clone().unwrap_or_default();
     field(out, "config_file", file.display());
     field(out, "io_threads_active", 0);
+    field(out, "availability_zone", String::from_utf8_lossy(server.config.ignored("availability-zone")));
+    listeners(server, out);
+}
+
+fn listeners(server: &Server, out: &mut String) {
+    let config = &server.config;
+    let mut number = 0;
+    if config.port != 0 {
+        let binds: String = config.bind.iter().map(|address| format!(",bind={address}")).collect();
+        line(out, format_args!("listener{number}:name=tcp{binds},port={}", config.port));
+        number += 1;
+    }
+    if !config.unixsocket.is_empty() {
+        let path = String::from_utf8_lossy(&config.unixsocket);
+        line(out, format_args!("listener{number}:name=unix,bind={path}"));
+    }
 }
 
 pub(super) fn replication(server: &Server, out: &mut String) {
     field(out, "role", "master");
     field(out, "connected_slaves", 0);
+    field(out, "replicas_waiting_psync", 0);
     field(out, "master_failover_state", "no-failover");
     field(out, "master_replid", &server.run_id);
     field(out, "master_replid2", "0".repeat(server.run_id.len()));
@@ -67,7 +86,7 @@ pub(super) fn replication(server: &Server, out: &mut String) {
     field(out, "repl_backlog_histlen", 0);
 }
 
-pub(super) fn cpu(_: &Server, out: &mut String) {
+pub(super) fn cpu(server: &Server, out: &mut String) {
     let of = |who, name: &str, out: &mut String| {
         let Ok(usage) = getrusage(who) else { return };
         let seconds = |time: TimeVal| {
@@ -80,6 +99,8 @@ pub(super) fn cpu(_: &Server, out: &mut String) {
     of(UsageWho::RUSAGE_SELF, "", out);
     of(UsageWho::RUSAGE_CHILDREN, "_children", out);
     of(UsageWho::RUSAGE_THREAD, "_main_thread", out);
+    let active = server.stats.turn_us as f64 / 1_000_000.0;
+    field(out, "used_active_time_main_thread", format_args!("{active:.6}"));
 }
 
 pub(super) fn cluster(_: &Server, out: &mut String) {

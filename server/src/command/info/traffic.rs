@@ -31,6 +31,8 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "total_net_output_bytes", stats.output_bytes);
     field(out, "total_net_repl_input_bytes", 0);
     field(out, "total_net_repl_output_bytes", 0);
+    field(out, "total_net_cluster_slot_import_bytes", 0);
+    field(out, "total_net_cluster_slot_export_bytes", 0);
     field(out, "instantaneous_input_kbps", kilobytes(stats.input_rate.per_second()));
     field(out, "instantaneous_output_kbps", kilobytes(stats.output_rate.per_second()));
     field(out, "instantaneous_input_repl_kbps", "0.00");
@@ -42,6 +44,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     super::persistence::key_stats(server, out);
     field(out, "evicted_keys", server.engine.as_ref().map_or(0, |engine| engine.key_stats().evicted));
     field(out, "evicted_clients", 0);
+    field(out, "evicted_scripts", 0);
     let (now, ever) = server.memory.short();
     field(out, "total_eviction_exceeded_time", ever.as_millis());
     field(out, "current_eviction_exceeded_time", now.as_millis());
@@ -68,6 +71,11 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "total_writes_processed", stats.writes);
     field(out, "io_threaded_reads_processed", 0);
     field(out, "io_threaded_writes_processed", 0);
+    for name in ["freed_objects", "accept_processed", "poll_processed"] {
+        field(out, &format!("io_threaded_{name}"), 0);
+    }
+    field(out, "io_threaded_total_prefetch_batches", 0);
+    field(out, "io_threaded_total_prefetch_entries", 0);
     let command_us: u64 = stats.by_command.iter().map(|c| c.nanos / 1000).sum();
     let turns = stats.turn_rate.per_second();
     field(out, "eventloop_cycles", stats.turns);
@@ -79,6 +87,18 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
     field(out, "reply_buffer_shrinks", 0);
     field(out, "reply_buffer_expands", 0);
+    field(out, "acl_access_denied_auth", stats.denied_auth);
+    for name in ["cmd", "key", "channel", "tls_cert", "db"] {
+        field(out, &format!("acl_access_denied_{name}"), 0);
+    }
+}
+
+pub(super) fn debug(server: &Server, out: &mut String) {
+    let stats = &server.stats;
+    field(out, "eventloop_duration_aof_sum", 0);
+    field(out, "eventloop_duration_cron_sum", stats.cron_us);
+    field(out, "eventloop_duration_max", stats.max_turn_us);
+    field(out, "eventloop_cmd_per_cycle_max", stats.max_turn_commands);
 }
 
 pub(super) fn commandstats(server: &Server, out: &mut String) {
