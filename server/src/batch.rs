@@ -314,7 +314,7 @@ impl Batch {
             // Whatever it does, a command of many arguments has much to do.
             let is_slow = args > INLINE_ARGS
                 || server.observer.measures_each
-                || found.is_some_and(|n| !server.commands.entry(n).spec.flags.has(FAST));
+                || found.is_some_and(|n| !server.commands.entry(n).is_quick);
             if is_slow {
                 measured = share_time(server, &mut self.unmeasured, measured);
             }
