@@ -8,7 +8,6 @@ use std::io;
 use std::time::Instant;
 
 use cairn_engine::codec::resp::{Arg, Parsed, Parser, Protocol, ProtocolError, Reply, RequestLimits};
-use cairn_engine::command::spec::FAST;
 use cairn_engine::keyspace::Db;
 use smallvec::SmallVec;
 
