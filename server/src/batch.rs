@@ -29,7 +29,7 @@ const BIG_ARGUMENT_BYTES: usize = 32 * 1024;
 const MAX_ARGS: i64 = i32::MAX as i64;
 
 /// Commands with so many arguments are run without allocating a list of them.
-const INLINE_ARGS: usize = 16;
+const INLINE_ARGS: usize = 24;
 
 /// So many commands wait for memory together.
 const PREFETCH_CALLS: usize = 32;

@@ -16,9 +16,17 @@ use crate::value::string::IncrError;
 use crate::value::zset::{Zset, ZsetRef};
 use crate::value::{Limits, StrRef, StringValue, Value, ValueRef};
 
+use smallvec::SmallVec;
+
 use super::effects::{Classes, Effects};
 use super::wait::Wait;
 use super::{CommandError, Outcome};
+
+/// So many keys wait for memory together.
+pub const PREFETCH_KEYS: usize = 32;
+
+/// A smaller database is in the processor's cache anyhow.
+const PREFETCH_FROM_KEYS: usize = 10_000;
 
 /// Counters that INFO shows about key lookups and removals by time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -157,6 +165,21 @@ impl Data<'_> {
     /// The call's database, to change.
     pub fn db_mut(&mut self) -> &mut Db {
         self.keyspace.db_mut(self.db)
+    }
+
+    /// Asks the CPU for what a command on many keys will look up, so that it waits for memory for all
+    /// of them together. Changes nothing but speed: worth it from two keys on, some tens at a time
+    /// ([`PREFETCH_KEYS`]).
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let db = self.db_ref();
+        if db.len() < PREFETCH_FROM_KEYS {
+            return;
+        }
+        let hashes: SmallVec<[u64; PREFETCH_KEYS]> = keys.map(|key| db.hash_key(key)).collect();
+        if hashes.len() > 1 {
+            hashes.iter().for_each(|hash| db.prefetch(*hash));
+            hashes.iter().for_each(|hash| db.prefetch_entry(*hash));
+        }
     }
 
     /// Removes the key if its time has passed. True if it was removed.

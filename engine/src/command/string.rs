@@ -12,7 +12,7 @@ use super::spec::{
     DENYOOM, FAST, FILLS, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
     READS_AND_UPDATES, Spec, UPDATES, WRITE,
 };
-use super::{Args, CommandError, Context, DataCommand, Outcome};
+use super::{Args, CommandError, Context, DataCommand, Outcome, PREFETCH_KEYS};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[
@@ -394,10 +394,13 @@ const MGET: DataCommand = DataCommand::new(
 fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let keys = args.from(1);
     ctx.reply.array(keys.len());
-    for key in keys {
-        match ctx.data.view(key) {
-            Some(ValueRef::String(text)) => reply_string(ctx.reply, text),
-            _ => ctx.reply.null(),
+    for keys in keys.chunks(PREFETCH_KEYS) {
+        ctx.data.prefetch(keys.iter().copied());
+        for key in keys {
+            match ctx.data.view(key) {
+                Some(ValueRef::String(text)) => reply_string(ctx.reply, text),
+                _ => ctx.reply.null(),
+            }
         }
     }
     Ok(())
@@ -423,9 +426,12 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Outcome {
     if !pairs.len().is_multiple_of(2) {
         return Err(CommandError::Arity(name.to_owned()));
     }
-    for pair in pairs.chunks_exact(2) {
-        ctx.data.set_str(pair[0], pair[1], None);
-        ctx.data.wrote(Classes::STRING, "set", pair[0]);
+    for pairs in pairs.chunks(2 * PREFETCH_KEYS) {
+        ctx.data.prefetch(pairs.iter().step_by(2).copied());
+        for pair in pairs.chunks_exact(2) {
+            ctx.data.set_str(pair[0], pair[1], None);
+            ctx.data.wrote(Classes::STRING, "set", pair[0]);
+        }
     }
     Ok(())
 }
