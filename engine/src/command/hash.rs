@@ -3,17 +3,19 @@
 //! Behaviour: valkey src/t_hash.c.
 
 use crate::base::long_double::LongDouble;
-use crate::base::num;
 use crate::base::time::UnixMs;
 use crate::codec::resp::{Protocol, Reply};
-use crate::value::hash::{Field, FieldTtl, Hash, HashRef};
+use crate::value::IntText;
+use crate::value::hash::{Field, FieldTtl, Hash, HashRef, Written};
 
+use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
+use super::set::{Draws, draws};
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, READONLY, READS, READS_AND_UPDATES, Spec,
     UPDATES, WRITE,
 };
-use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
+use super::{Args, CommandError, Context, Data, DataCommand, Outcome, reply_element};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[
@@ -67,16 +69,31 @@ fn set_fields(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Result<usize
         return Err(CommandError::Arity(name.to_owned()));
     }
     let now = ctx.data.now;
-    let added = ctx.data.upsert_hash(
+    let (mut added, mut revived) = (0, 0);
+    ctx.data.upsert_hash(
         args.at(1),
         |_| Hash::new(),
         |hash, limits| {
             hash.expect_fields(pairs.len() / 2, limits);
-            pairs.chunks_exact(2).filter(|pair| hash.set(pair[0], pair[1], now, limits)).count()
+            for pair in pairs.chunks_exact(2) {
+                let written = hash.set_with(pair[0], pair[1], FieldTtl::Clear, now, limits);
+                added += usize::from(written.is_new());
+                revived += u64::from(written == Written::Revived);
+            }
         },
     )?;
-    ctx.data.dirty += (pairs.len() / 2) as u64;
+    tell_revived(&mut ctx.data, args.at(1), revived);
+    ctx.data.wrote_many(Classes::HASH, "hset", args.at(1), (pairs.len() / 2) as u64);
     Ok(added)
+}
+
+/// Fields that were past their expiry have been set anew: what was there counts as expired.
+#[inline]
+pub(super) fn tell_revived(data: &mut Data<'_>, key: &[u8], fields: u64) {
+    if fields > 0 {
+        data.stats.expired_fields += fields;
+        data.event(Classes::HASH, "hexpired", key);
+    }
 }
 
 const HSETNX: DataCommand = DataCommand::new(
@@ -86,14 +103,26 @@ const HSETNX: DataCommand = DataCommand::new(
         .summary("Sets a field of a hash if the field is not there."),
     |ctx, args| {
         let now = ctx.data.now;
-        let (field, value) = (args.at(2), args.at(3));
-        let added = ctx.data.upsert_hash(
-            args.at(1),
+        let (key, field, value) = (args.at(1), args.at(2), args.at(3));
+        let mut had_expiries = false;
+        let written = ctx.data.upsert_hash(
+            key,
             |_| Hash::new(),
-            |hash, limits| !hash.view().contains(field, now) && hash.set(field, value, now, limits),
+            |hash, limits| {
+                had_expiries = hash.view().has_expiries();
+                let is_there = hash.view().contains(field, now);
+                (!is_there).then(|| hash.set_with(field, value, FieldTtl::Clear, now, limits))
+            },
         )?;
-        ctx.data.dirty += u64::from(added);
-        ctx.reply.int(i64::from(added));
+        if let Some(written) = written {
+            tell_revived(&mut ctx.data, key, u64::from(written == Written::Revived));
+            ctx.data.wrote(Classes::HASH, "hset", key);
+            // A copy may still see a field that has expired here.
+            if had_expiries {
+                ctx.data.log_as(&[b"HSET", key, field, value]);
+            }
+        }
+        ctx.reply.int(i64::from(written.is_some()));
         Ok(())
     },
 );
@@ -225,16 +254,24 @@ const HDEL: DataCommand = DataCommand::new(
         .summary("Removes fields from a hash."),
     |ctx, args| {
         let now = ctx.data.now;
-        let fields = args.from(2);
+        let (key, fields) = (args.at(1), args.from(2));
         let removed = ctx
             .data
-            .edit_hash(args.at(1), |hash, _| fields.iter().filter(|field| hash.remove(field, now)).count())?;
+            .edit_hash(key, |hash, _| fields.iter().filter(|field| hash.remove(field, now)).count())?;
         let removed = removed.unwrap_or(0);
-        ctx.data.dirty += removed as u64;
+        tell_removed(&mut ctx.data, key, removed as u64);
         ctx.reply.int(removed as i64);
         Ok(())
     },
 );
+
+/// Fields have been taken out of a hash.
+pub(super) fn tell_removed(data: &mut Data<'_>, key: &[u8], fields: u64) {
+    if fields > 0 {
+        data.wrote_many(Classes::HASH, "hdel", key, fields);
+        data.tell_if_gone(key);
+    }
+}
 
 const HINCRBY: DataCommand = DataCommand::new(
     Spec::new("hincrby", Group::Hash, "2.0.0", 4, "key field increment:int")
@@ -244,11 +281,21 @@ const HINCRBY: DataCommand = DataCommand::new(
     hincrby,
 );
 
+/// What adding to a field has done.
+struct Added<T> {
+    sum: T,
+    written: Written,
+    /// The field's expiry, which stays.
+    expire_at: Option<UnixMs>,
+    /// Whether the hash had fields that expire.
+    had_expiries: bool,
+}
+
 fn hincrby(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let by = args.int(3)?;
-    let (now, field) = (ctx.data.now, args.at(2));
-    let sum = ctx.data.upsert_hash(
-        args.at(1),
+    let (now, key, field) = (ctx.data.now, args.at(1), args.at(2));
+    let added = ctx.data.upsert_hash(
+        key,
         |_| Hash::new(),
         |hash, limits| {
             let old = match hash.view().get(field, now) {
@@ -256,15 +303,32 @@ fn hincrby(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
                 None => 0,
             };
             let sum = old.checked_add(by).ok_or(CommandError::Overflow)?;
-            let mut text = Vec::new();
-            num::push_i64(&mut text, sum);
-            hash.set_with(field, &text, FieldTtl::Keep, now, limits);
-            Ok(sum)
+            let had_expiries = hash.view().has_expiries();
+            let expire_at = if had_expiries { hash.view().expiry(field, now).flatten() } else { None };
+            let mut text = IntText::new();
+            let written = hash.set_with(field, text.format(sum), FieldTtl::Keep, now, limits);
+            Ok(Added { sum, written, expire_at, had_expiries })
         },
     )??;
-    ctx.data.dirty += 1;
-    ctx.reply.int(sum);
+    tell_revived(&mut ctx.data, key, u64::from(added.written == Written::Revived));
+    ctx.data.wrote(Classes::HASH, "hincrby", key);
+    // A copy may see the field otherwise: past its expiry, or not yet.
+    if added.had_expiries {
+        log_value(&mut ctx.data, key, field, IntText::new().format(added.sum), added.expire_at);
+    }
+    ctx.reply.int(added.sum);
     Ok(())
+}
+
+/// Logs that a field has this value and expiry.
+fn log_value(data: &mut Data<'_>, key: &[u8], field: &[u8], value: &[u8], expire_at: Option<UnixMs>) {
+    match expire_at {
+        None => data.log_as(&[b"HSET", key, field, value]),
+        Some(at) => {
+            let mut text = IntText::new();
+            data.log_as(&[b"HSETEX", key, b"PXAT", text.format(at.0), b"FIELDS", b"1", field, value]);
+        }
+    }
 }
 
 const HINCRBYFLOAT: DataCommand = DataCommand::new(
@@ -276,23 +340,27 @@ const HINCRBYFLOAT: DataCommand = DataCommand::new(
 );
 
 fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let (now, field, by) = (ctx.data.now, args.at(2), args.at(3));
+    let (now, key, field, by) = (ctx.data.now, args.at(1), args.at(2), args.at(3));
     let increment = LongDouble::parse(by).ok_or(CommandError::NotFloat)?;
     if !increment.is_finite() {
         return Err(CommandError::text("ERR value is NaN or Infinity"));
     }
-    let sum = ctx.data.upsert_hash(
-        args.at(1),
+    let added = ctx.data.upsert_hash(
+        key,
         |_| Hash::new(),
         |hash, limits| {
             let old = hash.view().get(field, now).map(|value| value.to_vec());
             let sum = super::string::add_float(old.as_deref(), by, CommandError::HashNotFloat)?;
-            hash.set_with(field, &sum, FieldTtl::Keep, now, limits);
-            Ok::<_, CommandError>(sum)
+            let had_expiries = hash.view().has_expiries();
+            let expire_at = hash.view().expiry(field, now).flatten();
+            let written = hash.set_with(field, &sum, FieldTtl::Keep, now, limits);
+            Ok::<_, CommandError>(Added { sum, written, expire_at, had_expiries })
         },
     )??;
-    ctx.data.dirty += 1;
-    ctx.reply.bulk(&sum);
+    tell_revived(&mut ctx.data, key, u64::from(added.written == Written::Revived));
+    ctx.data.wrote(Classes::HASH, "hincrbyfloat", key);
+    log_value(&mut ctx.data, key, field, &added.sum, added.expire_at);
+    ctx.reply.bulk(&added.sum);
     Ok(())
 }
 
@@ -315,12 +383,16 @@ fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
         return Ok(());
     }
-    let count = args.draws(2)?;
+    const MOST_PAIRS: u64 = i64::MAX as u64 / 2;
+    let count = draws(args, 2)?;
     let with_values = match args.len() {
         3 => false,
         4 if args.is(3, "WITHVALUES") => true,
         _ => return Err(CommandError::Syntax),
     };
+    if with_values && count.unsigned_abs() > MOST_PAIRS {
+        return Err(CommandError::OutOfRange);
+    }
     let Some(hash) = data.hash(args.at(1))? else {
         reply.array(0);
         return Ok(());
@@ -343,9 +415,8 @@ fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     } else if hash.live_len(now) == 0 {
         reply.array(0);
     } else {
-        let draws = count.unsigned_abs() as usize;
-        reply.array(draws * width);
-        for _ in 0..draws {
+        let mut draws = Draws::new(reply, count, width)?;
+        while draws.is_next(reply)? {
             if let Some(field) = hash.random(rng, now) {
                 write(reply, field);
             }
@@ -380,23 +451,24 @@ fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Ok(());
     };
     let options = ScanOptions::parse(args, 3, &["NOVALUES"])?;
-    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let reply = &mut *ctx.reply;
+    let mut found = Reply::new(reply.protocol());
+    let mut count = 0;
+    let mut text = IntText::new();
     let next = hash.scan(cursor, options.count, now, |field| {
-        field.field.with_bytes(|name| {
-            if options.matches(name) {
-                let value = if options.names_only { Vec::new() } else { field.value.to_vec() };
-                found.push((name.to_vec(), value));
+        let name = field.field.text(&mut text);
+        if options.matches(name) {
+            found.bulk(name);
+            count += 1;
+            if !options.names_only {
+                reply_element(&mut found, field.value);
+                count += 1;
             }
-        });
-    });
-    ctx.reply.array(2);
-    write_cursor(ctx.reply, next);
-    ctx.reply.array(found.len() * if options.names_only { 1 } else { 2 });
-    for (name, value) in &found {
-        ctx.reply.bulk(name);
-        if !options.names_only {
-            ctx.reply.bulk(value);
         }
-    }
+    });
+    reply.array(2);
+    write_cursor(reply, next);
+    reply.array(count);
+    reply.raw(found.bytes());
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! done, 2 removed because the time has passed. Behaviour: valkey src/t_hash.c.
 
 use crate::base::time::UnixMs;
+use crate::value::IntText;
 use crate::value::hash::{Hash, HashRef};
 
+use super::effects::Classes;
 use super::expire::{Conditions, Unit, absolute};
 use super::spec::{FAST, Group, KeySpec, READONLY, READS, Spec, UPDATES, WRITE};
-use super::{Args, CommandError, Context, DataCommand, Outcome};
+use super::{Args, CommandError, Context, Data, DataCommand, Outcome};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] =
@@ -20,7 +22,8 @@ const NOT_MET: i64 = 0;
 const DONE: i64 = 1;
 const REMOVED: i64 = 2;
 
-const BAD_COUNT: CommandError =
+/// The number of fields is not the one that was said.
+pub(super) const BAD_COUNT: CommandError =
     CommandError::text("ERR numfields should be greater than 0 and match the provided number of fields");
 
 /// The fields behind `FIELDS count`, which end the arguments; the count is at `i`.
@@ -34,7 +37,7 @@ fn fields_argument(args: Args<'_>, i: usize, mismatch: CommandError) -> Result<&
 }
 
 /// As `fields_argument`, for the commands that want `FIELDS` right behind the key.
-fn fields_after_key(args: Args<'_>, mismatch: CommandError) -> Result<&[&[u8]], CommandError> {
+pub(super) fn fields_after_key(args: Args<'_>, mismatch: CommandError) -> Result<&[&[u8]], CommandError> {
     if !args.is(2, "FIELDS") {
         return Err(CommandError::Syntax);
     }
@@ -94,6 +97,7 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outc
         return Err(CommandError::InvalidExpire(name.to_owned()));
     }
     let at = absolute(amount, unit, now, name)?;
+    let key = args.at(1);
     let change = |hash: &mut Hash, field: &[u8]| {
         let Some(old) = hash.view().expiry(field, now) else { return NO_FIELD };
         if !conditions.allow(old, at) {
@@ -106,13 +110,42 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outc
         hash.set_expiry(field, Some(at), now);
         DONE
     };
-    let answers = ctx.data.edit_hash(args.at(1), |hash, _| {
-        fields.iter().map(|field| change(hash, field)).collect::<Vec<i64>>()
-    })?;
+    let answers = ctx
+        .data
+        .edit_hash(key, |hash, _| fields.iter().map(|field| change(hash, field)).collect::<Vec<i64>>())?;
     let answers = answers.unwrap_or_else(|| vec![NO_FIELD; fields.len()]);
-    ctx.data.dirty += answers.iter().filter(|answer| **answer > NOT_MET).count() as u64;
+    // All that changed has changed alike: the time is one for all fields.
+    let changes = answers.iter().filter(|answer| **answer > NOT_MET).count() as u64;
+    if at <= now {
+        ctx.data.stats.expired_fields += changes;
+        ctx.data.wrote_many(Classes::HASH, "hexpired", key, changes);
+    } else {
+        ctx.data.wrote_many(Classes::HASH, "hexpire", key, changes);
+    }
+    if changes > 0 {
+        ctx.data.tell_if_gone(key);
+        log_expiry(&mut ctx.data, args, at, fields, &answers);
+    }
     reply_numbers(ctx, &answers);
     Ok(())
+}
+
+/// Logs fields that have got an expiry with the time itself, those that have gone as removed.
+fn log_expiry(data: &mut Data<'_>, args: Args<'_>, at: UnixMs, fields: &[&[u8]], answers: &[i64]) {
+    if !data.is_logging() {
+        return;
+    }
+    let mut text = IntText::new();
+    let mut words: Vec<&[u8]> = Vec::with_capacity(args.len());
+    if at <= data.now {
+        words.extend([b"HDEL", args.at(1)]);
+        let gone = fields.iter().zip(answers).filter(|(_, answer)| **answer == REMOVED);
+        words.extend(gone.map(|(field, _)| *field));
+    } else {
+        words.extend([b"HPEXPIREAT", args.at(1), text.format(at.0)]);
+        words.extend(args.from(3));
+    }
+    data.log_as(&words);
 }
 
 fn reply_numbers(ctx: &mut Context<'_>, answers: &[i64]) {
@@ -187,17 +220,18 @@ const HPERSIST: DataCommand = DataCommand::new(
 
 fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let fields = fields_after_key(args, BAD_COUNT)?;
-    let now = ctx.data.now;
+    let (now, key) = (ctx.data.now, args.at(1));
     let change = |hash: &mut Hash, field: &[u8]| match hash.set_expiry(field, None, now) {
         None => NO_FIELD,
         Some(None) => NO_EXPIRY,
         Some(Some(_)) => DONE,
     };
-    let answers = ctx.data.edit_hash(args.at(1), |hash, _| {
-        fields.iter().map(|field| change(hash, field)).collect::<Vec<i64>>()
-    })?;
+    let answers = ctx
+        .data
+        .edit_hash(key, |hash, _| fields.iter().map(|field| change(hash, field)).collect::<Vec<i64>>())?;
     let answers = answers.unwrap_or_else(|| vec![NO_FIELD; fields.len()]);
-    ctx.data.dirty += answers.iter().filter(|answer| **answer == DONE).count() as u64;
+    let changes = answers.iter().filter(|answer| **answer == DONE).count() as u64;
+    ctx.data.wrote_many(Classes::HASH, "hpersist", key, changes);
     reply_numbers(ctx, &answers);
     Ok(())
 }

@@ -1,21 +1,49 @@
-//! List commands, those that do not wait.
+//! List commands. Those that take elements off are in `list_pop.rs`, those that move them from list to
+//! list in `list_move.rs`.
 //!
 //! Behaviour: valkey src/t_list.c.
 
-use crate::codec::resp::Reply;
 use crate::value::list::{End, List, ListRef, Side, index_range};
 
+use super::effects::Classes;
 use super::spec::{
-    DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, READONLY, READS, READS_AND_DELETES, Spec,
-    UPDATES, WRITE,
+    DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, READONLY, READS, Spec, UPDATES, WRITE,
 };
-use super::{Args, CommandError, Context, Data, DataCommand, Outcome, reply_element};
+use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
 
 /// Every command of this file.
-pub(super) const COMMANDS: &[DataCommand] = &[
-    LPUSH, RPUSH, LPUSHX, RPUSHX, LPOP, RPOP, LLEN, LINDEX, LSET, LRANGE, LTRIM, LREM, LINSERT, LPOS, LMOVE,
-    RPOPLPUSH, LMPOP,
-];
+pub(super) const COMMANDS: &[DataCommand] =
+    &[LPUSH, RPUSH, LPUSHX, RPUSHX, LLEN, LINDEX, LSET, LRANGE, LTRIM, LREM, LINSERT, LPOS];
+
+/// The event of elements added at an end.
+pub(super) const fn push_event(end: End) -> &'static str {
+    match end {
+        End::Front => "lpush",
+        End::Back => "rpush",
+    }
+}
+
+/// The event of elements taken off an end.
+pub(super) const fn pop_event(end: End) -> &'static str {
+    match end {
+        End::Front => "lpop",
+        End::Back => "rpop",
+    }
+}
+
+/// Argument `i` as an end of a list.
+///
+/// # Errors
+/// `Syntax` if it is none.
+pub(super) fn end_argument(args: Args<'_>, i: usize) -> Result<End, CommandError> {
+    if args.is(i, "LEFT") {
+        Ok(End::Front)
+    } else if args.is(i, "RIGHT") {
+        Ok(End::Back)
+    } else {
+        Err(CommandError::Syntax)
+    }
+}
 
 macro_rules! push_command {
     ($const:ident, $name:literal, $since:literal, $end:expr, $existing_only:literal, $summary:literal) => {
@@ -61,60 +89,9 @@ fn push(ctx: &mut Context<'_>, args: Args<'_>, end: End, existing_only: bool) ->
         Some(ctx.data.upsert_list(key, |_| List::new(), add)?)
     };
     if len.is_some() {
-        ctx.data.dirty += items.len() as u64;
+        ctx.data.wrote_many(Classes::LIST, push_event(end), key, items.len() as u64);
     }
     ctx.reply.int(len.unwrap_or(0) as i64);
-    Ok(())
-}
-
-macro_rules! pop_command {
-    ($const:ident, $name:literal, $end:expr, $summary:literal) => {
-        const $const: DataCommand = DataCommand::new(
-            Spec::new($name, Group::List, "1.0.0", -2, "key [ count:int ]")
-                .flags(WRITE.or(FAST))
-                .keys(&[KeySpec::one(1, READS_AND_DELETES)])
-                .complexity("O(N) in the elements taken")
-                .summary($summary),
-            |ctx, args| pop(ctx, args, $end, $name),
-        );
-    };
-}
-
-pop_command!(LPOP, "lpop", End::Front, "Takes the first elements of a list.");
-pop_command!(RPOP, "rpop", End::Back, "Takes the last elements of a list.");
-
-fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End, name: &str) -> Outcome {
-    let key = args.at(1);
-    let count = match args.len() {
-        2 => None,
-        3 => Some(
-            usize::try_from(args.int(2).map_err(|_| CommandError::MustBePositive)?)
-                .map_err(|_| CommandError::MustBePositive)?,
-        ),
-        _ => return Err(CommandError::Arity(name.to_owned())),
-    };
-    let Some(list) = ctx.data.list(key)? else {
-        match count {
-            Some(_) => ctx.reply.null_array(),
-            None => ctx.reply.null(),
-        }
-        return Ok(());
-    };
-    let taken = count.unwrap_or(1).min(list.len());
-    if count.is_some() {
-        ctx.reply.array(taken);
-    }
-    take(&mut ctx.data, ctx.reply, key, end, taken)
-}
-
-/// Takes elements off an end and writes them one by one.
-fn take(data: &mut Data<'_>, reply: &mut Reply, key: &[u8], end: End, count: usize) -> Outcome {
-    data.edit_list(key, |list, limits| {
-        for _ in 0..count {
-            list.pop_with(end, limits, |element| reply_element(reply, element));
-        }
-    })?;
-    data.dirty += count as u64;
     Ok(())
 }
 
@@ -174,7 +151,7 @@ fn lset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         list.set(index, element, limits).then_some(())
     })?;
     set.flatten().ok_or(CommandError::IndexOutOfRange)?;
-    ctx.data.dirty += 1;
+    ctx.data.wrote(Classes::LIST, "lset", key);
     ctx.reply.ok();
     Ok(())
 }
@@ -213,11 +190,20 @@ const LTRIM: DataCommand = DataCommand::new(
 
 fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (start, stop) = (args.int(2)?, args.int(3)?);
-    let removed = ctx.data.edit_list(args.at(1), |list, limits| {
+    let key = args.at(1);
+    let removed = ctx.data.edit_list(key, |list, limits| {
         let keep = index_range(list.len(), start, stop);
         list.keep_range(keep, limits)
     })?;
-    ctx.data.dirty += removed.unwrap_or(0) as u64;
+    if let Some(removed) = removed {
+        // The event comes even if nothing went.
+        ctx.data.event(Classes::LIST, "ltrim", key);
+        if removed > 0 {
+            ctx.data.tell_if_gone(key);
+            ctx.data.changed(key);
+            ctx.data.dirty += removed as u64;
+        }
+    }
     ctx.reply.ok();
     Ok(())
 }
@@ -239,10 +225,14 @@ fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let from = if count < 0 { End::Back } else { End::Front };
     let most =
         if count == 0 { usize::MAX } else { usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX) };
+    let key = args.at(1);
     let removed =
-        ctx.data.edit_list(args.at(1), |list, limits| list.remove_equal(args.at(3), from, most, limits))?;
+        ctx.data.edit_list(key, |list, limits| list.remove_equal(args.at(3), from, most, limits))?;
     let removed = removed.unwrap_or(0);
-    ctx.data.dirty += removed as u64;
+    if removed > 0 {
+        ctx.data.wrote_many(Classes::LIST, "lrem", key, removed as u64);
+        ctx.data.tell_if_gone(key);
+    }
     ctx.reply.int(removed as i64);
     Ok(())
 }
@@ -271,7 +261,7 @@ fn linsert(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         None => 0,
         Some(None) => -1,
         Some(Some(len)) => {
-            ctx.data.dirty += 1;
+            ctx.data.wrote(Classes::LIST, "linsert", args.at(1));
             len as i64
         }
     };
@@ -365,104 +355,4 @@ fn positions(
     } else {
         list.positions_back(element).take_while(|i| *i >= len - reach).skip(skip).take(wanted).collect()
     }
-}
-
-const LMOVE: DataCommand = DataCommand::new(
-    Spec::new(
-        "lmove",
-        Group::List,
-        "6.2.0",
-        5,
-        "source:key destination:key < LEFT | RIGHT > < LEFT | RIGHT >",
-    )
-    .flags(WRITE.or(DENYOOM))
-    .keys(&[KeySpec::one(1, READS_AND_DELETES), KeySpec::one(2, INSERTS)])
-    .summary("Takes an element off an end of a list, adds it to an end of another, and gives it."),
-    |ctx, args| {
-        let end = |i| end_argument(args, i).ok_or(CommandError::Syntax);
-        let (from, to) = (end(3)?, end(4)?);
-        move_element(ctx, args, from, to)
-    },
-);
-
-const RPOPLPUSH: DataCommand = DataCommand::new(
-    Spec::new("rpoplpush", Group::List, "1.2.0", 3, "source:key destination:key")
-        .flags(WRITE.or(DENYOOM))
-        .keys(&[KeySpec::one(1, READS_AND_DELETES), KeySpec::one(2, INSERTS)])
-        .summary("Takes the last element of a list, adds it before the first of another, and gives it."),
-    |ctx, args| move_element(ctx, args, End::Back, End::Front),
-);
-
-fn end_argument(args: Args<'_>, i: usize) -> Option<End> {
-    if args.is(i, "LEFT") {
-        Some(End::Front)
-    } else if args.is(i, "RIGHT") {
-        Some(End::Back)
-    } else {
-        None
-    }
-}
-
-fn move_element(ctx: &mut Context<'_>, args: Args<'_>, from: End, to: End) -> Outcome {
-    let (source, destination) = (args.at(1), args.at(2));
-    if ctx.data.list(source)?.is_none() {
-        ctx.reply.null();
-        return Ok(());
-    }
-    // The destination's type is checked before anything is taken.
-    ctx.data.list(destination)?;
-    let element = if source == destination {
-        // One edit, so that a list of one element is never left empty in between.
-        ctx.data.edit_list(source, |list, limits| {
-            let element = list.pop(from, limits)?;
-            list.push(to, &element, limits);
-            Some(element)
-        })?
-    } else {
-        let element = ctx.data.edit_list(source, |list, limits| list.pop(from, limits))?;
-        if let Some(Some(element)) = &element {
-            ctx.data.upsert_list(
-                destination,
-                |_| List::new(),
-                |list, limits| list.push(to, element, limits),
-            )?;
-        }
-        element
-    };
-    match element.flatten() {
-        Some(element) => {
-            ctx.data.dirty += 1;
-            ctx.reply.bulk(&element);
-        }
-        None => ctx.reply.null(),
-    }
-    Ok(())
-}
-
-const LMPOP: DataCommand = DataCommand::new(
-    Spec::new("lmpop", Group::List, "7.0.0", -4, "numkeys:int key... < LEFT | RIGHT > [ COUNT count:int ]")
-        .flags(WRITE)
-        .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
-        .complexity("O(N + M), N keys named and M elements taken")
-        .summary("Takes elements of the first list that has any."),
-    lmpop,
-);
-
-fn lmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let bad_numkeys = || CommandError::text("ERR numkeys should be greater than 0");
-    let numkeys = args.int(1).map_err(|_| bad_numkeys())?;
-    let numkeys = usize::try_from(numkeys).ok().filter(|n| *n > 0).ok_or_else(bad_numkeys)?;
-    let where_at = numkeys.checked_add(2).filter(|at| *at < args.len()).ok_or(CommandError::Syntax)?;
-    let end = end_argument(args, where_at).ok_or(CommandError::Syntax)?;
-    let count = args.count_option(where_at + 1)?;
-    for key in &args.0[2..where_at] {
-        let Some(list) = ctx.data.list(key)? else { continue };
-        let taken = count.min(list.len());
-        ctx.reply.array(2);
-        ctx.reply.bulk(key);
-        ctx.reply.array(taken);
-        return take(&mut ctx.data, ctx.reply, key, end, taken);
-    }
-    ctx.reply.null_array();
-    Ok(())
 }

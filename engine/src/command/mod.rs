@@ -16,13 +16,17 @@ mod geo;
 mod geo_search;
 pub mod grammar;
 mod hash;
+mod hash_ex;
 mod hash_expire;
 pub mod help;
 mod list;
+mod list_move;
+mod list_pop;
 mod object;
 mod scan;
 mod server;
 mod set;
+mod set_combine;
 pub mod spec;
 mod stream;
 mod stream_group;
@@ -61,7 +65,10 @@ pub fn all() -> impl Iterator<Item = &'static DataCommand> {
         object::COMMANDS,
         server::COMMANDS,
         list::COMMANDS,
+        list_pop::COMMANDS,
+        list_move::COMMANDS,
         set::COMMANDS,
+        set_combine::COMMANDS,
         zset::COMMANDS,
         zset_pop::COMMANDS,
         zset_combine::COMMANDS,
@@ -70,6 +77,7 @@ pub fn all() -> impl Iterator<Item = &'static DataCommand> {
         zset_range::COMMANDS,
         hash::COMMANDS,
         hash_expire::COMMANDS,
+        hash_ex::COMMANDS,
         stream::COMMANDS,
         stream_group::COMMANDS,
         stream_info::COMMANDS,

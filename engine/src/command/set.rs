@@ -1,39 +1,21 @@
-//! Set commands.
+//! Set commands. Those that put several sets together are in `set_combine.rs`.
 //!
 //! Behaviour: valkey src/t_set.c.
 
-use std::collections::HashSet;
-
+use crate::codec::resp::Reply;
+use crate::value::IntText;
 use crate::value::set::{Set, SetRef};
-use crate::value::{Element, IntText, Value};
 
+use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
-    DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
-    Spec, WRITE,
+    DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOOKS, READONLY, READS, READS_AND_DELETES, Spec, WRITE,
 };
 use super::{Args, CommandError, Context, Data, DataCommand, Outcome, reply_element};
 
 /// Every command of this file.
-pub(super) const COMMANDS: &[DataCommand] = &[
-    SADD,
-    SREM,
-    SISMEMBER,
-    SMISMEMBER,
-    SCARD,
-    SMEMBERS,
-    SPOP,
-    SRANDMEMBER,
-    SMOVE,
-    SINTER,
-    SUNION,
-    SDIFF,
-    SINTERSTORE,
-    SUNIONSTORE,
-    SDIFFSTORE,
-    SINTERCARD,
-    SSCAN,
-];
+pub(super) const COMMANDS: &[DataCommand] =
+    &[SADD, SREM, SISMEMBER, SMISMEMBER, SCARD, SMEMBERS, SPOP, SRANDMEMBER, SMOVE, SSCAN];
 
 const SADD: DataCommand = DataCommand::new(
     Spec::new("sadd", Group::Set, "1.0.0", -3, "key member...")
@@ -54,7 +36,7 @@ fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             members.iter().filter(|member| set.add(member, limits)).count()
         },
     )?;
-    ctx.data.dirty += added as u64;
+    ctx.data.wrote_many(Classes::SET, "sadd", args.at(1), added as u64);
     ctx.reply.int(added as i64);
     Ok(())
 }
@@ -73,7 +55,10 @@ fn srem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let removed =
         ctx.data.edit_set(args.at(1), |set, _| members.iter().filter(|member| set.remove(member)).count())?;
     let removed = removed.unwrap_or(0);
-    ctx.data.dirty += removed as u64;
+    if removed > 0 {
+        ctx.data.wrote_many(Classes::SET, "srem", args.at(1), removed as u64);
+        ctx.data.tell_if_gone(args.at(1));
+    }
     ctx.reply.int(removed as i64);
     Ok(())
 }
@@ -155,22 +140,47 @@ const SPOP: DataCommand = DataCommand::new(
 
 fn spop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let count = match args.len() {
-        2 => None,
-        3 => Some(positive_count(args, 2)?),
-        _ => return Err(CommandError::Syntax),
-    };
-    let Some(len) = ctx.data.set_value(key)?.map(SetRef::len) else {
-        match count {
-            Some(_) => ctx.reply.set(0),
-            None => ctx.reply.null(),
+    match args.len() {
+        2 => pop_one(ctx, key),
+        3 => {
+            let count = positive_count(args, 2)?;
+            pop_many(ctx, key, count)
         }
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+fn pop_one(ctx: &mut Context<'_>, key: &[u8]) -> Outcome {
+    let start = ctx.reply.len();
+    let (rng, reply) = (&mut *ctx.rng, &mut *ctx.reply);
+    let popped =
+        ctx.data.edit_set(key, |set, _| set.pop_with(rng, |member| reply_element(reply, member)))?.flatten();
+    if popped.is_none() {
+        ctx.reply.null();
+        return Ok(());
+    }
+    ctx.data.wrote(Classes::SET, "spop", key);
+    ctx.data.tell_if_gone(key);
+    if ctx.data.is_logging() {
+        let member = bulk_of(&ctx.reply.bytes()[start..]).to_vec();
+        ctx.data.log_as(&[b"SREM", key, &member]);
+    }
+    Ok(())
+}
+
+/// The contents of a bulk string that was just written.
+fn bulk_of(reply: &[u8]) -> &[u8] {
+    let body = reply.iter().position(|b| *b == b'\n').map_or(reply.len(), |at| at + 1);
+    reply[body..].strip_suffix(b"\r\n").unwrap_or_default()
+}
+
+fn pop_many(ctx: &mut Context<'_>, key: &[u8], count: usize) -> Outcome {
+    let Some(len) = ctx.data.set_value(key)?.map(SetRef::len).filter(|_| count > 0) else {
+        ctx.reply.set(0);
         return Ok(());
     };
-    let taken = count.unwrap_or(1).min(len);
-    if count.is_some() {
-        ctx.reply.set(taken);
-    }
+    let taken = count.min(len);
+    ctx.reply.set(taken);
     if taken == len {
         // All of it: no draws, and the key goes with them.
         if let Some(set) = ctx.data.set_value(key)? {
@@ -179,13 +189,35 @@ fn spop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             }
         }
         ctx.data.remove(key);
-    } else {
-        let (rng, reply) = (&mut *ctx.rng, &mut *ctx.reply);
-        ctx.data
-            .edit_set(key, |set, limits| set.pop_many(taken, rng, limits, |member| reply.bulk(member)))?;
+        ctx.data.wrote_many(Classes::SET, "spop", key, taken as u64);
+        ctx.data.tell_if_gone(key);
+        ctx.data.log_as(&[b"UNLINK", key]);
+        return Ok(());
     }
-    ctx.data.dirty += taken as u64;
+    let is_logging = ctx.data.is_logging();
+    let mut popped: Vec<Vec<u8>> = Vec::new();
+    let (rng, reply) = (&mut *ctx.rng, &mut *ctx.reply);
+    ctx.data.edit_set(key, |set, limits| {
+        set.pop_many(taken, rng, limits, |member| {
+            reply.bulk(member);
+            if is_logging {
+                popped.push(member.to_vec());
+            }
+        });
+    })?;
+    ctx.data.wrote_many(Classes::SET, "spop", key, taken as u64);
+    log_removed(&mut ctx.data, key, &popped);
     Ok(())
+}
+
+/// Logs that these members are removed, so many to a command.
+fn log_removed(data: &mut Data<'_>, key: &[u8], members: &[Vec<u8>]) {
+    const BATCH: usize = 1024;
+    for batch in members.chunks(BATCH) {
+        let mut words: Vec<&[u8]> = vec![b"SREM", key];
+        words.extend(batch.iter().map(Vec::as_slice));
+        data.log_as(&words);
+    }
 }
 
 const SRANDMEMBER: DataCommand = DataCommand::new(
@@ -206,15 +238,14 @@ fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             None => reply.null(),
         },
         3 => {
-            let count = args.draws(2)?;
+            let count = draws(args, 2)?;
             let Some(set) = data.set_value(key)? else {
                 reply.array(0);
                 return Ok(());
             };
             if count < 0 {
-                let draws = count.unsigned_abs() as usize;
-                reply.array(draws);
-                for _ in 0..draws {
+                let mut draws = Draws::new(reply, count, 1)?;
+                while draws.is_next(reply)? {
                     if let Some(member) = set.random(rng) {
                         reply_element(reply, member);
                     }
@@ -228,6 +259,60 @@ fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         _ => return Err(CommandError::Syntax),
     }
     Ok(())
+}
+
+/// Argument `i` as a number of random elements: if below zero, an element may come again.
+///
+/// # Errors
+/// `NotInteger`, or a text about the least integer, which has no opposite.
+pub(super) fn draws(args: Args<'_>, i: usize) -> Result<i64, CommandError> {
+    match args.int(i)? {
+        i64::MIN => Err(CommandError::LEAST_INTEGER),
+        draws => Ok(draws),
+    }
+}
+
+/// Counts draws of elements that may come again. A reply is written in one piece, so the number that
+/// somebody asks for must not decide how much memory it takes: a longer one is refused. Valkey sends
+/// what it has until the client's buffer is past its limit, and then disconnects.
+pub(super) struct Draws {
+    left: u64,
+    start: usize,
+}
+
+impl Draws {
+    /// The most bytes of such a reply.
+    const MOST_BYTES: u64 = 256 << 20;
+    /// The fewest bytes of an element in a reply.
+    const LEAST_BYTES: u64 = 6;
+
+    /// As many draws as `-count`, each of so many elements; writes the head of the array.
+    ///
+    /// # Errors
+    /// `OutOfRange` if the reply is certainly too long.
+    pub(super) fn new(reply: &mut Reply, count: i64, width: usize) -> Result<Draws, CommandError> {
+        let draws = Draws { left: count.unsigned_abs(), start: reply.len() };
+        if draws.left > Self::MOST_BYTES / Self::LEAST_BYTES {
+            return Err(CommandError::OutOfRange);
+        }
+        reply.array(draws.left as usize * width);
+        Ok(draws)
+    }
+
+    /// Whether another one is due.
+    ///
+    /// # Errors
+    /// `OutOfRange` once the reply has become too long.
+    pub(super) fn is_next(&mut self, reply: &Reply) -> Result<bool, CommandError> {
+        if self.left == 0 {
+            return Ok(false);
+        }
+        self.left -= 1;
+        if (reply.len() - self.start) as u64 > Self::MOST_BYTES {
+            return Err(CommandError::OutOfRange);
+        }
+        Ok(true)
+    }
 }
 
 const SMOVE: DataCommand = DataCommand::new(
@@ -251,193 +336,15 @@ fn smove(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Ok(());
     }
     ctx.data.edit_set(source, |set, _| set.remove(member))?;
-    ctx.data.dirty += 1;
+    ctx.data.wrote(Classes::SET, "srem", source);
+    ctx.data.tell_if_gone(source);
     let added = ctx.data.upsert_set(
         destination,
         |limits| Set::with_hint(member, 1, limits),
         |set, limits| set.add(member, limits),
     )?;
-    ctx.data.dirty += u64::from(added);
+    ctx.data.wrote_many(Classes::SET, "sadd", destination, u64::from(added));
     ctx.reply.int(1);
-    Ok(())
-}
-
-/// How sets are put together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Intersection,
-    Union,
-    Difference,
-}
-
-macro_rules! combine_command {
-    ($const:ident, $name:literal, $operation:expr, $summary:literal) => {
-        const $const: DataCommand = DataCommand::new(
-            Spec::new($name, Group::Set, "1.0.0", -2, "key...")
-                .flags(READONLY)
-                .keys(&[KeySpec::rest(1, 1, READS)])
-                .complexity(
-                    "O(N * M), N sets and M members in the smallest; union and difference O(all members)",
-                )
-                .summary($summary),
-            |ctx, args| {
-                let members = combine(&mut ctx.data, args.from(1), $operation, usize::MAX)?;
-                ctx.reply.set(members.len());
-                for member in &members {
-                    ctx.reply.bulk(member);
-                }
-                Ok(())
-            },
-        );
-    };
-}
-
-macro_rules! store_command {
-    ($const:ident, $name:literal, $operation:expr, $summary:literal) => {
-        const $const: DataCommand = DataCommand::new(
-            Spec::new($name, Group::Set, "1.0.0", -3, "destination:key key...")
-                .flags(WRITE.or(DENYOOM))
-                .keys(&[KeySpec::one(1, OVERWRITES), KeySpec::rest(2, 1, READS)])
-                .complexity(
-                    "O(N * M), N sets and M members in the smallest; union and difference O(all members)",
-                )
-                .summary($summary),
-            |ctx, args| store(ctx, args, $operation),
-        );
-    };
-}
-
-combine_command!(
-    SINTER,
-    "sinter",
-    Operation::Intersection,
-    "Gives the members that all of several sets have."
-);
-combine_command!(SUNION, "sunion", Operation::Union, "Gives the members that any of several sets has.");
-combine_command!(
-    SDIFF,
-    "sdiff",
-    Operation::Difference,
-    "Gives the members of a set that no other of several sets has."
-);
-store_command!(
-    SINTERSTORE,
-    "sinterstore",
-    Operation::Intersection,
-    "Makes a set of the members that all of several sets have."
-);
-store_command!(
-    SUNIONSTORE,
-    "sunionstore",
-    Operation::Union,
-    "Makes a set of the members that any of several sets has."
-);
-store_command!(
-    SDIFFSTORE,
-    "sdiffstore",
-    Operation::Difference,
-    "Makes a set of the members of a set that no other of several sets has."
-);
-
-/// The members of the combination, `most` at most (an intersection stops there).
-fn combine(
-    data: &mut Data<'_>,
-    keys: &[&[u8]],
-    operation: Operation,
-    most: usize,
-) -> Result<Vec<Vec<u8>>, CommandError> {
-    for key in keys {
-        // Types are checked, and expired keys removed, before anything is read.
-        data.set_value(key)?;
-    }
-    let db = data.db_ref();
-    let sets: Vec<Option<SetRef<'_>>> = keys.iter().map(|key| db.get(key).and_then(as_set)).collect();
-    Ok(match operation {
-        Operation::Intersection => intersection(sets, most),
-        Operation::Union => {
-            let mut seen: HashSet<Vec<u8>> = HashSet::new();
-            let all = sets.into_iter().flatten().flat_map(SetRef::iter).map(|member| member.to_vec());
-            all.filter(|member| seen.insert(member.clone())).collect()
-        }
-        Operation::Difference => {
-            let mut sets = sets.into_iter();
-            let Some(Some(first)) = sets.next() else { return Ok(Vec::new()) };
-            let others: Vec<SetRef<'_>> = sets.flatten().collect();
-            let mut text = IntText::new();
-            let mut is_left =
-                |member: &Element<'_>| !others.iter().any(|set| set.contains(member.text(&mut text)));
-            first.iter().filter(|member| is_left(member)).map(|member| member.to_vec()).collect()
-        }
-    })
-}
-
-fn as_set(value: crate::value::ValueRef<'_>) -> Option<SetRef<'_>> {
-    match value {
-        crate::value::ValueRef::Set(set) => Some(set),
-        _ => None,
-    }
-}
-
-fn intersection(sets: Vec<Option<SetRef<'_>>>, most: usize) -> Vec<Vec<u8>> {
-    let Some(mut sets) = sets.into_iter().collect::<Option<Vec<_>>>() else { return Vec::new() };
-    sets.sort_by_key(|set| set.len());
-    let Some((smallest, others)) = sets.split_first() else { return Vec::new() };
-    let mut text = IntText::new();
-    let mut in_all = |member: &Element<'_>| others.iter().all(|set| set.contains(member.text(&mut text)));
-    smallest.iter().filter(|member| in_all(member)).take(most).map(|member| member.to_vec()).collect()
-}
-
-fn store(ctx: &mut Context<'_>, args: Args<'_>, operation: Operation) -> Outcome {
-    let destination = args.at(1);
-    ctx.data.counts_reads = true;
-    let members = combine(&mut ctx.data, args.from(2), operation, usize::MAX)?;
-    let was_there = ctx.data.remove(destination);
-    ctx.data.dirty += u64::from(was_there || !members.is_empty());
-    if !members.is_empty() {
-        let limits = ctx.data.limits;
-        let mut set = Set::new();
-        for member in &members {
-            set.add(member, limits);
-        }
-        ctx.data.set(destination, Value::Set(set), None);
-    }
-    ctx.reply.int(members.len() as i64);
-    Ok(())
-}
-
-const SINTERCARD: DataCommand = DataCommand::new(
-    Spec::new("sintercard", Group::Set, "7.0.0", -3, "numkeys:int key... [ LIMIT limit:int ]")
-        .flags(READONLY)
-        .keys(&[KeySpec::counted(1, READS)])
-        .complexity("O(N * M), N sets and M members in the smallest")
-        .summary("Counts the members that all of several sets have."),
-    sintercard,
-);
-
-fn sintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let bad_numkeys = || CommandError::text("ERR numkeys should be greater than 0");
-    let numkeys = args.int(1).map_err(|_| bad_numkeys())?;
-    let numkeys = usize::try_from(numkeys).ok().filter(|n| *n > 0).ok_or_else(bad_numkeys)?;
-    let options_at = numkeys
-        .checked_add(2)
-        .filter(|at| *at <= args.len())
-        .ok_or(CommandError::text("ERR Number of keys can't be greater than number of args"))?;
-    let mut most = usize::MAX;
-    let mut i = options_at;
-    while i < args.len() {
-        if !args.is(i, "LIMIT") || i + 1 >= args.len() {
-            return Err(CommandError::Syntax);
-        }
-        let bad_limit = || CommandError::text("ERR LIMIT can't be negative");
-        let limit = args.int(i + 1).map_err(|_| bad_limit())?;
-        most = match usize::try_from(limit).map_err(|_| bad_limit())? {
-            0 => usize::MAX,
-            limit => limit,
-        };
-        i += 2;
-    }
-    let members = combine(&mut ctx.data, &args.0[2..options_at], Operation::Intersection, most)?;
-    ctx.reply.int(members.len() as i64);
     Ok(())
 }
 
@@ -466,19 +373,20 @@ fn sscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Ok(());
     };
     let options = ScanOptions::parse(args, 3, &[])?;
-    let mut found: Vec<Vec<u8>> = Vec::new();
+    let reply = &mut *ctx.reply;
+    let mut found = Reply::new(reply.protocol());
+    let mut count = 0;
+    let mut text = IntText::new();
     let next = set.scan(cursor, options.count, |member| {
-        member.with_bytes(|bytes| {
-            if options.matches(bytes) {
-                found.push(bytes.to_vec());
-            }
-        });
+        let bytes = member.text(&mut text);
+        if options.matches(bytes) {
+            found.bulk(bytes);
+            count += 1;
+        }
     });
-    ctx.reply.array(2);
-    write_cursor(ctx.reply, next);
-    ctx.reply.array(found.len());
-    for member in &found {
-        ctx.reply.bulk(member);
-    }
+    reply.array(2);
+    write_cursor(reply, next);
+    reply.array(count);
+    reply.raw(found.bytes());
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! The triples are those of Redis 7.4: field, value, expiry in milliseconds, 0 for none; sorted by
 //! expiry, fields without one last. So the next expiry is the third element. A field past its expiry
-//! is invisible to readers, which get `now`, and goes when a writer touches it or
+//! is invisible to readers, which get `now`, and goes when a writer sets it anew or
 //! [`Hash::remove_expired`] comes by. Behaviour: valkey src/t_hash.c; the triples: Redis 7.4's, by
 //! what its DUMP shows.
 
@@ -45,6 +45,33 @@ pub enum FieldTtl {
     Keep,
     /// It is this.
     At(UnixMs),
+}
+
+/// What setting a field has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The field was not there.
+    New,
+    /// The field was there, past its expiry: it counts as new, and what was there as expired.
+    Revived,
+    /// The field was there.
+    Updated,
+}
+
+impl Written {
+    /// Whether the field could not be seen before.
+    #[must_use]
+    pub const fn is_new(self) -> bool {
+        !matches!(self, Written::Updated)
+    }
+
+    const fn of(was_there: bool, was_live: bool) -> Written {
+        match (was_there, was_live) {
+            (false, _) => Written::New,
+            (true, false) => Written::Revived,
+            (true, true) => Written::Updated,
+        }
+    }
 }
 
 impl Default for Hash {
@@ -130,10 +157,10 @@ impl Hash {
 
     /// Sets a field, which loses its expiry; answers whether it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8], now: UnixMs, limits: &Limits) -> bool {
-        self.set_with(field, value, FieldTtl::Clear, now, limits)
+        self.set_with(field, value, FieldTtl::Clear, now, limits).is_new()
     }
 
-    /// Sets a field and its expiry; answers whether it is new. A field past its expiry is new.
+    /// Sets a field and its expiry.
     pub fn set_with(
         &mut self,
         field: &[u8],
@@ -141,32 +168,22 @@ impl Hash {
         ttl: FieldTtl,
         now: UnixMs,
         limits: &Limits,
-    ) -> bool {
+    ) -> Written {
         if !self.takes(field, value, limits) {
             self.as_table(0, limits);
         }
         if matches!(ttl, FieldTtl::At(_)) {
             self.use_expiries();
         }
-        let is_new = match self {
+        let written = match self {
             Self::Listpack(pack) => set_pair(pack, field, value),
             Self::ListpackEx(pack) => set_triple(pack, field, value, ttl, now),
-            Self::Table(table) => {
-                let old = table.expiry(field);
-                let is_live = old.is_some_and(|at| is_live(at, now));
-                let expiry = match ttl {
-                    FieldTtl::Clear => None,
-                    FieldTtl::Keep => old.flatten().filter(|_| is_live),
-                    FieldTtl::At(at) => Some(clamp(at)),
-                };
-                table.set(field, value, expiry);
-                !is_live
-            }
+            Self::Table(table) => return set_in_table(table, field, value, ttl, now),
         };
-        if is_new {
+        if written == Written::New {
             self.expect_fields(self.len(), limits);
         }
-        is_new
+        written
     }
 
     /// Adds a field of a file; answers false if it is there already, and the hash is of no use then.
@@ -184,25 +201,31 @@ impl Hash {
             return false;
         }
         let ttl = expire_at.map_or(FieldTtl::Clear, FieldTtl::At);
-        self.set_with(field, value, ttl, UnixMs::MIN, limits)
+        self.set_with(field, value, ttl, UnixMs::MIN, limits).is_new()
     }
 
-    /// Removes a field; answers whether it was there and not past its expiry.
+    /// Removes a field that can be seen; answers whether there was one. What is past its expiry stays
+    /// for [`Hash::remove_expired`], which tells of it.
     pub fn remove(&mut self, field: &[u8], now: UnixMs) -> bool {
+        let is_hidden = match self {
+            Self::Listpack(_) => false,
+            Self::Table(table) if table.expiring() == 0 => false,
+            _ => !self.view().contains(field, now),
+        };
+        !is_hidden && self.discard(field)
+    }
+
+    /// Removes a field, even if it is past its expiry; answers whether it was there.
+    pub fn discard(&mut self, field: &[u8]) -> bool {
         let (pack, group) = match self {
             Self::Listpack(pack) => (pack, PAIR),
             Self::ListpackEx(pack) => (pack, TRIPLE),
-            Self::Table(table) => {
-                let was_live = table.expiry(field).is_some_and(|at| is_live(at, now));
-                table.remove(field);
-                return was_live;
-            }
+            Self::Table(table) => return table.remove(field),
         };
         let view = pack.view();
         let Some((at, _)) = view.find(view.first_offset(), field, group) else { return false };
-        let was_live = group == PAIR || is_live(expiry_of(view, at), now);
         pack.remove_many_at(at, group);
-        was_live
+        true
     }
 
     /// Gives a field an expiry, or with `None` takes it away. Answers what it had before; `None` if
@@ -335,7 +358,19 @@ fn push(pack: &mut ListpackBuf, element: Element<'_>) {
     }
 }
 
-fn set_pair(pack: &mut ListpackBuf, field: &[u8], value: &[u8]) -> bool {
+fn set_in_table(table: &mut FieldTable, field: &[u8], value: &[u8], ttl: FieldTtl, now: UnixMs) -> Written {
+    let old = if table.expiring() > 0 { table.expiry(field).flatten() } else { None };
+    let was_live = is_live(old, now);
+    let expiry = match ttl {
+        FieldTtl::Clear => None,
+        FieldTtl::Keep => old.filter(|_| was_live),
+        FieldTtl::At(at) => Some(clamp(at)),
+    };
+    let was_there = table.set(field, value, expiry);
+    Written::of(was_there, was_live)
+}
+
+fn set_pair(pack: &mut ListpackBuf, field: &[u8], value: &[u8]) -> Written {
     let view = pack.view();
     let found = view.find(view.first_offset(), field, PAIR).and_then(|(at, _)| view.next(at));
     match found {
@@ -345,10 +380,10 @@ fn set_pair(pack: &mut ListpackBuf, field: &[u8], value: &[u8]) -> bool {
             pack.push_back(value);
         }
     }
-    found.is_none()
+    Written::of(found.is_some(), true)
 }
 
-fn set_triple(pack: &mut ListpackBuf, field: &[u8], value: &[u8], ttl: FieldTtl, now: UnixMs) -> bool {
+fn set_triple(pack: &mut ListpackBuf, field: &[u8], value: &[u8], ttl: FieldTtl, now: UnixMs) -> Written {
     let view = pack.view();
     let found = view.find(view.first_offset(), field, TRIPLE);
     let old = found.and_then(|(at, _)| expiry_of(view, at));
@@ -370,7 +405,7 @@ fn set_triple(pack: &mut ListpackBuf, field: &[u8], value: &[u8], ttl: FieldTtl,
         }
         None => insert_triple(pack, field, value, expiry),
     }
-    !was_live
+    Written::of(found.is_some(), was_live)
 }
 
 /// Puts a triple before the first that expires no sooner, which is where Redis 7.4 puts it.

@@ -4,6 +4,8 @@
 //! An intset that gets a text becomes a listpack if it is small enough, else a table; a table never
 //! goes back, but for the cases in which Valkey builds a new set. Behaviour: valkey src/t_set.c.
 
+use smallvec::SmallVec;
+
 use crate::base::num;
 use crate::base::rng::Rng;
 use crate::packed::intset::{self, Intset, IntsetBuf};
@@ -185,25 +187,29 @@ impl Set {
 
     /// Takes a random member out.
     pub fn pop(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
-        let member = match self {
+        self.pop_with(rng, |member| member.to_vec())
+    }
+
+    /// Takes a random member out and gives it to `with`, which answers for it.
+    pub fn pop_with<R>(&mut self, rng: &mut Rng, with: impl FnOnce(Element<'_>) -> R) -> Option<R> {
+        match self {
             Self::Intset(ints) => {
                 let v = ints.view().get(rng.index(ints.len()))?;
                 ints.remove(v);
-                Element::Int(v).to_vec()
+                Some(with(Element::Int(v)))
             }
             Self::Listpack(pack) => {
                 let at = pack.view().seek(rng.index(pack.len()) as isize)?;
-                let member = pack.view().at(at)?.to_vec();
+                let answer = with(pack.view().at(at)?);
                 pack.remove_at(at);
-                member
+                Some(answer)
             }
             Self::Table(table) => {
-                let member = table.random(rng)?.to_vec();
+                let member: SmallVec<[u8; 128]> = SmallVec::from_slice(table.random(rng)?);
                 table.remove(&member);
-                member
+                Some(with(Element::Bytes(&member)))
             }
-        };
-        Some(member)
+        }
     }
 
     /// Takes `count` random members out, or all, and shows each to `visit`. What stays may be in a
@@ -213,9 +219,7 @@ impl Set {
         let stays = len.saturating_sub(count);
         if stays * MOVE_FACTOR > count {
             for _ in 0..count {
-                if let Some(member) = self.pop(rng) {
-                    visit(&member);
-                }
+                self.pop_with(rng, |member| visit(member.text(&mut IntText::new())));
             }
             return;
         }

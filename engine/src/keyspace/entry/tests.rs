@@ -72,7 +72,7 @@ fn fields_that_expire_show_at_the_entry_in_every_encoding() {
     let (limits, now) = (Limits::DEFAULT, UnixMs(0));
     let set = |entry: &mut Entry, field: &[u8], len: usize, ttl: FieldTtl| {
         entry.modify(|value| match value {
-            Value::Hash(hash) => hash.set_with(field, &vec![b'v'; len], ttl, now, &limits),
+            Value::Hash(hash) => hash.set_with(field, &vec![b'v'; len], ttl, now, &limits).is_new(),
             _ => false,
         })
     };

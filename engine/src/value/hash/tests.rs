@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{FieldTtl, Hash, HashRef, ListpackBuf, UnixMs};
+use super::{FieldTtl, Hash, HashRef, ListpackBuf, UnixMs, Written};
 use crate::base::rng::Rng;
 use crate::value::{Limits, Malformed};
 
@@ -67,7 +67,8 @@ fn hints_choose_the_first_encoding() {
 fn an_expiry_makes_triples_sorted_by_it() {
     let mut hash = of(&[("a", "1"), ("b", "2"), ("c", "3")]);
     assert_eq!(hash.set_expiry(b"b", Some(UnixMs(2000)), NOW), Some(None));
-    assert_eq!(hash.view().encoding_name(), "listpackex");
+    assert_eq!(hash.view().encoding_name(), "hashtable");
+    assert!(matches!(hash, Hash::ListpackEx(_)));
     assert_eq!(text(&hash), "b=2@2000 a=1 c=3");
     hash.set_with(b"d", b"4", at(1500), NOW, &TINY);
     hash.set_expiry(b"c", Some(UnixMs(2000)), NOW);
@@ -76,7 +77,7 @@ fn an_expiry_makes_triples_sorted_by_it() {
     // A plain set takes the expiry away.
     assert!(!hash.set(b"b", b"x", NOW, &TINY));
     assert_eq!(text(&hash), "d=4@1500 c=3@2000 a=1 b=x");
-    assert!(!hash.set_with(b"c", b"y", FieldTtl::Keep, NOW, &TINY));
+    assert_eq!(hash.set_with(b"c", b"y", FieldTtl::Keep, NOW, &TINY), Written::Updated);
     assert_eq!(text(&hash), "d=4@1500 c=y@2000 a=1 b=x");
     assert_eq!(hash.set_expiry(b"d", None, NOW), Some(Some(UnixMs(1500))));
     assert_eq!(hash.set_expiry(b"none", None, NOW), None);
@@ -116,11 +117,13 @@ fn expired_story(hash: &mut Hash) {
     assert_eq!(hash.set_expiry(b"old", Some(UnixMs(9000)), NOW), None);
     // A set of an expired field makes a new one, and nothing of the old expiry stays.
     let mut set = hash.clone();
-    assert!(set.set_with(b"old", b"z", FieldTtl::Keep, NOW, &TINY));
+    assert_eq!(set.set_with(b"old", b"z", FieldTtl::Keep, NOW, &TINY), Written::Revived);
     assert_eq!(set.view().expiry(b"old", NOW), Some(None));
-    // A removal takes it away but says it was not there.
+    // A removal does not see it, unless it is to go whatever it is.
     let mut removed = hash.clone();
     assert!(!removed.remove(b"old", NOW));
+    assert_eq!(removed.len(), live + 1);
+    assert!(removed.discard(b"old"));
     assert_eq!(removed.len(), live);
     let mut gone = Vec::new();
     assert_eq!(hash.remove_expired(NOW, 10, |field| gone.push(field.to_vec())), 1);
@@ -256,7 +259,7 @@ fn apply(hash: &mut Hash, model: &mut Model, now: &mut i64, step: Step, l: &Limi
             };
             let is_new = old.is_none();
             let got = hash.set_with(field.as_bytes(), value.as_bytes(), ttl, UnixMs(*now), l);
-            assert_eq!(got, is_new);
+            assert_eq!(got.is_new(), is_new);
             model.insert(field.into_bytes(), (value.into_bytes(), expiry));
         }
         Step::Remove(field) => {
