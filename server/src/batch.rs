@@ -79,6 +79,8 @@ struct Parse {
     entry: u32,
     /// Where the command begins.
     start: usize,
+    /// Past its last byte.
+    end: usize,
     found: Option<u16>,
     first_arg: usize,
     args: usize,
@@ -269,6 +271,10 @@ impl Batch {
                 Source::Own(own) => own.as_mut_slice(),
             };
             let Some(client) = server.clients.get_mut(entry.client) else { continue };
+            if client.session.hold != Hold::No {
+                entry.hold_from(entry.at, client);
+                continue;
+            }
             let is_authenticated = client.session.is_authenticated || !server.has_password;
             let bulk_bytes = server.config.proto_max_bulk_len;
             let limits = RequestLimits { bulk_bytes, args: MAX_ARGS, is_authenticated };
@@ -280,7 +286,7 @@ impl Batch {
                         let args = &self.args[first_arg..];
                         let Some(name) = args.first() else { continue };
                         let found = server.commands.find(name.of(buf));
-                        self.parsed.push(Parse { entry: i, start, found, first_arg, args: args.len() });
+                        self.parsed.push(Parse { entry: i, start, end, found, first_arg, args: args.len() });
                         // It may be the password: the next command may have wider limits. And bytes of
                         // an inline command are changed: none of them may be parsed in vain.
                         if !is_authenticated || buf[start] != b'*' {
@@ -309,7 +315,7 @@ impl Batch {
                 self.entries.iter_mut().for_each(|entry| entry.is_done = true);
                 break;
             }
-            let Parse { entry, start: command_start, found, first_arg, args } = self.parsed[i];
+            let Parse { entry, start: command_start, end: next, found, first_arg, args } = self.parsed[i];
             // Whatever it does, a command of many arguments has much to do.
             let is_slow = args > INLINE_ARGS
                 || server.observer.measures_each
@@ -339,9 +345,14 @@ impl Batch {
             let (client, start) = (entry.client, self.reply.len());
             let called = dispatch::call(server, client, found, &argv, &mut self.reply);
             if called == Called::Held {
+                let multibulk = (buf[command_start] != b'*').then(|| multibulk(&argv));
                 drop(argv);
                 if let Some(client) = server.clients.get_mut(client) {
                     entry.hold_from(command_start, client);
+                }
+                if let Some(command) = multibulk {
+                    // Its bytes were changed by parsing.
+                    entry.put_before(&command, next, &self.arena);
                 }
                 continue;
             }
@@ -472,6 +483,25 @@ impl Entry {
             client.connection.parser = Parser::default();
         }
     }
+
+    /// Has this command and then what lies from `rest` on be parsed next.
+    fn put_before(&mut self, command: &[u8], rest: usize, arena: &[u8]) {
+        let bytes = match &self.source {
+            Source::Arena => &arena[rest..self.end],
+            Source::Own(own) => &own[rest..self.end],
+        };
+        let all = [command, bytes].concat();
+        (self.at, self.end) = (0, all.len());
+        self.source = Source::Own(all);
+    }
+}
+
+/// A command as most clients send it.
+fn multibulk(argv: &[&[u8]]) -> Vec<u8> {
+    let mut command = Reply::new(Protocol::Resp2);
+    command.array(argv.len());
+    argv.iter().for_each(|word| command.bulk(word));
+    command.take()
 }
 
 /// Takes what a client sends while it has to wait. An error of kind `UnexpectedEof` if it is gone.

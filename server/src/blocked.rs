@@ -158,7 +158,7 @@ impl Blocked {
 
     /// A client whose time has passed at `now`.
     pub(crate) fn timed_out(&self, now: UnixMs) -> Option<u32> {
-        self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, client)| *client)
+        self.deadlines.first().filter(|(at, _)| at.is_past(now)).map(|(_, client)| *client)
     }
 
     /// A key has changed: worth a look if somebody waits for it.
@@ -231,7 +231,7 @@ mod tests {
         blocked.key_changed(0, b"none");
         assert_eq!(blocked.take_ready(), [(0, b"a".to_vec())]);
         assert!(!blocked.has_ready());
-        assert_eq!((blocked.timed_out(UnixMs(49)), blocked.timed_out(UnixMs(50))), (None, Some(3)));
+        assert_eq!((blocked.timed_out(UnixMs(50)), blocked.timed_out(UnixMs(51))), (None, Some(3)));
         assert!(blocked.remove(7).is_some() && blocked.remove(7).is_none());
         assert_eq!(blocked.next_waiter(&a, None), Some((1, 3)));
         blocked.remove(3);

@@ -36,7 +36,7 @@ impl Server {
     /// The pause, if there is one and its time has not passed.
     #[inline]
     pub(crate) fn paused(&self) -> Option<Paused> {
-        self.pause.filter(|pause| pause.until > self.now).map(|pause| pause.what)
+        self.pause.filter(|pause| !pause.until.is_past(self.now)).map(|pause| pause.what)
     }
 
     /// Ends the pause and lets everybody go on.
@@ -54,7 +54,7 @@ impl Server {
 
     /// Ends the pause if its time has passed.
     pub(crate) fn end_pause_in_time(&mut self) {
-        if self.pause.is_some_and(|pause| pause.until <= self.now) {
+        if self.pause.is_some_and(|pause| pause.until.is_past(self.now)) {
             self.unpause_clients();
         }
     }

@@ -238,7 +238,8 @@ impl Server {
         match ends.into_iter().flatten().min() {
             None => wait,
             Some(end) => {
-                let left = end.ms_after(unix_ms());
+                // A time has passed once the clock is beyond it.
+                let left = end.saturating_add_ms(1).ms_after(unix_ms());
                 wait.min(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
             }
         }

@@ -205,7 +205,11 @@ impl Effects {
     }
 
     /// Forgets what is in the log.
+    #[inline]
     pub fn clear_log(&mut self) {
+        if self.logged.is_empty() {
+            return;
+        }
         self.log.clear(KEEP_BYTES);
         self.logged.clear();
         self.logged.shrink_to(KEEP_BYTES / size_of::<(usize, Range<usize>)>());

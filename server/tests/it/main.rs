@@ -8,3 +8,4 @@ mod process;
 mod protocol;
 mod readme;
 mod session;
+mod waiting;
