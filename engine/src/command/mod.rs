@@ -19,6 +19,7 @@ mod hash;
 mod hash_ex;
 mod hash_expire;
 pub mod help;
+mod hyperloglog;
 mod list;
 mod list_move;
 mod list_pop;
@@ -60,6 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static DataCommand> {
         string::COMMANDS,
         bitmap::COMMANDS,
         bitfield::COMMANDS,
+        hyperloglog::COMMANDS,
         generic::COMMANDS,
         expire::COMMANDS,
         object::COMMANDS,

@@ -6,6 +6,7 @@
 
 pub mod bitmap;
 pub mod hash;
+pub mod hyperloglog;
 mod inline;
 mod limits;
 pub mod list;

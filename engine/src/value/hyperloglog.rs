@@ -1,0 +1,313 @@
+//! HyperLogLog: how many different elements there were, in a string of a fixed shape.
+//!
+//! Layout: `"HYLL" | encoding u8 | 3 bytes | cached cardinality u64 LE, its top bit set when stale`,
+//! then the registers. Dense (0): 16384 registers of 6 bits, low bits first, in 12288 bytes. Sparse
+//! (1): runs `00llllll` of l+1 zeros, `01llllll llllllll` of l+1 zeros, `1vvvvvll` of l+1 registers
+//! with the value v+1. Behaviour: valkey src/hyperloglog.c, byte for byte, so that files and replicas
+//! agree. The header is checked by [`view`]; runs are checked where they are walked, because a client
+//! may have written anything into a string.
+
+mod estimate;
+mod sparse;
+
+pub use estimate::cardinality;
+pub use sparse::{Run, runs};
+
+/// Number of registers.
+pub const REGISTERS: usize = 1 << INDEX_BITS;
+/// Bytes before the registers.
+const HEADER_BYTES: usize = 16;
+/// Bytes of a dense string.
+const DENSE_BYTES: usize = HEADER_BYTES + REGISTERS * REGISTER_BITS / 8;
+
+const MAGIC: &[u8; 4] = b"HYLL";
+const ENCODING_AT: usize = 4;
+const CARD_AT: usize = 8;
+/// The byte of the cached cardinality whose top bit says that it is stale.
+const STALE_AT: usize = 15;
+const STALE: u8 = 0x80;
+
+/// Bits of the hash that choose a register.
+const INDEX_BITS: u32 = 14;
+/// Bits of the hash whose trailing zeros are counted.
+const COUNTED_BITS: u32 = 64 - INDEX_BITS;
+const REGISTER_BITS: usize = 6;
+const REGISTER_MAX: u8 = (1 << REGISTER_BITS) - 1;
+
+/// All registers, a byte each.
+pub type Registers = [u8; REGISTERS];
+
+/// The runs of a sparse string do not cover the registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("corrupted HyperLogLog")]
+pub struct Corrupt;
+
+/// How the registers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Six bits each.
+    Dense,
+    /// As runs.
+    Sparse,
+}
+
+/// A string with the header of a HyperLogLog, and, if it is dense, of the right length.
+#[derive(Debug, Clone, Copy)]
+pub struct HllRef<'a> {
+    bytes: &'a [u8],
+    encoding: Encoding,
+}
+
+/// Looks at a string; `None` if it is no HyperLogLog.
+#[must_use]
+pub fn view(bytes: &[u8]) -> Option<HllRef<'_>> {
+    if bytes.len() < HEADER_BYTES || !bytes.starts_with(MAGIC) {
+        return None;
+    }
+    let encoding = match bytes[ENCODING_AT] {
+        0 if bytes.len() == DENSE_BYTES => Encoding::Dense,
+        1 => Encoding::Sparse,
+        _ => return None,
+    };
+    Some(HllRef { bytes, encoding })
+}
+
+/// A HyperLogLog of nothing.
+#[must_use]
+pub fn empty() -> Vec<u8> {
+    let mut bytes = header(Encoding::Sparse, [0; 8]);
+    sparse::push_zeros(&mut bytes, REGISTERS);
+    bytes
+}
+
+fn header(encoding: Encoding, card: [u8; 8]) -> Vec<u8> {
+    let capacity = if encoding == Encoding::Dense { DENSE_BYTES } else { HEADER_BYTES + 8 };
+    let mut bytes = Vec::with_capacity(capacity);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&[u8::from(encoding == Encoding::Sparse), 0, 0, 0]);
+    bytes.extend_from_slice(&card);
+    bytes
+}
+
+impl<'a> HllRef<'a> {
+    /// How the registers are kept.
+    #[must_use]
+    pub fn encoding(self) -> Encoding {
+        self.encoding
+    }
+
+    /// The cardinality that was counted last, if nothing has changed since.
+    #[must_use]
+    pub fn cached(self) -> Option<u64> {
+        let card = self.bytes[CARD_AT..HEADER_BYTES].try_into().expect("eight bytes of the header");
+        (self.bytes[STALE_AT] & STALE == 0).then(|| u64::from_le_bytes(card))
+    }
+
+    /// What follows the header.
+    pub(crate) fn payload(self) -> &'a [u8] {
+        &self.bytes[HEADER_BYTES..]
+    }
+
+    /// The runs of a sparse one.
+    pub fn runs(self) -> impl Iterator<Item = Run> + 'a {
+        let payload = if self.encoding == Encoding::Sparse { self.payload() } else { &[] };
+        runs(payload)
+    }
+
+    /// Raises each register of `into` to its own.
+    ///
+    /// # Errors
+    /// `Corrupt`; `into` may have been raised in part.
+    pub fn merge_into(self, into: &mut Registers) -> Result<(), Corrupt> {
+        match self.encoding {
+            Encoding::Dense => {
+                for (six, eight) in self.payload().chunks_exact(6).zip(into.chunks_exact_mut(8)) {
+                    let old = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
+                    eight.copy_from_slice(&greater(old, spread(six)).to_le_bytes());
+                }
+                Ok(())
+            }
+            Encoding::Sparse => sparse::for_each_value(self.payload(), |registers, value| {
+                into[registers].iter_mut().for_each(|register| *register = value.max(*register));
+            }),
+        }
+    }
+
+    /// The registers, a byte each.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn registers(self) -> Result<Box<Registers>, Corrupt> {
+        let mut registers = Box::new([0; REGISTERS]);
+        self.merge_into(&mut registers)?;
+        Ok(registers)
+    }
+}
+
+/// Eight registers of six bits as bytes of a word, the first one lowest.
+fn spread(six: &[u8]) -> u64 {
+    let mut x = 0;
+    for &byte in six.iter().rev() {
+        x = x << 8 | u64::from(byte);
+    }
+    x = x & 0x00ff_ffff | (x & 0xffff_ff00_0000) << 8;
+    x = x & 0x0000_0fff_0000_0fff | (x & 0x00ff_f000_00ff_f000) << 4;
+    x & 0x003f_003f_003f_003f | (x & 0x0fc0_0fc0_0fc0_0fc0) << 2
+}
+
+/// The greater one of each two bytes, all of which are below 128.
+fn greater(a: u64, b: u64) -> u64 {
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let a_is_greater = (((a | TOPS) - b) & TOPS) >> 7;
+    // 0xff in each byte where the lowest bit was set: no multiplication that could overflow.
+    let mask = (a_is_greater << 8).wrapping_sub(a_is_greater);
+    a & mask | b & !mask
+}
+
+/// Writes registers densely; `payload` is that of a dense string.
+fn write_dense(payload: &mut [u8], registers: &Registers) {
+    for (six, eight) in payload.chunks_exact_mut(6).zip(registers.chunks_exact(8)) {
+        let packed = eight.iter().rev().fold(0_u64, |x, &r| x << 6 | u64::from(r & REGISTER_MAX));
+        six.copy_from_slice(&packed.to_le_bytes()[..6]);
+    }
+}
+
+/// Raises a register of a dense payload; answers whether it was lower.
+fn set_dense(payload: &mut [u8], index: usize, count: u8) -> bool {
+    let (byte, shift) = (index * REGISTER_BITS / 8, index * REGISTER_BITS % 8);
+    let pair =
+        |payload: &[u8]| u16::from_le_bytes([payload[byte], payload.get(byte + 1).copied().unwrap_or(0)]);
+    let old = pair(payload);
+    if count <= (old >> shift) as u8 & REGISTER_MAX {
+        return false;
+    }
+    let new = old & !(u16::from(REGISTER_MAX) << shift) | u16::from(count) << shift;
+    let [low, high] = new.to_le_bytes();
+    payload[byte] = low;
+    if let Some(next) = payload.get_mut(byte + 1) {
+        *next = high;
+    }
+    true
+}
+
+/// Makes a sparse string dense; answers whether it was sparse.
+///
+/// # Errors
+/// `Corrupt`; nothing has changed then.
+///
+/// # Panics
+/// If the string is no HyperLogLog.
+pub fn make_dense(bytes: &mut Vec<u8>) -> Result<bool, Corrupt> {
+    let hll = view(bytes).expect("the caller has looked at it");
+    if hll.encoding == Encoding::Dense {
+        return Ok(false);
+    }
+    let registers = hll.registers()?;
+    bytes.truncate(HEADER_BYTES);
+    bytes[ENCODING_AT] = 0;
+    bytes.reserve_exact(DENSE_BYTES - HEADER_BYTES);
+    bytes.resize(DENSE_BYTES, 0);
+    write_dense(&mut bytes[HEADER_BYTES..], &registers);
+    Ok(true)
+}
+
+/// Marks the cached cardinality as stale.
+pub fn invalidate(bytes: &mut [u8]) {
+    bytes[STALE_AT] |= STALE;
+}
+
+/// Keeps a cardinality that was counted.
+pub fn keep_cardinality(bytes: &mut [u8], card: u64) {
+    bytes[CARD_AT..HEADER_BYTES].copy_from_slice(&card.to_le_bytes());
+}
+
+/// Adds an element; answers whether a register has changed. A sparse string that would get longer
+/// than `sparse_max_bytes` becomes dense.
+///
+/// # Errors
+/// `Corrupt`; nothing has changed then.
+///
+/// # Panics
+/// If the string is no HyperLogLog.
+pub fn add(bytes: &mut Vec<u8>, element: &[u8], sparse_max_bytes: usize) -> Result<bool, Corrupt> {
+    let (index, count) = place(element);
+    raise(bytes, index, count, sparse_max_bytes)
+}
+
+/// Raises each register to the one given, with the same rules as [`add`]; dense from the start if so
+/// asked.
+///
+/// # Errors
+/// `Corrupt`; registers may have been raised in part.
+///
+/// # Panics
+/// If the string is no HyperLogLog.
+pub fn raise_all(
+    bytes: &mut Vec<u8>,
+    registers: &Registers,
+    densely: bool,
+    sparse_max_bytes: usize,
+) -> Result<(), Corrupt> {
+    if densely {
+        make_dense(bytes)?;
+        let mut all = view(bytes).expect("the caller has looked at it").registers()?;
+        all.iter_mut().zip(registers).for_each(|(own, other)| *own = (*own).max(*other));
+        write_dense(&mut bytes[HEADER_BYTES..], &all);
+        return Ok(());
+    }
+    for (index, &count) in registers.iter().enumerate().filter(|(_, count)| **count > 0) {
+        raise(bytes, index, count, sparse_max_bytes)?;
+    }
+    Ok(())
+}
+
+fn raise(bytes: &mut Vec<u8>, index: usize, count: u8, sparse_max_bytes: usize) -> Result<bool, Corrupt> {
+    let changed = match view(bytes).expect("the caller has looked at it").encoding {
+        Encoding::Dense => set_dense(&mut bytes[HEADER_BYTES..], index, count),
+        Encoding::Sparse => match sparse::raise(bytes, HEADER_BYTES, index, count, sparse_max_bytes)? {
+            sparse::Raised::No => false,
+            sparse::Raised::Yes => true,
+            sparse::Raised::DoesNotFit => {
+                make_dense(bytes)?;
+                set_dense(&mut bytes[HEADER_BYTES..], index, count)
+            }
+        },
+    };
+    if changed {
+        invalidate(bytes);
+    }
+    Ok(changed)
+}
+
+/// The register of an element, and the value it wants there: one more than the trailing zeros of its
+/// hash above the index.
+fn place(element: &[u8]) -> (usize, u8) {
+    const SEED: u64 = 0xadc8_3b19;
+    let hash = murmur64a(element, SEED);
+    let index = hash as usize & (REGISTERS - 1);
+    let counted = hash >> INDEX_BITS | 1 << COUNTED_BITS;
+    (index, counted.trailing_zeros() as u8 + 1)
+}
+
+/// MurmurHash64A, the 64-bit MurmurHash2.
+fn murmur64a(bytes: &[u8], seed: u64) -> u64 {
+    const M: u64 = 0xc6a4_a793_5bd1_e995;
+    const R: u32 = 47;
+    let mut hash = seed ^ (bytes.len() as u64).wrapping_mul(M);
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let mut k = u64::from_le_bytes(word.try_into().expect("chunks of eight bytes")).wrapping_mul(M);
+        k = (k ^ k >> R).wrapping_mul(M);
+        hash = (hash ^ k).wrapping_mul(M);
+    }
+    let rest = words.remainder();
+    if !rest.is_empty() {
+        let tail = rest.iter().rev().fold(0, |tail, &byte| tail << 8 | u64::from(byte));
+        hash = (hash ^ tail).wrapping_mul(M);
+    }
+    hash = (hash ^ hash >> R).wrapping_mul(M);
+    hash ^ hash >> R
+}
+
+#[cfg(test)]
+mod tests;
