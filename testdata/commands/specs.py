@@ -2,6 +2,7 @@
 """Writes specs.tsv: what a real server says of its commands.
 
 usage: specs.py VALKEY_PORT REDIS_PORT NAME... > specs.tsv
+       specs.py VALKEY_PORT tips NAME... > tips.tsv
 
 Arity, flags, categories and keys are those of COMMAND INFO of the first server; `since` is that of
 COMMAND DOCS of the second, because Redis had every one of these commands first. Lines where the two
@@ -66,7 +67,26 @@ def table(port):
     return found
 
 
+def tips(port):
+    """Name and tips of the commands that have some, subcommands too."""
+    found = {}
+
+    def add(info):
+        found[info[0]] = info[7]
+        for sub in info[9]:
+            add(sub)
+
+    for info in Client(port).call("COMMAND"):
+        add(info)
+    return found
+
+
 def main():
+    if sys.argv[2] == "tips":
+        found = tips(int(sys.argv[1]))
+        names = [n for n in sorted(found) if n.split("|")[0] in sys.argv[3:] and found[n]]
+        print("\n".join(f"{name}\t{' '.join(found[name])}" for name in names))
+        return
     valkey, redis = table(int(sys.argv[1])), table(int(sys.argv[2]))
     print("# name\tsince\tarity\tflags\tcategories\tkeys")
     for name in sorted(sys.argv[3:]):

@@ -10,8 +10,8 @@ use crate::value::{IntText, StrRef, StringValue};
 
 use super::bitmap::bit_offset;
 use super::effects::Classes;
-use super::spec::{DENYOOM, FAST, Group, KeySpec, READONLY, READS, READS_AND_UPDATES, Spec, WRITE};
-use super::{Args, CommandError, Context, DataCommand, Outcome};
+use super::spec::{DENYOOM, FAST, Group, KeySpec, READONLY, READS, READS_AND_MAY_UPDATE, Spec, WRITE};
+use super::{Args, CommandError, Context, DataCommand, Outcome, finders};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[BITFIELD, BITFIELD_RO];
@@ -26,7 +26,8 @@ const BITFIELD: DataCommand = DataCommand::new(
          < SET encoding offset:int value:int | INCRBY encoding offset:int increment:int > ]...",
     )
     .flags(WRITE.or(DENYOOM))
-    .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+    .keys(&[KeySpec::one(1, READS_AND_MAY_UPDATE)])
+    .finder(finders::bitfield)
     .complexity("O(1) for each operation")
     .summary("Reads, writes and adds to integers of any width in the string at a key."),
     |ctx, args| bitfield(ctx, args, false),

@@ -10,9 +10,11 @@ use crate::value::Element;
 use crate::value::zset::{ScoreBound, ScoreRange, Zset, ZsetRef};
 
 use super::geo::{point, reply_distance, reply_point, unit};
-use super::spec::{BeginSearch, DENYOOM, FindKeys, Group, KeySpec, OVERWRITES, READONLY, READS, Spec, WRITE};
+use super::spec::{
+    BeginSearch, DENYOOM, FindKeys, Group, KeySpec, MAY_OVERWRITE, OVERWRITES, READONLY, READS, Spec, WRITE,
+};
 use super::zset_range::store;
-use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
+use super::{Args, CommandError, Context, DataCommand, Outcome, finders, reply_element};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] =
@@ -397,7 +399,7 @@ const GEOSEARCHSTORE: DataCommand = DataCommand::new(
 const fn storing_keys(from: i32) -> [KeySpec; 3] {
     const fn after(word: &'static str, from: i32) -> KeySpec {
         KeySpec {
-            uses: OVERWRITES,
+            uses: MAY_OVERWRITE,
             begin: BeginSearch::Keyword(word, from),
             find: FindKeys::Range { last: 0, step: 1, limit: 0 },
         }
@@ -416,6 +418,7 @@ const GEORADIUS: DataCommand = DataCommand::new(
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&storing_keys(6))
+    .finder(finders::georadius)
     .complexity(COST)
     .summary("Gives or stores the members in a circle around a place."),
     |ctx, args| search(ctx, args, Variant::Radius),
@@ -448,6 +451,7 @@ const GEORADIUSBYMEMBER: DataCommand = DataCommand::new(
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&storing_keys(5))
+    .finder(finders::georadius)
     .complexity(COST)
     .summary("Gives or stores the members in a circle around a member."),
     |ctx, args| search(ctx, args, Variant::RadiusByMember),

@@ -6,6 +6,8 @@
 
 use std::ops::BitOr;
 
+use super::finders::KeyFinder;
+
 /// The group a command is listed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the groups' names say it")]
@@ -185,6 +187,17 @@ pub const OVERWRITES: KeyUse = KeyUse { mode: "OW", effects: &["update"] };
 /// Removes the key.
 pub const REMOVES: KeyUse = KeyUse { mode: "RM", effects: &["delete"] };
 
+/// Words among a key's effects that say something about the group itself.
+pub const HINTS: [&str; 2] = ["variable_flags", "incomplete"];
+
+/// Reads and changes, or less: the options decide.
+pub const READS_AND_MAY_UPDATE: KeyUse =
+    KeyUse { mode: "RW", effects: &["access", "update", "variable_flags"] };
+/// Overwrites if its option is there.
+pub const MAY_OVERWRITE: KeyUse = KeyUse { mode: "OW", effects: &["update", "variable_flags"] };
+/// Overwrites a key that only a look at every option finds.
+pub const MAY_OVERWRITE_SOMEWHERE: KeyUse = KeyUse { mode: "OW", effects: &["update", "incomplete"] };
+
 /// Where a group of keys begins among the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeginSearch {
@@ -192,6 +205,8 @@ pub enum BeginSearch {
     Index(usize),
     /// After this word, looked for from a position (negative: from the end, backwards).
     Keyword(&'static str, i32),
+    /// Only the command's own finder knows.
+    Unknown,
 }
 
 /// How the keys go on from there.
@@ -216,6 +231,8 @@ pub enum FindKeys {
         /// Distance from key to key.
         step: usize,
     },
+    /// Only the command's own finder knows.
+    Unknown,
 }
 
 /// One group of keys among a command's arguments.
@@ -238,6 +255,11 @@ impl KeySpec {
     /// Keys from this position to the end, every `step` arguments.
     pub const fn rest(at: usize, step: usize, uses: KeyUse) -> KeySpec {
         KeySpec { uses, begin: BeginSearch::Index(at), find: FindKeys::Range { last: -1, step, limit: 0 } }
+    }
+
+    /// Keys that only the command's own finder finds.
+    pub const fn somewhere(uses: KeyUse) -> KeySpec {
+        KeySpec { uses, begin: BeginSearch::Unknown, find: FindKeys::Unknown }
     }
 
     /// A count at this position and as many keys after it.
@@ -271,6 +293,8 @@ pub struct Spec {
     pub flags: Flags,
     /// Groups of keys.
     pub keys: &'static [KeySpec],
+    /// Finds the keys where the groups do not tell everything.
+    pub finder: Option<KeyFinder>,
     /// Cost.
     pub complexity: &'static str,
     /// What it does, in one sentence.
@@ -299,6 +323,7 @@ impl Spec {
             syntax,
             flags: Flags::NONE,
             keys: &[],
+            finder: None,
             complexity: "O(1)",
             summary: "",
             categories: &[],
@@ -315,6 +340,12 @@ impl Spec {
     /// Sets the key groups.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Spec {
         self.keys = keys;
+        self
+    }
+
+    /// Sets what finds the keys in place of their groups.
+    pub const fn finder(mut self, finder: KeyFinder) -> Spec {
+        self.finder = Some(finder);
         self
     }
 
@@ -346,6 +377,11 @@ impl Spec {
     pub const fn parent(mut self, parent: &'static str) -> Spec {
         self.parent = Some(parent);
         self
+    }
+
+    /// What proxies and cluster clients are told.
+    pub fn tips(&self) -> &'static [&'static str] {
+        super::tips::of(&self.full_name())
     }
 
     /// `name`, or `parent|name`.
@@ -400,8 +436,11 @@ impl Spec {
     /// Positions of the keys among `argv`, each with its use.
     ///
     /// # Errors
-    /// `None` if a count of keys is no number or says more than there are.
+    /// `None` if a count of keys is no number, is zero, or says more than there are.
     pub fn key_positions(&self, argv: &[&[u8]]) -> Option<Vec<(usize, KeyUse)>> {
+        if let Some(finder) = self.finder {
+            return finder(argv);
+        }
         let mut found = Vec::new();
         for spec in self.keys {
             let Some(begin) = spec.begin.position(argv) else { continue };
@@ -428,11 +467,12 @@ impl Spec {
                     let count = argv.get(begin + count_at)?;
                     let count = usize::try_from(crate::base::num::parse_i64(count)?).ok()?;
                     let first = begin + first;
-                    if count > argv.len().saturating_sub(first).div_ceil(step) {
+                    if count == 0 || count > argv.len().saturating_sub(first).div_ceil(step) {
                         return None;
                     }
                     found.extend((0..count).map(|i| (first + i * step, spec.uses)));
                 }
+                FindKeys::Unknown => {}
             }
         }
         Some(found)
@@ -442,6 +482,7 @@ impl Spec {
 impl BeginSearch {
     fn position(self, argv: &[&[u8]]) -> Option<usize> {
         match self {
+            BeginSearch::Unknown => None,
             BeginSearch::Index(at) => (at < argv.len()).then_some(at),
             BeginSearch::Keyword(word, from) if from >= 0 => (from as usize..argv.len())
                 .find(|&i| argv[i].eq_ignore_ascii_case(word.as_bytes()))

@@ -10,9 +10,9 @@ use super::effects::Classes;
 use super::expire::{self, Unit, absolute};
 use super::spec::{
     DENYOOM, FAST, FILLS, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
-    READS_AND_UPDATES, Spec, UPDATES, WRITE,
+    READS_AND_MAY_UPDATE, READS_AND_UPDATES, Spec, UPDATES, WRITE,
 };
-use super::{Args, CommandError, Context, DataCommand, Outcome, PREFETCH_KEYS};
+use super::{Args, CommandError, Context, DataCommand, Outcome, PREFETCH_KEYS, finders};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[
@@ -72,7 +72,8 @@ const SET: DataCommand = DataCommand::new(
          EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL ]",
     )
     .flags(WRITE.or(DENYOOM))
-    .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
+    .keys(&[KeySpec::one(1, READS_AND_MAY_UPDATE)])
+    .finder(finders::set)
     .summary("Sets a key to a string, in place of any value."),
     set,
 );

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use cairn_engine::command::grammar;
-use cairn_engine::command::spec::{BeginSearch, FindKeys, KeySpec, Spec};
+use cairn_engine::command::spec::{BeginSearch, FindKeys, HINTS, KeySpec, Spec};
 use cairn_engine::command::{self};
 
 const WITNESS: &str = include_str!("../../../testdata/commands/specs.tsv");
@@ -24,14 +24,19 @@ fn listed(mut words: Vec<&str>) -> String {
 
 /// A group of keys in the witness's form.
 fn shown(key: &KeySpec) -> String {
-    let uses: Vec<&str> = std::iter::once(key.uses.mode).chain(key.uses.effects.iter().copied()).collect();
+    let uses: Vec<&str> = std::iter::once(key.uses.mode)
+        .chain(key.uses.effects.iter().copied())
+        .filter(|word| !HINTS.contains(word))
+        .collect();
     let begin = match key.begin {
         BeginSearch::Index(at) => format!("index:{at}"),
         BeginSearch::Keyword(word, from) => format!("keyword:{word}:{from}"),
+        BeginSearch::Unknown => "unknown:".to_owned(),
     };
     let find = match key.find {
         FindKeys::Range { last, step, limit } => format!("range:{last}:{step}:{limit}"),
         FindKeys::KeyNum { count_at, first, step } => format!("keynum:{count_at}:{first}:{step}"),
+        FindKeys::Unknown => "unknown:".to_owned(),
     };
     format!("{}@{begin}@{find}", uses.join("+"))
 }

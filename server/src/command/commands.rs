@@ -5,7 +5,9 @@
 use cairn_engine::base::glob;
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::grammar::{self, Arg, Kind};
-use cairn_engine::command::spec::{BeginSearch, FindKeys, Group, KeySpec, LOADING, STALE, Spec};
+use cairn_engine::command::spec::{
+    BeginSearch, FindKeys, Group, HINTS, KeySpec, LOADING, NO_MANDATORY_KEYS, STALE, Spec,
+};
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 
 use super::table::{CommandTable, Entry};
@@ -122,8 +124,11 @@ fn write_info(reply: &mut Reply, table: &CommandTable, number: u16) {
     for category in categories {
         reply.simple(&format!("@{category}"));
     }
-    // Hints for cluster clients: none are known to us yet.
-    reply.array(0);
+    let tips = spec.tips();
+    reply.array(tips.len());
+    for tip in tips {
+        reply.bulk(tip.as_bytes());
+    }
     reply.array(spec.keys.len());
     for key in spec.keys {
         write_key_spec(reply, key);
@@ -201,6 +206,7 @@ fn write_key_spec(reply: &mut Reply, key: &KeySpec) {
             let facts = [("keyword", Fact::Word(word)), ("startfrom", Fact::Number(i64::from(from)))];
             write(reply, "begin_search", "keyword", &facts);
         }
+        BeginSearch::Unknown => write(reply, "begin_search", "unknown", &[]),
     }
     match key.find {
         FindKeys::Range { last, step, limit } => {
@@ -219,6 +225,7 @@ fn write_key_spec(reply: &mut Reply, key: &KeySpec) {
             ];
             write(reply, "find_keys", "keynum", &facts);
         }
+        FindKeys::Unknown => write(reply, "find_keys", "unknown", &[]),
     }
 }
 
@@ -355,8 +362,11 @@ fn write_keys(call: &mut Call<'_>, args: Args<'_>, with_flags: bool) -> Outcome 
     if !spec.accepts(argv.len()) {
         return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
     }
-    let keys = spec.key_positions(argv);
-    let keys = keys.ok_or(CommandError::text("ERR Invalid arguments specified for command"))?;
+    let none = spec.flags.has(NO_MANDATORY_KEYS).then(Vec::new);
+    let keys = spec
+        .key_positions(argv)
+        .or(none)
+        .ok_or(CommandError::text("ERR Invalid arguments specified for command"))?;
     call.reply.array(keys.len());
     for (at, uses) in keys {
         if with_flags {
@@ -364,9 +374,10 @@ fn write_keys(call: &mut Call<'_>, args: Args<'_>, with_flags: bool) -> Outcome 
         }
         call.reply.bulk(argv[at]);
         if with_flags {
-            call.reply.set(1 + uses.effects.len());
+            let effects: Vec<&str> = uses.effects.iter().copied().filter(|e| !HINTS.contains(e)).collect();
+            call.reply.set(1 + effects.len());
             call.reply.simple(uses.mode);
-            for effect in uses.effects {
+            for effect in effects {
                 call.reply.simple(effect);
             }
         }

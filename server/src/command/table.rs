@@ -60,7 +60,7 @@ fn add<F>(
         full_name: command.spec.full_name(),
         first_key: command.spec.keys.first().and_then(|key| match key.begin {
             BeginSearch::Index(at) => Some(at),
-            BeginSearch::Keyword(..) => None,
+            BeginSearch::Keyword(..) | BeginSearch::Unknown => None,
         }),
         // SET is not among the commands that Redis calls fast, but it takes no longer than they do.
         is_quick: command.spec.flags.has(FAST)
