@@ -11,6 +11,9 @@ pub(crate) mod connection;
 pub(crate) mod debug;
 pub(crate) mod info;
 pub(crate) mod latency;
+pub(crate) mod lolwut;
+pub(crate) mod memory;
+pub(crate) mod module;
 pub(crate) mod persistence;
 pub(crate) mod slowlog;
 pub(crate) mod table;
@@ -64,6 +67,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         debug::COMMANDS,
         info::COMMANDS,
         latency::COMMANDS,
+        lolwut::COMMANDS,
+        memory::COMMANDS,
+        module::COMMANDS,
         persistence::COMMANDS,
         slowlog::COMMANDS,
         transaction::COMMANDS,
