@@ -14,8 +14,9 @@ use crate::codec::resp::Reply;
 use crate::command::effects::Classes;
 use crate::command::effects::{Effects, Wants};
 use crate::command::spec::READONLY;
+use crate::command::told::Told;
 use crate::command::wait::Wait;
-use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats};
+use crate::command::{Args, Context, Data, DataCommand, KeyStats};
 use crate::keyspace::evict::{Evictor, Policy};
 use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
 use crate::os::background::Dropper;
@@ -226,10 +227,7 @@ impl Engine {
         let Context { data: Data { dirty, .. }, wait, .. } = context;
         if let Err(error) = outcome {
             reply.truncate(start);
-            match error {
-                CommandError::Bytes(text) => reply.error_bytes(&text),
-                error => reply.error(&error.message()),
-            }
+            reply.error(&error.message());
         }
         self.snapshot_stats.dirty += dirty;
         if dirty > 0 && !self.effects.is_log_said() {
@@ -335,7 +333,9 @@ impl Engine {
 
     /// Removes expired keys and fields, looking at about `budget` entries that may expire.
     pub fn expire_step(&mut self, now: UnixMs, budget: usize) -> expire::Step {
-        let step = self.sweep.step(&mut self.keyspace, now, budget);
+        let mut told = Told::new(&mut self.effects);
+        let step = self.sweep.step_with(&mut self.keyspace, now, budget, |gone| told.tell(gone));
+        drop(told);
         self.key_stats.expired += step.expired;
         self.key_stats.expired_fields += step.expired_fields;
         self.snapshot_stats.dirty += step.expired;

@@ -37,6 +37,7 @@ mod stream_log;
 mod stream_read;
 mod string;
 pub mod tips;
+pub mod told;
 pub mod wait;
 mod zset;
 mod zset_combine;
