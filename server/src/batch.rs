@@ -46,6 +46,9 @@ const MAX_CALLS: usize = 1024;
 /// Replies of a batch before they are sent though others are still to come.
 const FLUSH_BYTES: usize = 1 << 20;
 
+/// Pieces of replies and messages of a batch before they are sent.
+const FLUSH_SPANS: usize = 1 << 16;
+
 /// The buffer of replies keeps this much room.
 const KEEP_REPLY_BYTES: usize = 1 << 20;
 
@@ -247,6 +250,7 @@ impl Batch {
             self.execute(server);
             self.refuse_bad_requests(server);
         }
+        server.tell_broadcasts();
         if !server.outbox.is_empty() {
             self.take_outbox(server);
         }
@@ -375,12 +379,13 @@ impl Batch {
                 }
             }
             drop(argv);
-            add_span(&mut self.spans, client, start, self.reply.len());
             server.settle();
-            if !server.outbox.is_empty() {
-                self.take_outbox(server);
+            if server.outbox.is_empty() {
+                add_span(&mut self.spans, client, start, self.reply.len());
+            } else {
+                self.take_outbox_around(server, client, start);
             }
-            if self.reply.len() >= FLUSH_BYTES {
+            if self.reply.len() >= FLUSH_BYTES || self.spans.len() >= FLUSH_SPANS {
                 self.flush(server);
             }
         }
@@ -438,10 +443,24 @@ impl Batch {
 
     /// Puts the messages of the outbox behind the replies so far.
     fn take_outbox(&mut self, server: &mut Server) {
+        let end = self.reply.len();
+        self.take_outbox_around(server, 0, end);
+    }
+
+    /// Puts the messages of the outbox around a reply that begins at `start` and is the last in the
+    /// buffer: behind it, but for those that go early.
+    fn take_outbox_around(&mut self, server: &mut Server, client: u32, start: usize) {
         let base = self.reply.len();
         let (bytes, spans) = server.outbox.parts();
         self.reply.raw(bytes);
-        for (client, range) in spans {
+        let (early, late) = spans.split_at(server.outbox.early());
+        for (client, range) in early {
+            add_span(&mut self.spans, *client, base + range.start, base + range.end);
+        }
+        if start < base {
+            add_span(&mut self.spans, client, start, base);
+        }
+        for (client, range) in late {
             add_span(&mut self.spans, *client, base + range.start, base + range.end);
         }
         server.outbox.clear();
@@ -520,7 +539,7 @@ fn read_held(client: &mut Client) -> io::Result<()> {
 /// Notes that what stands in the buffer of replies from `start` to `end` is for `client`.
 fn add_span(spans: &mut Vec<Span>, client: u32, start: usize, end: usize) {
     match spans.last_mut() {
-        Some(last) if last.client == client => last.end = end,
+        Some(last) if last.client == client && last.end == start => last.end = end,
         _ => spans.push(Span { client, start, end }),
     }
 }

@@ -12,6 +12,7 @@ use crate::command::transaction::Transaction;
 use crate::net::connection::Connection;
 use crate::net::reactor::Interest;
 use crate::net::stream::Stream;
+use crate::tracking::Caching;
 use crate::watch::Watched;
 
 /// When a client is to be disconnected.
@@ -47,6 +48,16 @@ pub(crate) enum Hold {
     Paused,
 }
 
+/// Classes of clients, as `client-output-buffer-limit` and CLIENT LIST tell them apart. There are no
+/// replicas yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// All others.
+    Normal = 0,
+    /// Those that listen to channels or patterns.
+    Pubsub = 2,
+}
+
 /// What a client has told about itself, and what it may do.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -80,6 +91,14 @@ pub(crate) struct Session {
     pub(crate) watched: Vec<Watched>,
     /// A watched key has changed.
     pub(crate) is_watch_broken: bool,
+    /// Listens to a channel or a pattern.
+    pub(crate) is_subscriber: bool,
+    /// MONITOR.
+    pub(crate) is_monitor: bool,
+    /// CLIENT TRACKING.
+    pub(crate) caching: Option<Box<Caching>>,
+    /// CLIENT CAPA REDIRECT.
+    pub(crate) follows_redirects: bool,
 }
 
 /// A client.
@@ -139,6 +158,10 @@ impl Client {
             transaction: None,
             watched: Vec::new(),
             is_watch_broken: false,
+            is_subscriber: false,
+            is_monitor: false,
+            caching: None,
+            follows_redirects: false,
         };
         Client {
             stream,
@@ -155,6 +178,12 @@ impl Client {
             written_bytes: 0,
             commands: 0,
         }
+    }
+
+    /// Its class.
+    pub(crate) fn class(&self) -> Class {
+        // Also of those that monitor, which Valkey keeps among replicas.
+        if self.session.is_subscriber { Class::Pubsub } else { Class::Normal }
     }
 
     /// Marks the client to be disconnected; what is sooner wins.

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::clients::{Client, Closing};
+use crate::clients::{Client, Closing, Hold};
 use crate::data::CHILD_POLL;
 use crate::server::Server;
 
@@ -97,7 +97,12 @@ impl Server {
             return;
         }
         let now = self.now_instant;
-        let idle = |client: &Client| now.saturating_duration_since(client.active).as_secs() > timeout;
+        let idle = |client: &Client| {
+            let session = &client.session;
+            // These have nothing to say, and want to hear.
+            let listens = session.is_subscriber || session.is_monitor || session.hold == Hold::Blocked;
+            !listens && now.saturating_duration_since(client.active).as_secs() > timeout
+        };
         let idle: Vec<u32> = self.clients.iter().filter(|(_, c)| idle(c)).map(|(index, _)| index).collect();
         for index in idle {
             self.log.verbose(format_args!("Closing idle client"));

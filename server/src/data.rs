@@ -147,6 +147,7 @@ impl Server {
             }
         };
         self.engine = Some(engine);
+        self.update_wants();
         is_loaded
     }
 

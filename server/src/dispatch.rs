@@ -5,14 +5,16 @@
 
 use std::time::Instant;
 
-use cairn_engine::codec::resp::Reply;
-use cairn_engine::command::spec::{DENYOOM, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, WRITE};
+use cairn_engine::codec::resp::{Protocol, Reply};
+use cairn_engine::command::spec::{
+    DENYOOM, Flags, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, READONLY, WRITE,
+};
 use cairn_engine::command::{Args, CommandError};
 use cairn_engine::engine::Caller;
 
-use crate::clients::{Closing, Replies};
+use crate::clients::{Closing, Hold, Replies, Session};
 use crate::command::Call;
-use crate::command::table::Run;
+use crate::command::table::{Entry, Run};
 use crate::config::Enable;
 use crate::memory::OOM;
 use crate::pause::Paused;
@@ -81,7 +83,12 @@ pub(crate) fn call(
         }
     };
     if replies != Replies::On {
-        hush(server, client, replies, start, reply);
+        let is_confirmed =
+            matches!(called, Called::Ran(number) if server.commands.entry(number).spec.is_subscription());
+        hush(server, client, replies, if is_confirmed { reply.len() } else { start }, reply);
+    }
+    if server.tracking.clients > 0 {
+        after_tracked(server, client, called);
     }
     called
 }
@@ -106,6 +113,10 @@ fn refuse(server: &mut Server, index: u32, refusal: Refusal, reply: &mut Reply) 
             client.session.transaction = None;
         }
         server.unwatch(index);
+        if let Some(number) = number {
+            // Its MULTI was shown.
+            server.feed_monitors(index, number, Args(&[b"exec"]));
+        }
         let text = [b"EXECABORT Transaction discarded because of: ", error.as_slice()].concat();
         reply.error_bytes(&text);
     } else {
@@ -144,6 +155,18 @@ pub(crate) fn run_in_transaction(
         server.stats.count_error(&reply.bytes()[start..]);
     }
     server.tell_effects();
+}
+
+/// What follows from a command while some client tracks keys.
+#[cold]
+fn after_tracked(server: &mut Server, client: u32, called: Called) {
+    let is_announcement =
+        matches!(called, Called::Ran(number) if server.commands.entry(number).full_name == "client|caching");
+    let is_over = server.clients.get(client).is_some_and(|client| client.session.hold != Hold::Blocked);
+    if is_over && !is_announcement {
+        server.end_announcement(client);
+    }
+    server.limit_tracking();
 }
 
 /// Takes back the reply to a client that wants none.
@@ -228,8 +251,14 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     if server.is_out_of_memory() && flags.has(DENYOOM) {
         return Err(Refusal::new(number, OOM));
     }
+    let entry = server.commands.entry(number);
     if (flags.has(WRITE) || spec.name == "ping") && server.is_refusing_writes() {
         return Err(Refusal::new(number, MISCONF));
+    }
+    let session = server.clients.get(client).map(|client| &client.session);
+    let is_special = session.is_some_and(|session| session.is_subscriber || session.is_monitor);
+    if is_special && let Some(error) = session.and_then(|session| may_listener_run(session, entry, flags)) {
+        return Err(Refusal::new(number, &error));
     }
     if server.is_loading() && !spec.flags.has(LOADING) {
         return Err(Refusal::new(number, LOADING_ERROR));
@@ -240,6 +269,25 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
         _ => {}
     }
     Ok(if is_queued { Admitted::Queue(number) } else { Admitted::Run(number) })
+}
+
+/// Why a client that listens to channels, or monitors, may not run a command; none if it may.
+#[cold]
+fn may_listener_run(session: &Session, entry: &Entry, flags: Flags) -> Option<String> {
+    const ALSO_ALLOWED: [&str; 3] = ["ping", "quit", "reset"];
+    let name = &entry.full_name;
+    if session.is_subscriber
+        && session.protocol == Protocol::Resp2
+        && !entry.spec.is_subscription()
+        && !ALSO_ALLOWED.contains(&name.as_str())
+    {
+        return Some(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context"
+        ));
+    }
+    let touches_keys = [WRITE, READONLY, MAY_REPLICATE].iter().any(|flag| flags.has(*flag));
+    (session.is_monitor && touches_keys).then(|| "ERR Replica can't interact with the keyspace".to_owned())
 }
 
 #[inline]
@@ -253,6 +301,7 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: 
         }
         None => return,
     };
+    server.caller = Some(client);
     match server.commands.entry(number).run {
         Run::Data(command) => {
             if let Some(wait) = server.apply(command, args, caller, reply) {
@@ -260,6 +309,9 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: 
             }
             if Some(number) == server.flushall {
                 server.after_flushall();
+            }
+            if server.tracking.clients > 0 && command.spec.flags.has(READONLY) {
+                server.remember_reads(client, number, args);
             }
         }
         Run::Session(command) => {
@@ -270,6 +322,9 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: 
                 reply.error(&error.message());
             }
         }
+    }
+    if !server.monitors.is_empty() {
+        server.feed_monitors(client, number, args);
     }
 }
 

@@ -119,7 +119,18 @@ impl Server {
     /// be made: commands that need memory are refused then.
     #[inline]
     pub(crate) fn is_out_of_memory(&mut self) -> bool {
-        self.config.maxmemory > 0 && self.make_room() == Room::None
+        self.config.maxmemory > 0 && self.make_room_first() == Room::None
+    }
+
+    /// Makes room. Whoever has copies of the keys that go hears of it before the command is answered.
+    fn make_room_first(&mut self) -> Room {
+        self.caller = None;
+        let room = self.make_room();
+        if self.engine.as_ref().is_some_and(|engine| !engine.effects().happened().is_empty()) {
+            self.tell_effects();
+            self.outbox.go_early();
+        }
+        room
     }
 
     /// The next step of an eviction that was not done.

@@ -13,6 +13,8 @@ use cairn_engine::codec::resp::{Protocol, Reply};
 pub(crate) struct Outbox {
     reply: Reply,
     spans: Vec<(u32, Range<usize>)>,
+    /// So many spans at the front go before the reply to the command that runs.
+    early: usize,
 }
 
 /// A message that may be given to many clients.
@@ -42,8 +44,9 @@ impl Outbox {
         if message.0.is_empty() {
             return;
         }
+        let is_early = self.spans.len() == self.early;
         match self.spans.last_mut() {
-            Some((last, range)) if *last == client && range.end == message.0.start => {
+            Some((last, range)) if *last == client && range.end == message.0.start && !is_early => {
                 range.end = message.0.end;
             }
             _ => self.spans.push((client, message.0.clone())),
@@ -61,6 +64,16 @@ impl Outbox {
         self.spans.iter().map(|(client, range)| (*client, &self.reply.bytes()[range.clone()]))
     }
 
+    /// What is in the box now goes before the reply to the command that is about to run.
+    pub(crate) fn go_early(&mut self) {
+        self.early = self.spans.len();
+    }
+
+    /// How many spans at the front go before the reply.
+    pub(crate) fn early(&self) -> usize {
+        self.early
+    }
+
     /// The bytes of all messages, and which of them are whose.
     pub(crate) fn parts(&self) -> (&[u8], &[(u32, Range<usize>)]) {
         (self.reply.bytes(), &self.spans)
@@ -69,6 +82,7 @@ impl Outbox {
     /// Empties the box.
     pub(crate) fn clear(&mut self) {
         self.reply.clear(KEEP_BYTES);
+        self.early = 0;
         self.spans.clear();
         self.spans.shrink_to(KEEP_BYTES / size_of::<(u32, Range<usize>)>());
     }

@@ -3,6 +3,7 @@
 //! A turn waits for something to do, reads the clock once, takes new clients, runs what clients have
 //! sent, sends what they could not take before, and does what is due (`cron.rs`).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -28,9 +29,11 @@ use crate::net::stream::Stream;
 use crate::observe::Observer;
 use crate::outbox::Outbox;
 use crate::pause::Pause;
+use crate::pubsub::Pubsub;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
+use crate::tracking::Tracking;
 use crate::watch::Watchers;
 
 /// The poller's number of the descriptor that signals come through.
@@ -80,6 +83,14 @@ pub(crate) struct Server {
     pub(crate) resumed: Vec<u32>,
     /// Messages that are not replies to what was just asked.
     pub(crate) outbox: Outbox,
+    /// Who listens to what.
+    pub(crate) pubsub: Pubsub,
+    /// What clients keep copies of.
+    pub(crate) tracking: Tracking,
+    /// Clients that see every command.
+    pub(crate) monitors: BTreeSet<u32>,
+    /// The client whose command runs.
+    pub(crate) caller: Option<u32>,
     /// Room for what the engine tells.
     pub(crate) happened: Happened,
     /// Counters.
@@ -174,6 +185,10 @@ impl Server {
             held: Vec::new(),
             resumed: Vec::new(),
             outbox: Outbox::default(),
+            pubsub: Pubsub::default(),
+            tracking: Tracking::new(unix_ms().0.unsigned_abs()),
+            monitors: BTreeSet::new(),
+            caller: None,
             happened: Happened::default(),
             stats,
             observer,
@@ -272,8 +287,10 @@ impl Server {
         self.follow_signal();
         self.go_on_evicting();
         if self.now_instant >= self.next_cron && !self.is_ending() {
+            self.caller = None;
             self.cron();
             self.settle();
+            self.tell_broadcasts();
             self.deliver();
         }
         self.close_marked();
@@ -438,8 +455,8 @@ impl Server {
     fn after_send(&mut self, index: u32) {
         let token = self.clients.token(index);
         let now = self.now_instant;
-        let limit = self.config.output_limits[0];
         let Some(client) = self.clients.get_mut(index) else { return };
+        let limit = self.config.output_limits[client.class() as usize];
         let waiting = client.connection.unsent().len();
         if client.closing != Closing::No {
             self.to_close.push(index);

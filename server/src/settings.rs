@@ -38,6 +38,7 @@ impl Server {
             }
         }
         self.configure_engine();
+        self.update_wants();
         self.observer.configure(&self.config, self.commands.entries().len());
         Ok(())
     }

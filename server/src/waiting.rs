@@ -7,6 +7,7 @@
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::Args;
 use cairn_engine::command::effects::{Effect, Wants};
+use cairn_engine::command::spec::READONLY;
 use cairn_engine::command::wait::Wait;
 use cairn_engine::engine::Caller;
 
@@ -29,8 +30,11 @@ const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 impl Server {
     /// Chooses what the engine writes down, by who wants to hear it.
     pub(crate) fn update_wants(&mut self) {
-        let wants =
-            Wants { keys: !self.watchers.is_empty() || self.blocked.wants_keys(), ..Wants::default() };
+        let wants = Wants {
+            keys: !self.watchers.is_empty() || self.blocked.wants_keys() || self.tracking.clients > 0,
+            events: self.heard_events(),
+            ..Wants::default()
+        };
         if let Some(engine) = &mut self.engine {
             engine.set_wants(wants);
         }
@@ -56,14 +60,19 @@ impl Server {
         let empty = std::mem::take(&mut self.happened);
         let Some(engine) = &mut self.engine else { return };
         let mut happened = engine.effects_mut().take_happened(empty);
+        let mut is_flush_told = false;
         for effect in happened.iter() {
             match effect {
                 Effect::Changed { db, key } => {
+                    self.invalidate_key(key);
                     self.break_watches(db, key);
                     self.blocked.key_changed(db, key);
                 }
-                Effect::Event { .. } => {}
+                Effect::Event { db, class, name, key } => self.notify(db, class, name, key),
                 Effect::Flushed { db } => {
+                    if !std::mem::replace(&mut is_flush_told, true) {
+                        self.invalidate_all();
+                    }
                     self.break_watches_of(&[db]);
                     self.blocked.databases_changed(&[db]);
                 }
@@ -166,10 +175,15 @@ impl Server {
         let mut reply = Reply::new(protocol);
         let argv: Vec<&[u8]> = waiting.argv.iter().map(Vec::as_slice).collect();
         let Some(engine) = &mut self.engine else { return };
+        let caller_before = self.caller.replace(client);
         let ran = engine.apply(command, Args(&argv), caller, &mut reply);
+        if self.tracking.clients > 0 && command.spec.flags.has(READONLY) {
+            self.remember_reads(client, waiting.number, Args(&argv));
+        }
         if ran.wait.is_some() {
             self.blocked.put_back(client, waiting);
             self.tell_effects();
+            self.caller = caller_before;
             return;
         }
         if reply.bytes().first() == Some(&b'-') {
@@ -180,6 +194,8 @@ impl Server {
             self.outbox.send(client, protocol, |out| out.raw(reply.bytes()));
         }
         self.tell_effects();
+        self.caller = caller_before;
+        self.end_announcement(client);
         self.release(client);
     }
 
@@ -216,6 +232,9 @@ impl Server {
 
     /// A client is gone: nothing is kept for it.
     pub(crate) fn forget_client(&mut self, client: u32) {
+        self.unsubscribe_all(client);
+        self.stop_tracking(client);
+        self.monitors.remove(&client);
         let was_waiting = self.blocked.remove(client).is_some();
         let watched =
             self.clients.get_mut(client).map(|c| std::mem::take(&mut c.session.watched)).unwrap_or_default();

@@ -450,6 +450,3 @@ fn surrounds(vertices: &[Point], point: Point) -> bool {
     }
     inside
 }
-
-#[cfg(test)]
-mod tests;

@@ -119,7 +119,7 @@ fn place_of(zset: ZsetRef<'_>, member: &[u8]) -> Result<Point, CommandError> {
     zset.score(member).map(Point::of_score).ok_or_else(|| {
         // The text ends where C would see the name end.
         let name = member.split(|b| *b == 0).next().unwrap_or_default();
-        CommandError::Bytes([b"ERR member ", name, b" does not exist"].concat())
+        CommandError::Text(format!("ERR member {} does not exist", String::from_utf8_lossy(name)).into())
     })
 }
 
@@ -242,13 +242,16 @@ impl<'a> Asked<'a> {
                 "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
             }));
         }
-        let lacks = |text: &str| Err(CommandError::Bytes([text.as_bytes(), args.at(0)].concat()));
+        let name = || String::from_utf8_lossy(args.at(0));
         let is_polygon = matches!(self.outline, Some(Outline::Polygon(_)));
         if variant.is_search() && self.center.is_none() && !is_polygon {
-            return lacks("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ");
+            let text = format!("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {}", name());
+            return Err(CommandError::Text(text.into()));
         }
         if variant.is_search() && self.outline.is_none() {
-            return lacks("ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for ");
+            let text =
+                format!("ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for {}", name());
+            return Err(CommandError::Text(text.into()));
         }
         if self.any && self.count.is_none() {
             return Err(CommandError::text("ERR the ANY argument requires COUNT argument"));

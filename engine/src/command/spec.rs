@@ -61,9 +61,9 @@ impl Group {
             Group::Hash => "hash",
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
-            Group::Pubsub => "pubsub",
             Group::Scripting => "scripting",
-            Group::Server => return None,
+            // Publishing and subscribing is a flag, which PUBSUB HELP does not have.
+            Group::Pubsub | Group::Server => return None,
             Group::Set => "set",
             Group::SortedSet => "sortedset",
             Group::Stream => "stream",
@@ -197,6 +197,9 @@ pub const READS_AND_MAY_UPDATE: KeyUse =
 pub const MAY_OVERWRITE: KeyUse = KeyUse { mode: "OW", effects: &["update", "variable_flags"] };
 /// Overwrites a key that only a look at every option finds.
 pub const MAY_OVERWRITE_SOMEWHERE: KeyUse = KeyUse { mode: "OW", effects: &["update", "incomplete"] };
+
+/// No keys but channels of a shard, which have a slot as keys do.
+pub const CHANNELS: KeyUse = KeyUse { mode: "not_key", effects: &[] };
 
 /// Where a group of keys begins among the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -401,6 +404,11 @@ impl Spec {
         }
     }
 
+    /// True for commands that listen to channels or stop doing so: each name is confirmed by a message.
+    pub const fn is_subscription(&self) -> bool {
+        self.flags.has(PUBSUB) && self.flags.has(NOSCRIPT)
+    }
+
     /// Every ACL category, without the `@`: those of the group, those that follow from the flags, its own.
     pub fn acl_categories(&self) -> Vec<&'static str> {
         let mut all: Vec<&'static str> = Vec::new();
@@ -442,7 +450,7 @@ impl Spec {
             return finder(argv);
         }
         let mut found = Vec::new();
-        for spec in self.keys {
+        for spec in self.keys.iter().filter(|spec| spec.uses != CHANNELS) {
             let Some(begin) = spec.begin.position(argv) else { continue };
             match spec.find {
                 FindKeys::Range { last, step, limit } => {

@@ -6,4 +6,3 @@ mod samples;
 mod snapshot;
 mod specs;
 mod tidy;
-mod zset_effects;

@@ -164,6 +164,9 @@ const RESET: SessionCommand = SessionCommand::new(
     |call, _| {
         let is_authenticated = !call.server.has_password;
         call.server.unwatch(call.client);
+        call.server.unsubscribe_all(call.client);
+        call.server.stop_tracking(call.client);
+        call.server.stop_monitoring(call.client);
         let session = call.session();
         session.transaction = None;
         session.db = 0;

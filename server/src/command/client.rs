@@ -9,7 +9,7 @@ use cairn_engine::command::{Args, CommandError, Outcome, help};
 
 use super::client_list::{Filter, write_line};
 use super::wait::deadline_ms;
-use super::{Call, SessionCommand, SessionFn, auth};
+use super::{Call, SessionCommand, SessionFn, auth, client_tracking};
 use crate::clients::{Closing, Replies};
 use crate::pause::Paused;
 use crate::waiting::Ending;
@@ -24,6 +24,22 @@ const CLIENT: SessionCommand = SessionCommand::new(
     |_, args| Err(help::unknown_subcommand(args)),
 )
 .with(&[
+    sub(
+        "caching",
+        "6.0.0",
+        3,
+        "< YES | NO >",
+        PLAIN,
+        "Says whether the keys that the next command reads are tracked.",
+        client_tracking::caching,
+    ),
+    sub("capa", "8.0.0", -3, "capability...", PLAIN, "Tells what the connection can do.", |call, args| {
+        if (2..args.len()).any(|i| args.is(i, "REDIRECT")) {
+            call.session().follows_redirects = true;
+        }
+        call.reply.ok();
+        Ok(())
+    }),
     sub("getname", "2.6.9", 2, "", PLAIN, "Answers the connection's name.", |call, _| {
         let name = std::mem::take(&mut call.session().name);
         if name.is_empty() {
@@ -34,6 +50,15 @@ const CLIENT: SessionCommand = SessionCommand::new(
         call.session().name = name;
         Ok(())
     }),
+    sub(
+        "getredir",
+        "6.0.0",
+        2,
+        "",
+        PLAIN,
+        "Answers the number of the connection that is told of changed keys in place of this one.",
+        client_tracking::getredir,
+    ),
     sub("help", "5.0.0", 2, "", LOADING.or(STALE), "Prints this help.", |call, _| {
         help::write(call.reply, &CLIENT);
         Ok(())
@@ -43,6 +68,22 @@ const CLIENT: SessionCommand = SessionCommand::new(
         call.reply.uint(id);
         Ok(())
     }),
+    sub(
+        "import-source",
+        "8.1.0",
+        3,
+        "< ON | OFF >",
+        NOSCRIPT.or(LOADING).or(STALE),
+        "Marks the connection as one that imports data, if the server is in import mode.",
+        |call, args| {
+            // There is no such mode: `import-mode` cannot be switched on.
+            if !args.is(2, "OFF") {
+                return Err(CommandError::text("ERR Server is not in import mode"));
+            }
+            call.reply.ok();
+            Ok(())
+        },
+    ),
     sub(
         "info",
         "6.2.0",
@@ -113,6 +154,23 @@ const CLIENT: SessionCommand = SessionCommand::new(
         call.reply.ok();
         Ok(())
     }),
+    SessionCommand::new(
+        Spec::new("tracking", Group::Connection, "6.0.0", -3, TRACKING_SYNTAX)
+            .parent("client")
+            .flags(NOSCRIPT.or(LOADING).or(STALE))
+            .complexity("O(1); with prefixes, O(N) in their number")
+            .summary("Has the connection told of changes to the keys that it keeps copies of."),
+        client_tracking::tracking,
+    ),
+    sub(
+        "trackinginfo",
+        "6.2.0",
+        2,
+        "",
+        NOSCRIPT.or(LOADING).or(STALE),
+        "Answers how the connection tracks keys.",
+        client_tracking::trackinginfo,
+    ),
     sub(
         "unblock",
         "5.0.0",
@@ -134,6 +192,8 @@ const OPERATOR: Flags = ADMIN.or(NOSCRIPT).or(LOADING).or(STALE);
 // The conditions that only Valkey has are read but not shown.
 const KILL_SYNTAX: &str = "< ip:port | < ID client-id:int | TYPE < NORMAL | MASTER | REPLICA | PUBSUB > | USER username | \
     ADDR ip:port | LADDR ip:port | SKIPME < YES | NO > | MAXAGE maxage:int >... >";
+const TRACKING_SYNTAX: &str =
+    "< ON | OFF > [ REDIRECT client-id:int ] [ PREFIX prefix ]... [ BCAST ] [ OPTIN ] [ OPTOUT ] [ NOLOOP ]";
 const LIST_SYNTAX: &str = "[ TYPE < NORMAL | MASTER | REPLICA | PUBSUB > ] [ ID client-id:int... ]";
 
 const fn sub(

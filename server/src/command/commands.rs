@@ -106,7 +106,8 @@ fn write_info(reply: &mut Reply, table: &CommandTable, number: u16) {
     reply.array(10);
     reply.bulk(full_name.as_bytes());
     reply.int(i64::from(spec.arity));
-    let mut flags: Vec<&str> = spec.flags.names().collect();
+    // Valkey does not show this one.
+    let mut flags: Vec<&str> = spec.flags.names().filter(|flag| *flag != "may_replicate").collect();
     let legacy = legacy_range(spec.keys);
     if legacy.is_none_or(|range| range.hides_keys) {
         flags.push("movablekeys");

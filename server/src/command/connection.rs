@@ -18,7 +18,13 @@ const PING: SessionCommand = SessionCommand::new(
         .flags(FAST)
         .summary("Answers PONG, or the message."),
     |call, args| {
+        let is_in_channel = call.session().is_subscriber && !call.reply.is_resp3();
         match args.get(1) {
+            message if is_in_channel && args.len() <= 2 => {
+                call.reply.array(2);
+                call.reply.bulk(b"pong");
+                call.reply.bulk(message.unwrap_or_default());
+            }
             None => call.reply.simple("PONG"),
             Some(message) if args.len() == 2 => call.reply.bulk(message),
             Some(_) => return Err(CommandError::Arity("ping".into())),

@@ -5,16 +5,16 @@
 pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod client_list;
+pub(crate) mod client_tracking;
 pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod debug;
 pub(crate) mod info;
 pub(crate) mod latency;
-pub(crate) mod lolwut;
-pub(crate) mod memory;
-pub(crate) mod module;
+pub(crate) mod monitor;
 pub(crate) mod persistence;
+pub(crate) mod pubsub;
 pub(crate) mod slowlog;
 pub(crate) mod table;
 pub(crate) mod transaction;
@@ -67,10 +67,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         debug::COMMANDS,
         info::COMMANDS,
         latency::COMMANDS,
-        lolwut::COMMANDS,
-        memory::COMMANDS,
-        module::COMMANDS,
+        monitor::COMMANDS,
         persistence::COMMANDS,
+        pubsub::COMMANDS,
         slowlog::COMMANDS,
         transaction::COMMANDS,
         wait::COMMANDS,

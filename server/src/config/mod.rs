@@ -3,6 +3,7 @@
 //! Knows no sockets and no engine: what a changed value means is decided by the server, which looks
 //! at the fields. Behaviour: valkey src/config.c.
 
+pub(crate) mod events;
 pub(crate) mod file;
 pub(crate) mod kind;
 pub(crate) mod rewrite;

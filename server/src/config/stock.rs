@@ -201,8 +201,6 @@ stock! {
     "log-format": Harmless, Always, One, OneOf(&["legacy", "logfmt", "json"]), "legacy";
     "log-timestamp-format": Harmless, Always, One, OneOf(&["legacy", "iso8601", "milliseconds"]), "legacy";
     "watchdog-period": Harmless, Always, One, int(0, INT), "0";
-    "tracking-table-max-keys": Harmless, Always, One, int(0, LONG), "1000000";
-    "notify-keyspace-events": Harmless, Always, One, Word, "";
     // The rest.
     "always-show-logo": Harmless, Start, One, YesNo, "no";
     "set-proc-title": Harmless, Start, One, YesNo, "yes";

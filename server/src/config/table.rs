@@ -7,6 +7,7 @@
 use cairn_engine::codec::rdb::Target;
 use cairn_engine::keyspace::evict::Policy;
 
+use super::events::{EventLetters, Notify};
 use super::kind::{
     Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, MemoryOrPercent, Octal,
     OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text,
@@ -215,6 +216,10 @@ directives! {
     "requirepass": requirepass, Always, One, Text, Vec<u8> = Vec::new();
     "enable-protected-configs": enable_protected_configs, Start, One, ENABLE, Enable = Enable::No;
     "enable-debug-command": enable_debug_command, Start, One, ENABLE, Enable = Enable::No;
+
+    // Who is told what.
+    "notify-keyspace-events": notify, Always, One, EventLetters, Notify = Notify::default();
+    "tracking-table-max-keys": tracking_table_max_keys, Always, One, int(0, LONG), i64 = 1_000_000;
 
     // Snapshots.
     "save": save, Always, Many, SaveRules, Vec<SaveRule> = vec![

@@ -6,6 +6,8 @@ mod observe;
 mod persistence;
 mod process;
 mod protocol;
+mod pubsub;
 mod readme;
 mod session;
+mod tracking;
 mod waiting;

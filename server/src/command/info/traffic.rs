@@ -2,6 +2,7 @@
 
 use super::{field, line};
 use crate::config::kind::percentile_text;
+use crate::pubsub::Kind;
 use crate::server::Server;
 use crate::stats::CommandStats;
 
@@ -12,8 +13,8 @@ pub(super) fn clients(server: &Server, out: &mut String) {
     field(out, "client_recent_max_input_buffer", server.stats.peak_input);
     field(out, "client_recent_max_output_buffer", server.stats.peak_output);
     field(out, "blocked_clients", server.blocked.len());
-    field(out, "tracking_clients", 0);
-    field(out, "pubsub_clients", 0);
+    field(out, "tracking_clients", server.tracking.clients);
+    field(out, "pubsub_clients", server.pubsub.clients());
     field(out, "watching_clients", server.watchers.clients());
     field(out, "clients_in_timeout_table", server.blocked.timeouts());
     field(out, "total_watched_keys", server.watchers.keys());
@@ -49,9 +50,9 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "total_eviction_exceeded_time", ever.as_millis());
     field(out, "current_eviction_exceeded_time", now.as_millis());
     super::persistence::lookup_stats(server, out);
-    field(out, "pubsub_channels", 0);
-    field(out, "pubsub_patterns", 0);
-    field(out, "pubsubshard_channels", 0);
+    field(out, "pubsub_channels", server.pubsub.len(Kind::Channel));
+    field(out, "pubsub_patterns", server.pubsub.len(Kind::Pattern));
+    field(out, "pubsubshard_channels", server.pubsub.len(Kind::Shard));
     super::persistence::fork_stats(server, out);
     field(out, "migrate_cached_sockets", 0);
     field(out, "slave_expires_tracked_keys", 0);
@@ -61,9 +62,9 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "active_defrag_key_misses", 0);
     field(out, "total_active_defrag_time", 0);
     field(out, "current_active_defrag_time", 0);
-    field(out, "tracking_total_keys", 0);
-    field(out, "tracking_total_items", 0);
-    field(out, "tracking_total_prefixes", 0);
+    field(out, "tracking_total_keys", server.tracking.keys());
+    field(out, "tracking_total_items", server.tracking.items());
+    field(out, "tracking_total_prefixes", server.tracking.prefixes());
     field(out, "unexpected_error_replies", 0);
     field(out, "total_error_replies", stats.errors);
     field(out, "dump_payload_sanitizations", 0);
