@@ -74,7 +74,21 @@ fn digits_u64(s: &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// Reads a double, the whole of `s`: decimal or hexadecimal, `inf` and `infinity` in any case.
+/// Reads a double as [`parse_f64`] does, or a hexadecimal one, which C's `strtold` takes: that is what
+/// reads the times of blocking commands.
+#[must_use]
+pub fn parse_f64_or_hex(s: &[u8]) -> Option<f64> {
+    let unsigned = match s {
+        [b'+' | b'-', rest @ ..] => rest,
+        _ => s,
+    };
+    let [b'0', b'x' | b'X', hex @ ..] = unsigned else { return parse_f64(s) };
+    let magnitude = assemble_f64(Hex::parse(hex)?)?;
+    Some(if s[0] == b'-' { -magnitude } else { magnitude })
+}
+
+/// Reads a double, the whole of `s`: decimal, `inf` and `infinity` in any case. Hexadecimal ones are
+/// none, as in Valkey 9.
 ///
 /// `None` for an empty string, leading space, NaN, a number too large for a double, and one that
 /// is not zero but rounds to zero.
@@ -85,10 +99,6 @@ pub fn parse_f64(s: &[u8]) -> Option<f64> {
         _ => s,
     };
     match unsigned {
-        [b'0', b'x' | b'X', hex @ ..] => {
-            let magnitude = assemble_f64(Hex::parse(hex)?)?;
-            Some(if s[0] == b'-' { -magnitude } else { magnitude })
-        }
         [b'0'..=b'9' | b'.', ..] => {
             // From here on Rust's grammar and strtod's are the same.
             let value: f64 = std::str::from_utf8(s).ok()?.parse().ok()?;

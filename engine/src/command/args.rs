@@ -44,6 +44,16 @@ impl<'a> Args<'a> {
         num::parse_i64(arg).ok_or(CommandError::NotInteger)
     }
 
+    /// Argument `i` as a 32-bit integer: the index of a database.
+    ///
+    /// # Errors
+    /// `NotInteger`, a text about the range; `Syntax` if there is no such argument.
+    pub fn int32(&self, i: usize) -> Result<i32, CommandError> {
+        const OUT_OF_RANGE: CommandError =
+            CommandError::text("ERR value is out of range, value must between -2147483648 and 2147483647");
+        i32::try_from(self.int(i)?).map_err(|_| OUT_OF_RANGE)
+    }
+
     /// Argument `i` as a number of random elements: if below zero, an element may come again.
     ///
     /// # Errors

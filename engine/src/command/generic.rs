@@ -167,7 +167,7 @@ const COPY: DataCommand = DataCommand::new(
 
 /// A database index among the arguments.
 fn db_argument(ctx: &Context<'_>, args: Args<'_>, i: usize) -> Result<usize, CommandError> {
-    let db = args.int(i)?;
+    let db = args.int32(i)?;
     usize::try_from(db).ok().filter(|db| *db < ctx.data.keyspace.len()).ok_or(CommandError::DbIndexOutOfRange)
 }
 

@@ -78,10 +78,10 @@ const SWAPDB: DataCommand = DataCommand::new(
 
 fn swapdb(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let index = |i, which| {
-        args.int(i).map_err(|_| CommandError::Text(format!("ERR invalid {which} DB index").into()))
+        args.int32(i).map_err(|_| CommandError::Text(format!("ERR invalid {which} DB index").into()))
     };
     let (a, b) = (index(1, "first")?, index(2, "second")?);
-    let in_range = |i: i64| {
+    let in_range = |i: i32| {
         usize::try_from(i)
             .ok()
             .filter(|i| *i < ctx.data.keyspace.len())

@@ -78,7 +78,7 @@ impl Args<'_> {
     /// `TimeoutNotFloat`, `TimeoutNegative`, or a text about a time that is too far.
     pub fn deadline(&self, i: usize, now: UnixMs) -> Result<Option<UnixMs>, CommandError> {
         let arg = self.get(i).ok_or(CommandError::Syntax)?;
-        let seconds = num::parse_f64(arg).ok_or(CommandError::TimeoutNotFloat)?;
+        let seconds = num::parse_f64_or_hex(arg).ok_or(CommandError::TimeoutNotFloat)?;
         let ms = (seconds * 1000.0).ceil();
         // 2^63 is a double, so this comparison is exact.
         if ms >= i64::MAX as f64 {

@@ -60,7 +60,7 @@ const SELECT: SessionCommand = SessionCommand::new(
         .summary("Chooses the database that the following commands work on."),
     |call, args| {
         let databases = call.server.config.databases;
-        let index = args.int(1)?;
+        let index = i64::from(args.int32(1)?);
         if !(0..databases).contains(&index) {
             return Err(CommandError::DbIndexOutOfRange);
         }

@@ -97,10 +97,7 @@ impl Server {
 
     /// A client over TCP.
     pub(crate) fn client(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-        Client { stream: Box::new(stream), buf: Vec::new() }
+        Client::connect(self.port)
     }
 
     /// A client over a Unix socket in the server's folder.
@@ -140,6 +137,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// A client of a server on this machine.
+    pub(crate) fn connect(port: u16) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Client { stream: Box::new(stream), buf: Vec::new() }
+    }
+
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("sent");

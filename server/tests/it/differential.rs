@@ -1,0 +1,341 @@
+//! Random commands, valid and invalid, to this server and to a real one: the replies must be the same,
+//! and so must the data.
+//!
+//! Arguments are made from each command's own grammar, over few keys, so that commands meet values of
+//! every type; then some are spoilt. Runs when `CAIRN_REFERENCE_SERVER` names a server.
+//! `CAIRN_DIFFERENTIAL_SEED` and `CAIRN_DIFFERENTIAL_STEPS` choose another run.
+
+use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cairn_engine::base::rng::Rng;
+use cairn_engine::command::grammar::{self, Arg, Kind};
+use cairn_engine::command::{self, Spec};
+
+use crate::client::{Client, Server, free_port};
+
+const DEFAULT_STEPS: u64 = 20_000;
+
+/// The data of both are compared after so many commands (`CAIRN_DIFFERENTIAL_DIGEST`).
+const DEFAULT_DIGEST_STEPS: u64 = 250;
+
+/// Commands whose replies hang on chance, time, memory or the version: they are left out.
+const LEFT_OUT: &[&str] = &[
+    "spop",
+    "srandmember",
+    "hrandfield",
+    "zrandmember",
+    "randomkey",
+    "scan",
+    "sscan",
+    "hscan",
+    "zscan",
+    "dump",
+    "restore",
+    "object",
+    "memory",
+    "xinfo",
+    "xautoclaim",
+    "xclaim",
+    "xpending",
+    "flushall",
+    "pfdebug",
+    "pfselftest",
+    "sort",
+    "sort_ro",
+    "migrate",
+    // Time that has passed between the two servers' answers shows in these.
+    "ttl",
+    "pttl",
+    "httl",
+    "hpttl",
+    "expire",
+    "pexpire",
+    "setex",
+    "psetex",
+    "hexpire",
+    "hpexpire",
+    // What these find among members of different scores is not defined.
+    "zrangebylex",
+    "zrevrangebylex",
+    "zlexcount",
+    "zremrangebylex",
+];
+
+/// Replies that come in no order.
+const UNORDERED: &[&str] = &["smembers", "sinter", "sunion", "sdiff", "keys", "hkeys", "hvals", "hgetall"];
+
+/// Words of options that only later versions of Redis know.
+const REDIS_WORDS: &[&str] =
+    &["IFNE", "IFDEQ", "IFDNE", "CLAIM", "KEEPREF", "DELREF", "ACKED", "DIFF", "DIFF1", "ANDOR", "ONE"];
+
+/// Words of options that Redis 7.0 does not know, or takes otherwise.
+/// Numbers among them.
+const NEW_WORDS: &[&str] = &[
+    "0x10",
+    "1e-320",
+    "-9223372036854775808",
+    "IFEQ",
+    "FNX",
+    "FXX",
+    "BYPOLYGON",
+    "NOVALUES",
+    "NOSCORES",
+    "WITHSCORE",
+];
+
+/// So many differences are told, one a command.
+const MOST_DIFFERENCES: usize = 40;
+
+struct Reference {
+    child: Child,
+    _dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Reference {
+    fn start(binary: &std::ffi::OsStr) -> Reference {
+        let dir = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        let child = Command::new(binary)
+            .current_dir(dir.path())
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--enable-debug-command",
+                "yes",
+                "--port",
+                &port.to_string(),
+            ])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("CAIRN_REFERENCE_SERVER can be run");
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the reference server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Reference { child, _dir: dir, port }
+    }
+}
+
+/// Makes arguments.
+struct Maker {
+    rng: Rng,
+    /// Only what Redis 7.0 knows.
+    is_old: bool,
+}
+
+impl Maker {
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.rng.below(n as u64)).expect("below a small number")
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn value(&mut self, kind: &str, name: &str) -> String {
+        match kind {
+            "key" => self.pick(&["a", "b", "c", "d", "e", "f", "g{h}"]).into(),
+            "integer" if name == "numkeys" => self.pick(&["1", "2", "2", "3", "0"]).into(),
+            "integer" if self.one_in(6) => self
+                .pick(&[
+                    "-9223372036854775808",
+                    "9223372036854775807",
+                    "4294967296",
+                    "-1",
+                    "9223372036854775808",
+                ])
+                .into(),
+            "integer" if name.contains("offset") || name.contains("bit") => self.below(70).to_string(),
+            "integer" => (self.below(12) as i64 - 3).to_string(),
+            "double" if self.one_in(8) => {
+                self.pick(&["inf", "-inf", "nan", "1e308", "-0", "1e-320", "0x10"]).into()
+            }
+            "double" => format!("{}", (self.below(200) as f64 - 100.0) / 8.0),
+            "pattern" => self.pick(&["*", "a*", "[a-c]", "?", "\\*", "x"]).into(),
+            // Far ahead, or long gone: never now.
+            "unix-time" if self.one_in(3) => "1".into(),
+            "unix-time" => "99999999999".into(),
+            _ if name.contains("min") && self.one_in(2) => self.pick(&["-", "(1", "[a", "-inf", "(a"]).into(),
+            _ if name.contains("max") && self.one_in(2) => self.pick(&["+", "(5", "[z", "+inf", "(c"]).into(),
+            _ if name.contains("id") || name == "start" || name == "end" => {
+                self.pick(&["1-1", "2-1", "3-7", "0", "5", "-", "+", "9-*"]).into()
+            }
+            _ => match self.below(8) {
+                0 => String::new(),
+                1 => "x".repeat(self.below(90)),
+                2 => (self.below(2000) as i64 - 1000).to_string(),
+                3 => "3.5".into(),
+                _ => self.pick(&["one", "two", "three", "four", "1", "2", "foo bar"]).into(),
+            },
+        }
+    }
+
+    fn arg(&mut self, arg: &Arg, out: &mut Vec<String>) {
+        if arg.optional && self.one_in(2) {
+            return;
+        }
+        let times = if arg.multiple { 1 + self.below(3) } else { 1 };
+        for _ in 0..times {
+            if let Some(token) = arg.token {
+                out.push(token.to_owned());
+            }
+            match &arg.kind {
+                Kind::PureToken => {}
+                Kind::Value(kind) => out.push(self.value(kind, &arg.name)),
+                Kind::OneOf(of) => {
+                    let chosen = &of[self.below(of.len())];
+                    self.arg(chosen, out);
+                }
+                Kind::Block(of) => of.iter().for_each(|arg| self.arg(arg, out)),
+            }
+        }
+    }
+
+    /// A call of a command.
+    fn call(&mut self, spec: &Spec, args: &[Arg]) -> Vec<String> {
+        let mut words = vec![spec.name.to_owned()];
+        if let Some(parent) = spec.parent {
+            words.insert(0, parent.to_owned());
+        }
+        args.iter().for_each(|arg| self.arg(arg, &mut words));
+        if words.len() > 1 && self.one_in(8) {
+            let at = 1 + self.below(words.len() - 1);
+            match self.below(4) {
+                0 => drop(words.remove(at)),
+                1 => words.insert(at, words[at].clone()),
+                2 => words[at] = self.value("integer", ""),
+                _ => words[at] = self.value("string", ""),
+            }
+        }
+        words
+    }
+
+    /// True if both servers know all options of the call, and time plays no part in it.
+    fn is_comparable(&self, words: &[String]) -> bool {
+        let has = |list: &[&str]| words.iter().any(|w| list.iter().any(|l| w.eq_ignore_ascii_case(l)));
+        // Valkey 9.1 takes such an index modulo 2^32.
+        let is_cut_off = words[0] == "lset" && words.get(2).is_some_and(|index| index.len() > 9);
+        let is_blocking = words[0].starts_with('b') && words[0] != "bitcount" && !words[0].starts_with("bit");
+        let is_new = has(NEW_WORDS)
+            || ["bitcount", "bitpos", "getex", "dbsize"].contains(&words[0].as_str())
+            || words[0] == "xread" && words.contains(&"+".to_owned());
+        !(self.is_old && is_new
+            || has(REDIS_WORDS)
+            || is_blocking
+            || is_cut_off
+            || has(&["BYLEX", "BLOCK", "EX", "PX", "*", "ASYNC", "IDLE", "TIME"])
+            || words[0].starts_with('x') && has(&["9-*"]))
+    }
+}
+
+/// A reply to compare: lists without an order are sorted, and of errors only the code counts with a
+/// server of another version.
+fn comparable(name: &str, reply: &str, is_old: bool) -> String {
+    if UNORDERED.contains(&name) && reply.starts_with('[') {
+        let mut words: Vec<&str> = reply.trim_matches(['[', ']']).split(' ').collect();
+        words.sort_unstable();
+        return words.join(" ");
+    }
+    match reply.split_once(' ') {
+        Some((code, _)) if is_old && reply.starts_with('-') => code.to_owned(),
+        _ => reply.to_owned(),
+    }
+}
+
+fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn knows(client: &mut Client, spec: &Spec) -> bool {
+    !client.call(&format!("COMMAND INFO {}", spec.full_name())).contains("nil")
+}
+
+#[test]
+fn random_commands_are_answered_as_by_a_real_server() {
+    let Some(binary) = std::env::var_os("CAIRN_REFERENCE_SERVER") else {
+        eprintln!("skipped: CAIRN_REFERENCE_SERVER does not name a redis-server or valkey-server");
+        return;
+    };
+    let seed = from_env("CAIRN_DIFFERENTIAL_SEED", 1);
+    let reference = Reference::start(&binary);
+    let mut theirs = Client::connect(reference.port);
+    let facts = theirs.call("INFO server");
+    // The digests of the two families differ for hash fields that expire.
+    let target = if facts.contains("valkey_version") { "valkey-9" } else { "auto" };
+    let server = Server::start(&["--enable-debug-command", "yes", "--rdb-target", target]);
+    let mut ours = server.client();
+    let is_old = !facts.contains("valkey_version:9");
+    let mut maker = Maker { rng: Rng::new(seed), is_old };
+    let mut specs: Vec<(&Spec, Vec<Arg>)> = Vec::new();
+    for command in command::all() {
+        let subcommands = command.subcommands.iter().map(|sub| &sub.spec);
+        let own = subcommands.chain((!command.spec.is_container).then_some(&command.spec));
+        for spec in own {
+            let is_left_out =
+                LEFT_OUT.contains(&spec.name) || spec.parent.is_some_and(|p| LEFT_OUT.contains(&p));
+            if !is_left_out && spec.name != "help" && knows(&mut theirs, spec) {
+                specs.push((spec, grammar::parse(spec.syntax).expect("a grammar")));
+            }
+        }
+    }
+    let digest_steps = from_env("CAIRN_DIFFERENTIAL_DIGEST", DEFAULT_DIGEST_STEPS).max(1);
+    let (mut tried, mut differences) = (BTreeSet::new(), BTreeSet::new());
+    let mut history: Vec<Vec<String>> = Vec::new();
+    for step in 0..from_env("CAIRN_DIFFERENTIAL_STEPS", DEFAULT_STEPS) {
+        let (spec, args) = &specs[maker.below(specs.len())];
+        let words = maker.call(spec, args);
+        if !maker.is_comparable(&words) {
+            continue;
+        }
+        tried.insert(spec.full_name());
+        let bytes: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        let told = [theirs.call_words(&bytes), ours.call_words(&bytes)];
+        history.push(words);
+        let [expected, got] = told.map(|reply| comparable(&history[history.len() - 1][0], &reply, is_old));
+        let about = || {
+            history[history.len().saturating_sub(12)..]
+                .iter()
+                .map(|w| w.join(" "))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        if got != expected && differences.insert(history[history.len() - 1][0].clone()) {
+            eprintln!("seed {seed}, step {step}: answered {got}, not {expected}, after\n{}\n", about());
+        }
+        if step % digest_steps == 0 {
+            let [expected, got] = [theirs.call("DEBUG DIGEST"), ours.call("DEBUG DIGEST")];
+            if got != expected {
+                differences.insert(format!("data at step {step}"));
+                eprintln!("seed {seed}, step {step}: the data differ, after\n{}\n", about());
+            }
+        }
+        if differences.len() >= MOST_DIFFERENCES {
+            break;
+        }
+        // Now and then all is emptied, so that small values of every kind are met again, and so that a
+        // difference is not found twice.
+        if got != expected || maker.one_in(400) {
+            theirs.call("FLUSHALL");
+            ours.call("FLUSHALL");
+        }
+    }
+    assert!(differences.is_empty(), "differences in {differences:?}");
+    assert!(tried.len() > specs.len() / 2, "hardly any command was tried");
+}
