@@ -70,9 +70,11 @@ const UNORDERED: &[&str] = &["smembers", "sinter", "sunion", "sdiff", "keys", "h
 const REDIS_WORDS: &[&str] =
     &["IFNE", "IFDEQ", "IFDNE", "CLAIM", "KEEPREF", "DELREF", "ACKED", "DIFF", "DIFF1", "ANDOR", "ONE"];
 
-/// Words of options that Redis 7.0 does not know, or takes otherwise.
-/// Numbers among them.
+/// Words of options, and numbers, that Redis 7.0 does not know or takes otherwise: it keeps a key that
+/// is set with a time long gone until somebody asks for it.
 const NEW_WORDS: &[&str] = &[
+    "EXAT",
+    "PXAT",
     "0x10",
     "1e-320",
     "-9223372036854775808",
