@@ -6,6 +6,7 @@
 //! Writing doubles: `%.17g` (Redis up to 7.0) and `%.9g` as C prints them, and the short form of
 //! Valkey's `d2string` with deps/fpconv. What INCRBYFLOAT adds with is in [`super::long_double`].
 
+mod decimal;
 mod grisu;
 
 /// The longest text [`push_i64`] and [`push_u64`] write.
@@ -93,7 +94,12 @@ pub fn parse_f64_or_hex(s: &[u8]) -> Option<f64> {
 /// `None` for an empty string, leading space, NaN, a number too large for a double, and one that
 /// is not zero but rounds to zero.
 #[must_use]
+#[inline]
 pub fn parse_f64(s: &[u8]) -> Option<f64> {
+    decimal::parse_short(s).or_else(|| parse_any_f64(s))
+}
+
+fn parse_any_f64(s: &[u8]) -> Option<f64> {
     let unsigned = match s {
         [b'+' | b'-', rest @ ..] => rest,
         _ => s,

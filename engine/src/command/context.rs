@@ -139,11 +139,13 @@ macro_rules! typed {
             fresh: impl FnOnce(&Limits) -> $owned,
             change: impl FnOnce(&mut $owned, &Limits) -> R,
         ) -> Result<R, CommandError> {
-            self.drop_if_expired(key);
-            if self.db_ref().contains(key) {
-                let changed = self.$edit(key, change)?;
-                return Ok(changed.expect("the key is there: looked up one line above"));
+            // A key that is there is looked up only once.
+            let mut change = Some(change);
+            let edited = self.$edit(key, |value, limits| change.take().map(|change| change(value, limits)))?;
+            if let Some(answer) = edited.flatten() {
+                return Ok(answer);
             }
+            let change = change.take().expect("no value was changed: the key is not there");
             let mut value = fresh(self.limits);
             let answer = change(&mut value, self.limits);
             let value = Value::$variant(value);
