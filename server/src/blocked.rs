@@ -59,7 +59,15 @@ impl Waiting {
     }
 
     fn wants_gone(&self) -> bool {
-        self.wanted == Some(WaitFor::StreamGroup)
+        matches!(self.wanted, Some(WaitFor::StreamGroup | WaitFor::StreamClaim(_)))
+    }
+
+    /// When the command is to be run again, if nothing happens before.
+    fn again_at(&self) -> Option<UnixMs> {
+        match self.wanted {
+            Some(WaitFor::StreamClaim(at)) => Some(at),
+            _ => None,
+        }
     }
 
     /// Heap bytes of the arguments.
@@ -74,6 +82,8 @@ pub(crate) struct Blocked {
     clients: HashMap<u32, Waiting>,
     queues: HashMap<DbKey, BTreeMap<u64, u32>>,
     deadlines: BTreeSet<(UnixMs, u32)>,
+    /// Whose commands are to be run again by themselves, and when.
+    agains: BTreeSet<(UnixMs, u32)>,
     next_place: u64,
     /// Clients that want to hear that a key is gone.
     group_waiters: usize,
@@ -129,6 +139,9 @@ impl Blocked {
         if let Some(deadline) = waiting.deadline {
             self.deadlines.insert((deadline, client));
         }
+        if let Some(at) = waiting.again_at() {
+            self.agains.insert((at, client));
+        }
         self.clients.insert(client, waiting);
     }
 
@@ -148,12 +161,20 @@ impl Blocked {
         if let Some(deadline) = waiting.deadline {
             self.deadlines.remove(&(deadline, client));
         }
+        if let Some(at) = waiting.again_at() {
+            self.agains.remove(&(at, client));
+        }
         Some(waiting)
     }
 
-    /// The next end of a waiting.
+    /// The next time that a waiting ends or is worth a look by itself.
     pub(crate) fn next_deadline(&self) -> Option<UnixMs> {
-        self.deadlines.first().map(|(at, _)| *at)
+        [self.deadlines.first(), self.agains.first()].into_iter().flatten().map(|(at, _)| *at).min()
+    }
+
+    /// A client whose command is to be run again at `now`.
+    pub(crate) fn due_again(&self, now: UnixMs) -> Option<u32> {
+        self.agains.first().filter(|(at, _)| *at <= now).map(|(_, client)| *client)
     }
 
     /// A client whose time has passed at `now`.
@@ -208,6 +229,19 @@ impl Blocked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claim_is_tried_again_by_itself() {
+        let mut blocked = Blocked::default();
+        let mut claims = waiting(&["s"], Some(90));
+        claims.wanted = Some(WaitFor::StreamClaim(UnixMs(40)));
+        blocked.add(5, claims);
+        assert_eq!((blocked.next_deadline(), blocked.due_again(UnixMs(39))), (Some(UnixMs(40)), None));
+        assert_eq!(blocked.due_again(UnixMs(40)), Some(5));
+        assert!(blocked.anyone_wants_gone());
+        blocked.remove(5);
+        assert_eq!((blocked.next_deadline(), blocked.due_again(UnixMs(40))), (None, None));
+    }
 
     fn waiting(keys: &[&str], deadline: Option<i64>) -> Waiting {
         let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();

@@ -166,7 +166,7 @@ impl Server {
 
     /// Runs a waiting client's command again. It waits on if there is still nothing for it.
     fn try_again(&mut self, client: u32) {
-        let Some(waiting) = self.blocked.remove(client) else { return };
+        let Some(mut waiting) = self.blocked.remove(client) else { return };
         let Some(session) = self.clients.get(client).map(|client| &client.session) else { return };
         let caller = Caller { db: waiting.db, now: self.now, may_wait: true, is_no_touch: session.no_touch };
         let protocol = session.protocol;
@@ -180,7 +180,8 @@ impl Server {
         if self.tracking.clients > 0 && command.spec.flags.has(READONLY) {
             self.remember_reads(client, waiting.number, Args(&argv));
         }
-        if ran.wait.is_some() {
+        if let Some(wait) = ran.wait {
+            waiting.wanted = Some(wait.wanted);
             self.blocked.put_back(client, waiting);
             self.tell_effects();
             self.caller = caller_before;
@@ -227,6 +228,10 @@ impl Server {
     pub(crate) fn end_timed_out(&mut self) {
         while let Some(client) = self.blocked.timed_out(self.now) {
             self.stop_waiting(client, Ending::Timeout);
+        }
+        while let Some(client) = self.blocked.due_again(self.now) {
+            self.try_again(client);
+            self.settle();
         }
     }
 

@@ -31,6 +31,7 @@ mod set;
 mod set_combine;
 pub mod spec;
 mod stream;
+mod stream_delete;
 mod stream_group;
 mod stream_info;
 mod stream_log;
@@ -84,6 +85,7 @@ pub fn all() -> impl Iterator<Item = &'static DataCommand> {
         hash_expire::COMMANDS,
         hash_ex::COMMANDS,
         stream::COMMANDS,
+        stream_delete::COMMANDS,
         stream_group::COMMANDS,
         stream_info::COMMANDS,
         stream_read::COMMANDS,

@@ -6,11 +6,12 @@
 
 use crate::base::stream_id::{IdSpec, StreamId};
 use crate::codec::resp::Reply;
-use crate::value::stream::{AppendError, Direction, Entry, Keep, SetIdError, Stream, Trim};
+use crate::value::stream::{AppendError, Direction, Entry, Keep, References, SetIdError, Stream, Trim};
 use crate::value::{Limits, Value};
 
 use super::effects::Classes;
 use super::spec::{DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, Spec, UPDATES, WRITE};
+use super::stream_delete::references_argument;
 use super::{Args, CommandError, Context, DataCommand, Outcome, reply_element};
 
 /// Every command of this file.
@@ -79,6 +80,11 @@ pub(super) fn reply_id(reply: &mut Reply, id: StreamId) {
 /// Writes an entry: its id, and its fields and values in one array.
 pub(super) fn reply_entry(reply: &mut Reply, entry: Entry<'_>) {
     reply.array(2);
+    reply_entry_parts(reply, entry);
+}
+
+/// Writes the two parts of an entry, for an array that the caller has begun.
+pub(super) fn reply_entry_parts(reply: &mut Reply, entry: Entry<'_>) {
     reply_id(reply, entry.id);
     reply.array(entry.fields.len() * 2);
     for (field, value) in entry.fields {
@@ -106,12 +112,17 @@ struct TrimOptions {
     keep_at: usize,
     is_approximate: bool,
     limit: Option<u64>,
+    references: Option<References>,
 }
 
 impl TrimOptions {
     /// Reads an option at `i` if there is one. Answers where the next argument is, `None` if there is
     /// no option of trimming at `i`.
     fn read(&mut self, args: Args<'_>, i: usize) -> Result<Option<usize>, CommandError> {
+        if let Some(references) = references_argument(args, i).filter(|_| self.references.is_none()) {
+            self.references = Some(references);
+            return Ok(Some(i + 1));
+        }
         if i + 1 >= args.len() {
             return Ok(None);
         }
@@ -160,15 +171,21 @@ impl TrimOptions {
         Ok(self.keep.map(|keep| (keep, how)))
     }
 
-    /// Puts in place of an approximate threshold the exact one that has the same effect on `stream`,
-    /// which has been trimmed.
-    fn threshold_done(&self, stream: &Stream) -> Option<Vec<u8>> {
-        let by_length = matches!(self.keep?, Keep::Newest(_));
-        self.is_approximate.then(|| match by_length {
-            true => stream.len().to_string().into_bytes(),
+    /// Trims; answers how many entries that removed, and with `is_logging` the exact threshold that has
+    /// the same effect as an approximate one had.
+    fn trim(&self, stream: &mut Stream, keep: Keep, how: Trim, is_logging: bool) -> (u64, Option<Vec<u8>>) {
+        let references = self.references.unwrap_or_default();
+        let done = stream.trim_minding(keep, how, references);
+        let threshold = (is_logging && self.is_approximate).then(|| match keep {
+            Keep::Newest(_) => stream.len().to_string().into_bytes(),
+            // Entries that had to stay are no measure of how far it got.
+            Keep::From(id) if references == References::Acked => {
+                id_word(done.stopped_at.map_or(id, |at| at.min(id)))
+            }
             // Nothing left is told as the greatest id.
-            false => id_word(stream.first_kept_id().unwrap_or(StreamId::MAX)),
-        })
+            Keep::From(_) => id_word(stream.first_kept_id().unwrap_or(StreamId::MAX)),
+        });
+        (done.removed, threshold)
     }
 
     /// Logs the call with what was found out: the threshold, and the id (at its position).
@@ -200,7 +217,7 @@ const XADD: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -5,
-        "key [ NOMKSTREAM ] [ < MAXLEN | MINID > [ = | ~ ] threshold [ LIMIT count:int ] ] < * | id > \
+        "key [ NOMKSTREAM ] [ KEEPREF | DELREF | ACKED ] [ < MAXLEN | MINID > [ = | ~ ] threshold [ LIMIT count:int ] ] < * | id > \
          < field value >...",
     )
     .flags(WRITE.or(DENYOOM).or(FAST))
@@ -240,9 +257,8 @@ fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let is_logging = ctx.data.is_logging();
     let add = |stream: &mut Stream, limits: &Limits| {
         let id = stream.append(id, now_ms, fields, limits)?;
-        let trimmed = trim.map_or(0, |(keep, how)| stream.trim(keep, how));
-        let threshold = if is_logging { options.threshold_done(stream) } else { None };
-        Ok((id, trimmed, threshold))
+        let trimmed = trim.map_or((0, None), |(keep, how)| options.trim(stream, keep, how, is_logging));
+        Ok((id, trimmed))
     };
     let key = args.at(1);
     let added = match ctx.data.edit_stream(key, |stream, limits| add(stream, limits))? {
@@ -260,7 +276,7 @@ fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             added
         }
     };
-    let (added_id, trimmed, threshold) = added.map_err(append_error)?;
+    let (added_id, (trimmed, threshold)) = added.map_err(append_error)?;
     ctx.data.wrote(Classes::STREAM, "xadd", key);
     if trimmed > 0 {
         ctx.data.event(Classes::STREAM, "xtrim", key);
@@ -379,7 +395,7 @@ const XTRIM: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -4,
-        "key < MAXLEN | MINID > [ = | ~ ] threshold [ LIMIT count:int ]",
+        "key < MAXLEN | MINID > [ = | ~ ] threshold [ LIMIT count:int ] [ KEEPREF | DELREF | ACKED ]",
     )
     .flags(WRITE)
     .keys(&[KeySpec::one(1, DELETES)])
@@ -398,10 +414,8 @@ fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         .finish(ctx.data.limits)?
         .ok_or(CommandError::text("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
     let is_logging = ctx.data.is_logging();
-    let trimmed = ctx.data.edit_stream(args.at(1), |stream, _| {
-        let removed = stream.trim(keep, how);
-        (removed, if is_logging { options.threshold_done(stream) } else { None })
-    })?;
+    let trimmed =
+        ctx.data.edit_stream(args.at(1), |stream, _| options.trim(stream, keep, how, is_logging))?;
     let (removed, threshold) = trimmed.unwrap_or((0, None));
     ctx.data.wrote_many(Classes::STREAM, "xtrim", args.at(1), removed);
     if removed > 0 && threshold.is_some() {

@@ -6,11 +6,13 @@
 use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
 use crate::codec::resp::{Protocol, Reply};
-use crate::value::stream::{Acks, Direction, NoGroup, Reader, Stream};
+use crate::value::stream::{
+    Acks, Claim, Claimed, Deliveries, Direction, Entry, Idle, NoGroup, Reader, Stream,
+};
 
 use super::effects::Classes;
 use super::spec::{BLOCKING, BeginSearch, FindKeys, Group, KeySpec, KeyUse, READONLY, READS, Spec, WRITE};
-use super::stream::{INVALID_ID, id_word, reply_entries, reply_entry, reply_id};
+use super::stream::{INVALID_ID, id_word, reply_entries, reply_entry, reply_entry_parts, reply_id};
 use super::stream_group::shown;
 use super::stream_log::{GroupName, PendingWords};
 use super::wait::{OnTimeout, Wait, WaitFor};
@@ -46,7 +48,7 @@ const XREADGROUP: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -7,
-        "GROUP group consumer [ COUNT count:int ] [ BLOCK milliseconds:int ] [ NOACK ] \
+        "GROUP group consumer [ COUNT count:int ] [ BLOCK milliseconds:int ] [ CLAIM min-idle-time:int ] [ NOACK ] \
          STREAMS key... id...",
     )
     .flags(WRITE.or(BLOCKING))
@@ -67,6 +69,8 @@ struct Options<'a> {
     deadline: Option<Option<UnixMs>>,
     group: Option<(&'a [u8], &'a [u8])>,
     acks: Acks,
+    /// What has been pending for so long is given first.
+    min_idle_ms: Option<i64>,
     /// Where the keys begin, and how many there are.
     keys_at: usize,
     streams: usize,
@@ -81,8 +85,15 @@ enum Kind {
 
 impl<'a> Options<'a> {
     fn parse(args: Args<'a>, kind: Kind, now: UnixMs) -> Result<Options<'a>, CommandError> {
-        let mut options =
-            Options { count: 0, deadline: None, group: None, acks: Acks::Wanted, keys_at: 0, streams: 0 };
+        let mut options = Options {
+            count: 0,
+            deadline: None,
+            group: None,
+            acks: Acks::Wanted,
+            min_idle_ms: None,
+            keys_at: 0,
+            streams: 0,
+        };
         let mut i = 1;
         while i < args.len() {
             let more = args.len() - 1 - i;
@@ -106,6 +117,14 @@ impl<'a> Options<'a> {
                 }
                 options.group = Some((args.at(i + 1), args.at(i + 2)));
                 i += 3;
+            } else if args.is(i, "CLAIM") && more > 0 {
+                if kind == Kind::Read {
+                    return Err(CommandError::text(
+                        "ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead.",
+                    ));
+                }
+                options.min_idle_ms = Some(min_idle_argument(args, i + 1)?);
+                i += 2;
             } else if args.is(i, "NOACK") {
                 if kind == Kind::Read {
                     return Err(CommandError::text(
@@ -141,6 +160,14 @@ impl<'a> Options<'a> {
         };
         let keys = (self.keys_at..self.keys_at + self.streams).collect();
         ctx.wait_or_answer(Wait { keys, wanted, deadline, on_timeout: OnTimeout::NullArray, args })
+    }
+}
+
+fn min_idle_argument(args: Args<'_>, i: usize) -> Result<i64, CommandError> {
+    match args.int(i) {
+        Err(_) => Err(CommandError::text("ERR min-idle-time is not an integer or out of range")),
+        Ok(..0) => Err(CommandError::text("ERR min-idle-time must be a positive integer")),
+        Ok(ms) => Ok(ms),
     }
 }
 
@@ -293,6 +320,7 @@ fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         wanted.push(From::parse(args.at(id_at))?);
     }
     ctx.data.log_nothing();
+    let mut next_at = None;
     let start_of_reply = ctx.reply.len();
     let mut streams = StreamsReply::begin(ctx.reply);
     for ((key_at, _), from) in options.streams().zip(wanted) {
@@ -300,12 +328,11 @@ fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ctx.data.view(key);
         let is_logging = ctx.data.is_logging();
         let reply = &mut *ctx.reply;
-        let done = ctx.data.edit_stream(key, |stream, _| {
-            let write = (&mut *reply, &mut streams);
-            read_one(stream, reader, from, &options, (key, is_logging), write)
-        })?;
+        let mut one = OneRead { key, reader, options: &options, is_logging, reply, streams: &mut streams };
+        let done = ctx.data.edit_stream(key, |stream, _| one.run(stream, from))?;
         let Some(done) = done else { continue };
         let done = done.map_err(|NoGroup| no_group(key, group))?;
+        next_at = next_at.into_iter().chain(done.next_at).min();
         tell_read(&mut ctx.data, key, reader, options.acks, &done);
     }
     if streams.len > 0 {
@@ -313,7 +340,19 @@ fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Ok(());
     }
     ctx.reply.truncate(start_of_reply);
-    options.wait_or_answer(ctx, WaitFor::StreamGroup, None)
+    let wanted = match options.min_idle_ms {
+        None => WaitFor::StreamGroup,
+        Some(min_idle_ms) => WaitFor::StreamClaim(look_again_at(next_at, ctx.data.now, min_idle_ms)),
+    };
+    options.wait_or_answer(ctx, wanted, None)
+}
+
+/// When to look for entries to claim again: `next_at` if some wait already, else as soon as one that is
+/// delivered right now could be claimed; with a minimum, because that may be at once.
+fn look_again_at(next_at: Option<UnixMs>, now: UnixMs, min_idle_ms: i64) -> UnixMs {
+    const LEAST_MS: i64 = 10;
+    let soonest = now.saturating_add_ms(LEAST_MS);
+    next_at.unwrap_or_else(|| now.saturating_add_ms(min_idle_ms)).max(soonest)
 }
 
 /// What XREADGROUP did to one stream.
@@ -321,43 +360,99 @@ fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 struct ReadDone {
     is_new_consumer: bool,
     is_served: bool,
+    /// The ids that were claimed, each with how often it was delivered.
+    claimed: Vec<(StreamId, u64)>,
+    /// The group's last id at that moment.
+    last_id: StreamId,
+    /// When there is more to claim, if nothing was given.
+    next_at: Option<UnixMs>,
     /// The ids that are pending now, if that is to be logged.
     delivered: Vec<StreamId>,
     /// Last id and entries read of the group, if they have changed.
     progress: Option<(StreamId, Option<u64>)>,
 }
 
-fn read_one(
-    stream: &mut Stream,
-    reader: Reader<'_>,
-    from: From,
-    options: &Options<'_>,
-    (key, is_logging): (&[u8], bool),
-    (reply, streams): (&mut Reply, &mut StreamsReply),
-) -> Result<ReadDone, NoGroup> {
-    let mut done = ReadDone { is_new_consumer: stream.see_consumer(reader)?, ..ReadDone::default() };
-    match from {
-        From::News if !stream.has_news(reader.group) => {}
-        From::News => {
-            done.is_served = true;
-            streams.key(reply, key);
-            let begun = reply.begin_array();
-            let delivered = stream.deliver_new(reader, options.count, options.acks, |entry| {
-                if is_logging && options.acks == Acks::Wanted {
-                    done.delivered.push(entry.id);
-                }
-                reply_entry(reply, entry);
-            })?;
-            reply.end_array(begun, delivered as usize);
-            let group = stream.group(reader.group).ok_or(NoGroup)?;
-            done.progress = (delivered > 0).then(|| (group.last_id(), group.entries_read()));
+/// One stream's part of the reply, and who wants what of it.
+#[derive(Debug)]
+struct OneRead<'a> {
+    key: &'a [u8],
+    reader: Reader<'a>,
+    options: &'a Options<'a>,
+    is_logging: bool,
+    reply: &'a mut Reply,
+    streams: &'a mut StreamsReply,
+}
+
+impl OneRead<'_> {
+    fn run(&mut self, stream: &mut Stream, from: From) -> Result<ReadDone, NoGroup> {
+        let is_new_consumer = stream.see_consumer(self.reader)?;
+        let mut done = match from {
+            From::News => self.news(stream)?,
+            From::After(id) => self.history(stream, id)?,
+        };
+        done.is_new_consumer = is_new_consumer;
+        Ok(done)
+    }
+
+    /// Writes what can be claimed, then what is new.
+    fn news(&mut self, stream: &mut Stream) -> Result<ReadDone, NoGroup> {
+        let mut done = ReadDone::default();
+        let count = self.options.count;
+        let idle = match self.options.min_idle_ms {
+            None => Idle::default(),
+            Some(min_idle_ms) => {
+                stream.idle_pending(self.reader.group, self.reader.now, min_idle_ms, count)?
+            }
+        };
+        if idle.entries.is_empty() && !stream.has_news(self.reader.group) {
+            return Ok(ReadDone { next_at: idle.next_at, ..done });
         }
-        From::After(id) => {
-            done.is_served = true;
-            streams.key(reply, key);
-            let begun = reply.begin_array();
-            let start = id.next().unwrap_or(StreamId::MAX);
-            let delivered = stream.deliver_again(reader, start, options.count, |id, entry| match entry {
+        done.is_served = true;
+        self.streams.key(self.reply, self.key);
+        let begun = self.reply.begin_array();
+        done.last_id = stream.group(self.reader.group).ok_or(NoGroup)?.last_id();
+        for &(id, idle_ms, deliveries) in &idle.entries {
+            if let Claimed::Yes { deliveries: now_delivered } =
+                stream.claim(self.reader, id, &claim_idle(self.reader.now))?
+                && let Some(entry) = stream.entry(id)
+            {
+                write_entry(self.reply, entry, Some((idle_ms, deliveries)));
+                done.claimed.push((id, now_delivered));
+            }
+        }
+        let claimed = done.claimed.len() as u64;
+        let mut given = claimed;
+        if count == 0 || claimed < count {
+            let more = if self.options.min_idle_ms.is_some() { Some((0, 0)) } else { None };
+            let keeps_ids = self.is_logging && self.options.acks == Acks::Wanted;
+            let (reply, delivered) = (&mut *self.reply, &mut done.delivered);
+            let new = stream.deliver_new(
+                self.reader,
+                count.saturating_sub(claimed),
+                self.options.acks,
+                |entry| {
+                    if keeps_ids {
+                        delivered.push(entry.id);
+                    }
+                    write_entry(reply, entry, more);
+                },
+            )?;
+            given += new;
+            let group = stream.group(self.reader.group).ok_or(NoGroup)?;
+            done.progress = (new > 0).then(|| (group.last_id(), group.entries_read()));
+        }
+        self.reply.end_array(begun, given as usize);
+        Ok(done)
+    }
+
+    /// Writes what the consumer has yet to acknowledge.
+    fn history(&mut self, stream: &mut Stream, after: StreamId) -> Result<ReadDone, NoGroup> {
+        self.streams.key(self.reply, self.key);
+        let reply = &mut *self.reply;
+        let begun = reply.begin_array();
+        let start = after.next().unwrap_or(StreamId::MAX);
+        let delivered =
+            stream.deliver_again(self.reader, start, self.options.count, |id, entry| match entry {
                 Some(entry) => reply_entry(reply, entry),
                 None => {
                     reply.array(2);
@@ -365,10 +460,23 @@ fn read_one(
                     reply.null_array();
                 }
             })?;
-            reply.end_array(begun, delivered as usize);
-        }
+        reply.end_array(begun, delivered as usize);
+        Ok(ReadDone { is_served: true, ..ReadDone::default() })
     }
-    Ok(done)
+}
+
+/// Takes an entry that is known to have been idle for long enough.
+const fn claim_idle(now: UnixMs) -> Claim {
+    Claim { min_idle_ms: 0, delivered_at: now, deliveries: Deliveries::Count, force: false }
+}
+
+/// Writes an entry; with CLAIM also how long ago and how often it was delivered before.
+fn write_entry(reply: &mut Reply, entry: Entry<'_>, before: Option<(i64, u64)>) {
+    let Some((idle_ms, deliveries)) = before else { return reply_entry(reply, entry) };
+    reply.array(4);
+    reply_entry_parts(reply, entry);
+    reply.int(idle_ms);
+    reply.uint(deliveries);
 }
 
 /// Counts, tells and logs what a read did to a group.
@@ -380,6 +488,14 @@ fn tell_read(data: &mut Data<'_>, key: &[u8], reader: Reader<'_>, acks: Acks, do
         // Otherwise the claims bring the consumer along.
         if acks == Acks::Unwanted {
             group.log_consumer(data, reader.consumer);
+        }
+    }
+    if data.is_logging() {
+        for &(id, deliveries) in &done.claimed {
+            let word = id_word(id);
+            let pending =
+                PendingWords { id: &word, consumer: reader.consumer, delivered_at: reader.now, deliveries };
+            group.log_claim(data, pending, done.last_id);
         }
     }
     for &id in &done.delivered {

@@ -22,6 +22,9 @@ pub enum WaitFor {
     Stream,
     /// A stream, and also anything else, or nothing: the group that is read from is gone then.
     StreamGroup,
+    /// As `StreamGroup`, and at this time also if nothing has changed: entries that others got may be
+    /// claimed then.
+    StreamClaim(UnixMs),
 }
 
 impl WaitFor {
@@ -32,7 +35,7 @@ impl WaitFor {
             WaitFor::List => matches!(value, Some(ValueRef::List(_))),
             WaitFor::Zset => matches!(value, Some(ValueRef::Zset(_))),
             WaitFor::Stream => matches!(value, Some(ValueRef::Stream(_))),
-            WaitFor::StreamGroup => true,
+            WaitFor::StreamGroup | WaitFor::StreamClaim(_) => true,
         }
     }
 }

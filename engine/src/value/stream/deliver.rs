@@ -10,7 +10,7 @@ use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
 
 use super::Stream;
-use super::group::Group;
+use super::group::{Group, Idle};
 use super::node::Entry;
 use super::range::{Direction, Walk};
 
@@ -196,6 +196,28 @@ impl Stream {
             delivered += 1;
         }
         Ok(delivered)
+    }
+
+    /// What has been pending in a group for at least `min_idle_ms`, `limit` entries at most (0: all).
+    /// Those that are gone from the stream are passed over.
+    ///
+    /// # Errors
+    /// [`NoGroup`].
+    pub fn idle_pending(
+        &mut self,
+        group: &[u8],
+        now: UnixMs,
+        min_idle_ms: i64,
+        limit: u64,
+    ) -> Result<Idle, NoGroup> {
+        let group = self.groups.get_mut(group).ok_or(NoGroup)?;
+        let limit = match limit {
+            0 => usize::MAX,
+            n => usize::try_from(n).unwrap_or(usize::MAX),
+        };
+        let nodes = &self.nodes;
+        let exists = |id| Walk::new(nodes, id, id, Direction::Forward).next().is_some();
+        Ok(group.idle(now, min_idle_ms, limit, exists))
     }
 
     /// Acknowledges entries; answers how many of them were pending.

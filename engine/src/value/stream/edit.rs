@@ -7,7 +7,9 @@ use crate::base::stream_id::{IdSpec, StreamId};
 use super::super::Limits;
 use super::Stream;
 use super::node::{DELETED, Node};
+use super::nodes::At;
 use super::range::{Direction, Walk};
+use super::references::References;
 
 /// No node grows beyond this, nor an entry.
 const MAX_NODE_BYTES: usize = 1 << 30;
@@ -45,6 +47,15 @@ pub enum Trim {
         /// Most entries to remove.
         limit: u64,
     },
+}
+
+/// What a trim has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Entries removed.
+    pub removed: u64,
+    /// The first id of the node that it left as it was, or did not finish; `None` if it saw all.
+    pub stopped_at: Option<StreamId>,
 }
 
 impl Trim {
@@ -152,47 +163,72 @@ impl Stream {
         true
     }
 
-    /// Removes the oldest entries; answers how many. O(nodes removed), and the entries of one node
-    /// if exact.
+    /// Removes the oldest entries, whatever groups have of them; answers how many. O(nodes removed), and
+    /// the entries of one node if exact.
     pub fn trim(&mut self, keep: Keep, how: Trim) -> u64 {
-        let mut removed = 0;
-        while let Some(at) = self.nodes.first() {
+        self.trim_minding(keep, how, References::Keep).removed
+    }
+
+    /// As `trim`, minding what groups have of the entries. O(entries looked at) unless `Keep`.
+    pub fn trim_minding(&mut self, keep: Keep, how: Trim, references: References) -> Trimmed {
+        let mut done = Trimmed { removed: 0, stopped_at: None };
+        let read_by_all = self.read_by_all();
+        let mut next = self.nodes.first();
+        while let Some(at) = next {
             let length = self.totals.length;
+            done.stopped_at = self.nodes.get(at).map(|node| node.master);
             if matches!(keep, Keep::Newest(max) if length <= max) {
-                break;
+                return self.end_trim(done);
             }
             let Some(node) = self.nodes.get(at).map(Node::view) else { break };
             // A node that cannot be read is held to be empty; loading lets none in.
             let live = node.header().map_or(0, |h| h.live);
-            if matches!(how, Trim::Nodes { limit } if limit > 0 && removed + live > limit) {
-                break;
+            if matches!(how, Trim::Nodes { limit } if limit > 0 && done.removed + live > limit) {
+                return self.end_trim(done);
             }
             let whole = match keep {
                 Keep::Newest(max) => length.saturating_sub(live) >= max,
                 Keep::From(id) => node.last_id().is_none_or(|last| last < id),
             };
-            if whole {
-                self.nodes.remove(at);
+            if !whole && how != Trim::Exact {
+                return self.end_trim(done);
+            }
+            if whole && references == References::Keep {
+                next = self.nodes.remove(at);
                 self.totals.length = length.saturating_sub(live);
-                removed += live;
+                done.removed += live;
                 continue;
             }
-            if how == Trim::Exact {
-                removed += self.trim_first_node(keep);
+            let (removed, is_empty) = self.trim_node(at, keep, references, read_by_all);
+            done.removed += removed;
+            next = if is_empty { self.nodes.remove(at) } else { self.nodes.after(at) };
+            if !whole {
+                return self.end_trim(done);
             }
-            break;
         }
-        if removed > 0 || self.totals.length == 0 {
-            self.find_first();
-        }
-        removed
+        done.stopped_at = None;
+        self.end_trim(done)
     }
 
-    fn trim_first_node(&mut self, keep: Keep) -> u64 {
-        let Some(at) = self.nodes.first() else { return 0 };
+    fn end_trim(&mut self, done: Trimmed) -> Trimmed {
+        if done.removed > 0 || self.totals.length == 0 {
+            self.find_first();
+        }
+        done
+    }
+
+    /// Removes the entries of a node that a trim does not keep; answers how many, and whether no live one
+    /// is left.
+    fn trim_node(
+        &mut self,
+        at: At,
+        keep: Keep,
+        references: References,
+        read_by_all: Option<StreamId>,
+    ) -> (u64, bool) {
         let length = self.totals.length;
-        let Some(node) = self.nodes.get_mut(at) else { return 0 };
-        let Some(header) = node.view().header() else { return 0 };
+        let Some(node) = self.nodes.get_mut(at) else { return (0, false) };
+        let Some(header) = node.view().header() else { return (0, false) };
         let mut removed = 0;
         let mut offset = header.entries_at;
         while let Some(head) = node.view().entry_head(&header, offset) {
@@ -205,14 +241,15 @@ impl Stream {
             }
             let Some(next) = node.view().after(&head) else { break };
             offset = next;
-            if head.flags & DELETED == 0 {
+            if head.flags & DELETED == 0 && references.allow_removal(&mut self.groups, read_by_all, head.id) {
                 offset = offset.wrapping_add_signed(node.flag_deleted(&head));
                 removed += 1;
             }
         }
-        node.set_counts(header.live.saturating_sub(removed), header.deleted + removed);
+        let live = header.live.saturating_sub(removed);
+        node.set_counts(live, header.deleted + removed);
         self.totals.length = length.saturating_sub(removed);
-        removed
+        (removed, live == 0)
     }
 
     /// Looks for the first live entry anew.

@@ -23,6 +23,18 @@ pub struct Group {
     names: BTreeMap<Box<[u8]>, u32>,
     consumers: Vec<Option<Box<Consumer>>>,
     nacked: Vec<StreamId>,
+    /// What consumers have by the time of its delivery: made when it is first asked for.
+    by_time: Option<BTreeSet<(UnixMs, StreamId)>>,
+}
+
+/// Pending entries that have been so for a while.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Idle {
+    /// Entry, how long ago it was delivered, and how often: those that were given back first, then the
+    /// longest idle.
+    pub entries: Vec<(StreamId, i64, u64)>,
+    /// When the next one will have been idle for long enough; `None` if nothing more is pending.
+    pub next_at: Option<UnixMs>,
 }
 
 /// A consumer of a group.
@@ -88,6 +100,7 @@ impl Group {
             names: BTreeMap::new(),
             consumers: Vec::new(),
             nacked: Vec::new(),
+            by_time: None,
         }
     }
 
@@ -203,7 +216,10 @@ impl Group {
         let at = self.names.remove(name)?;
         let consumer = self.consumers[at as usize].take()?;
         for id in &consumer.pending {
-            self.pel.remove(id);
+            let nack = self.pel.remove(id);
+            if let (Some(by_time), Some(nack)) = (&mut self.by_time, nack) {
+                by_time.remove(&(nack.delivered_at, *id));
+            }
         }
         Some(consumer.pending.len() as u64)
     }
@@ -211,6 +227,9 @@ impl Group {
     /// Removes a pending entry from the group and from its consumer.
     pub(super) fn remove_pending(&mut self, id: StreamId) -> bool {
         let Some(nack) = self.pel.remove(&id) else { return false };
+        if let Some(by_time) = &mut self.by_time {
+            by_time.remove(&(nack.delivered_at, id));
+        }
         self.disown(id, nack.consumer);
         true
     }
@@ -226,6 +245,12 @@ impl Group {
     pub(super) fn assign(&mut self, id: StreamId, to: ConsumerId, delivered_at: UnixMs, deliveries: u64) {
         let nack = Nack { consumer: to.0, delivered_at, deliveries };
         let old = self.pel.insert(id, nack);
+        if let Some(by_time) = &mut self.by_time {
+            if let Some(old) = old {
+                by_time.remove(&(old.delivered_at, id));
+            }
+            by_time.insert((delivered_at, id));
+        }
         if let Some(old) = old {
             if old.consumer == to.0 {
                 return;
@@ -238,6 +263,10 @@ impl Group {
     /// Counts one more delivery of a pending entry.
     pub(super) fn deliver_again(&mut self, id: StreamId, now: UnixMs) {
         if let Some(nack) = self.pel.get_mut(&id) {
+            if let Some(by_time) = &mut self.by_time {
+                by_time.remove(&(nack.delivered_at, id));
+                by_time.insert((now, id));
+            }
             nack.delivered_at = now;
             nack.deliveries = nack.deliveries.wrapping_add(1);
         }
@@ -285,8 +314,43 @@ impl Group {
             && self.pel.iter().all(|(id, nack)| (nack.consumer == NOBODY) == given_back.contains(id))
     }
 
+    /// The pending entries that `exists` says are there and that were delivered at least `min_idle_ms`
+    /// ago, `limit` at most. O(what is given, and the entries that are gone).
+    pub(super) fn idle(
+        &mut self,
+        now: UnixMs,
+        min_idle_ms: i64,
+        limit: usize,
+        exists: impl Fn(StreamId) -> bool,
+    ) -> Idle {
+        let Group { pel, nacked, by_time, .. } = self;
+        let by_time = by_time.get_or_insert_with(|| {
+            let owned = pel.iter().filter(|(_, nack)| nack.consumer != NOBODY);
+            owned.map(|(id, nack)| (nack.delivered_at, *id)).collect()
+        });
+        let mut idle = Idle::default();
+        let given_back = nacked.iter().copied();
+        for id in given_back.chain(by_time.iter().map(|(_, id)| *id)) {
+            let Some(nack) = pel.get(&id) else { continue };
+            let idle_ms = now.ms_after(nack.delivered_at);
+            if idle.entries.len() == limit {
+                break;
+            }
+            if !exists(id) {
+                continue;
+            }
+            if nack.consumer != NOBODY && idle_ms < min_idle_ms {
+                idle.next_at = Some(nack.delivered_at.saturating_add_ms(min_idle_ms));
+                break;
+            }
+            idle.entries.push((id, idle_ms, nack.deliveries));
+        }
+        idle
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
-        let pel = self.pel.len() * (size_of::<StreamId>() + size_of::<Nack>());
+        let pel = self.pel.len() * (size_of::<StreamId>() + size_of::<Nack>())
+            + self.by_time.as_ref().map_or(0, |by_time| by_time.len() * size_of::<(UnixMs, StreamId)>());
         let consumers: usize = self
             .consumers()
             .map(|c| size_of::<Consumer>() + 2 * c.name.len() + c.pending.len() * size_of::<StreamId>())

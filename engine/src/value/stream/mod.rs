@@ -11,6 +11,7 @@ mod load;
 mod node;
 mod nodes;
 mod range;
+mod references;
 mod totals;
 
 use std::collections::BTreeMap;
@@ -23,11 +24,12 @@ use nodes::Nodes;
 use range::Walk;
 
 pub use deliver::{Acks, AutoClaimed, Claim, Claimed, Deliveries, NoGroup, Reader, Unclaimed};
-pub use edit::{AppendError, Keep, Trim};
-pub use group::{Consumer, Group, Pending};
+pub use edit::{AppendError, Keep, Trim, Trimmed};
+pub use group::{Consumer, Group, Idle, Pending};
 pub use load::{BadStream, LoadTotals, StreamForm, StreamLoader};
 pub use node::{Entry, Fields};
 pub use range::{Direction, Range};
+pub use references::{References, Removed};
 pub use totals::Totals;
 
 /// A stream.

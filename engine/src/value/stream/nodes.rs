@@ -105,13 +105,17 @@ impl Nodes {
         true
     }
 
-    pub(super) fn remove(&mut self, at: At) {
+    /// Removes a node; answers where the one behind it is now.
+    pub(super) fn remove(&mut self, at: At) -> Option<At> {
         let chunk = &mut self.chunks[at.chunk];
         chunk.remove(at.node);
         self.len -= 1;
         if chunk.is_empty() {
             self.chunks.remove(at.chunk);
+            return self.get(At { node: 0, ..at }).map(|_| At { node: 0, ..at });
         }
+        let next = if at.node < chunk.len() { at } else { At { chunk: at.chunk + 1, node: 0 } };
+        self.get(next).map(|_| next)
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Node> {
