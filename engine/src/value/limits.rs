@@ -29,6 +29,8 @@ pub struct Limits {
     /// How much fits into a list node: -1 to -5 stand for 4, 8, 16, 32, 64 KiB, a positive number
     /// for so many elements.
     pub list_max_listpack_size: i32,
+    /// Bytes from which on a list's element gets a node of its own; 0 leaves it to what fits into a node.
+    pub list_large_bytes: usize,
     /// Nodes at each end of a list that stay uncompressed; 0 is never compress. Kept so that it can
     /// be configured; lists are held uncompressed whatever it says.
     pub list_compress_depth: u32,
@@ -55,6 +57,7 @@ impl Limits {
         zset_max_listpack_entries: 128,
         zset_max_listpack_value: 64,
         list_max_listpack_size: -2,
+        list_large_bytes: 0,
         list_compress_depth: 0,
         stream_node_max_bytes: 4096,
         stream_node_max_entries: 100,

@@ -10,9 +10,12 @@ use cairn_engine::command::spec::{ADMIN, Group, LOADING, NOSCRIPT, PROTECTED, ST
 use cairn_engine::command::{Args, CommandError, Outcome};
 use cairn_engine::engine::Engine;
 use cairn_engine::transcode::dump;
-use cairn_engine::value::{StringValue, Value};
+use cairn_engine::value::list::NodeRef;
+use cairn_engine::value::{ListRef, StringValue, Value, ValueRef};
+use nix::sys::signal::Signal;
 
 use super::{Call, SessionCommand};
+use crate::config::kind::parse_memory;
 use crate::dispatch::LOADING_ERROR;
 
 /// Every command of this file.
@@ -29,20 +32,33 @@ const DEBUG: SessionCommand = SessionCommand::new(
 /// Longest sleep of DEBUG SLEEP: more is a mistake.
 const MAX_SLEEP_SECONDS: f64 = 3600.0;
 
+/// Most bytes of a list element that a shared node may take.
+const MAX_PACKED_THRESHOLD: u64 = (1 << 32) - (1 << 20);
+
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write the configuration to its file, defaults included.",
+    "CLIENT-ENFORCE-REPLY-LIST <0|1>",
+    "    Nothing changes: replies never wait in a buffer of a fixed size.",
+    "DICT-RESIZING <0|1>",
+    "    Let tables of keys grow and shrink.",
     "DIGEST",
     "    Print a hex digest of the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Print a hex digest of the values of keys.",
     "ERROR <string>",
     "    Answer an error of this text.",
+    "HTSTATS <dbid> [full]",
+    "    Print facts about a database's table.",
+    "HTSTATS-KEY <key> [full]",
+    "    Print facts about the table of a key's value.",
     "LOG <message>",
     "    Write a message to the log.",
-    "OBJECT <key>",
-    "    Print facts about the value of a key.",
+    "OBJECT <key> [fast]",
+    "    Print facts about the value of a key; fast leaves out those that take long.",
+    "PANIC",
+    "    End the process as a mistake in it would.",
     "PAUSE-CRON <0|1>",
     "    Let the periodic steps rest.",
     "PROTOCOL <type>",
@@ -50,8 +66,14 @@ const HELP: &[&str] = &[
     "    true, false, bignum.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Make keys named key:<num>, or prefix:<num>.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Give list elements from this size on a node of their own; 0 is the default.",
     "RELOAD [NOSAVE]",
     "    Save the data set, unless told not to, and load it again.",
+    "REPLYBUFFER <PEAK-RESET-TIME <NEVER|RESET|time>|RESIZING <0|1>>",
+    "    Nothing changes: there is no reply buffer that is resized.",
+    "SEGFAULT",
+    "    End the process by the signal of that name.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Switch the removal of expired keys that nobody asks for.",
     "SLEEP <seconds>",
@@ -82,13 +104,54 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             Ok(())
         }
         (b"digest-value", _) => digest_value(call, args),
-        (b"error", 3) => Err(CommandError::Text(String::from_utf8_lossy(args.at(2)).into_owned().into())),
+        (b"dict-resizing", 3) => {
+            let may_resize = args.int(2)? != 0;
+            engine(call)?.keyspace_mut().allow_resize(may_resize);
+            call.reply.ok();
+            Ok(())
+        }
+        (b"client-enforce-reply-list", 3) => {
+            call.reply.ok();
+            Ok(())
+        }
+        (b"replybuffer", 4) if args.is(2, "PEAK-RESET-TIME") || args.is(2, "RESIZING") => {
+            call.reply.ok();
+            Ok(())
+        }
+        (b"error", 3) => {
+            let text = String::from_utf8_lossy(args.at(2)).replace(['\r', '\n'], " ");
+            Err(CommandError::Text(text.into()))
+        }
+        (b"htstats", 3..) => table_stats(call, args),
+        (b"htstats-key", 3..) => value_table_stats(call, args.at(2)),
         (b"log", 3) => {
             call.server.log.warning(format_args!("DEBUG LOG: {}", String::from_utf8_lossy(args.at(2))));
             call.reply.ok();
             Ok(())
         }
-        (b"object", 3) => object(call, args.at(2)),
+        (b"object", 3 | 4) => object(call, args.at(2), args.len() == 4 && args.is(3, "fast")),
+        (b"panic", 2) => {
+            call.server.log.warning(format_args!("DEBUG PANIC"));
+            std::process::abort();
+        }
+        (b"segfault", 2) => {
+            call.server.log.warning(format_args!("DEBUG SEGFAULT"));
+            // The first ends the watch that Rust keeps for overflowing stacks, the second the process.
+            for _ in 0..2 {
+                nix::sys::signal::raise(Signal::SIGSEGV)
+                    .map_err(|e| CommandError::Text(format!("ERR {e}").into()))?;
+            }
+            Ok(())
+        }
+        (b"quicklist-packed-threshold", 3) => {
+            let bytes = parse_memory(args.at(2)).filter(|bytes| *bytes <= MAX_PACKED_THRESHOLD);
+            let text = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+            let bytes =
+                bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or(CommandError::text(text))?;
+            engine(call)?.limits.list_large_bytes = bytes;
+            call.reply.ok();
+            Ok(())
+        }
         (b"pause-cron", 3) => {
             call.server.is_cron_paused = args.int(2)? != 0;
             call.reply.ok();
@@ -96,8 +159,21 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         }
         (b"protocol", 3) => protocol(call.reply, args.at(2)),
         (b"populate", 3..=5) => populate(call, args),
-        (b"reload", 2) => reload(call, true),
-        (b"reload", 3) if args.is(2, "NOSAVE") => reload(call, false),
+        (b"reload", _) => {
+            let mut saves = true;
+            for i in 2..args.len() {
+                match args.at(i).to_ascii_lowercase().as_slice() {
+                    b"nosave" => saves = false,
+                    // Without NOFLUSH there is nothing to merge with.
+                    b"merge" => {}
+                    _ => {
+                        let text = "ERR DEBUG RELOAD only supports the MERGE and NOSAVE options.";
+                        return Err(CommandError::text(text));
+                    }
+                }
+            }
+            reload(call, saves)
+        }
         (b"set-active-expire", 3) => {
             call.server.is_expiring = args.int(2)? != 0;
             call.reply.ok();
@@ -141,20 +217,101 @@ fn digest_value(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-fn object(call: &mut Call<'_>, key: &[u8]) -> Outcome {
+fn object(call: &mut Call<'_>, key: &[u8], fast: bool) -> Outcome {
     let db = call.session().db;
+    let config = &call.server.config;
+    let (fill, depth) = (config.list_max_listpack_size, config.list_compress_depth);
+    let clock = lru_clock(call.server.now.secs());
+    let now = call.server.now;
     let keys = engine(call)?.keyspace_mut().db_mut(db);
     let idle = keys.idle_s(key).unwrap_or(0);
+    let freq = keys.freq(key, now);
     let value = keys.get(key).ok_or(CommandError::NoSuchKey)?;
-    // A dump is the value and, behind it, version and checksum.
-    const FOOTER_BYTES: usize = 10;
-    let serialized = dump::dump(value).len().saturating_sub(FOOTER_BYTES + 1);
     let encoding = value.encoding_name();
     // There is no object with an address: the value is a part of its key's record.
-    let text = format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{serialized} lru:0 lru_seconds_idle:{idle}"
-    );
+    let mut text = format!("Value at:0x0 refcount:1 encoding:{encoding}");
+    if !fast {
+        // A dump is the value and, behind it, version and checksum.
+        const FOOTER_BYTES: usize = 10;
+        let serialized = dump::dump(value).len().saturating_sub(FOOTER_BYTES + 1);
+        text.push_str(&format!(" serializedlength:{serialized}"));
+    }
+    match freq {
+        Some(freq) => text.push_str(&format!(" lfu_freq:{freq} lfu_access_time_minutes:0")),
+        None => {
+            let lru = clock.saturating_sub(idle);
+            text.push_str(&format!(" lru:{lru} lru_seconds_idle:{idle}"));
+        }
+    }
+    if let ValueRef::List(ListRef::Quicklist(list)) = value {
+        let (nodes, items) = (list.node_count(), list.len());
+        let average = items as f64 / nodes.max(1) as f64;
+        let compressed = u8::from(depth != 0);
+        text.push_str(&format!(
+            " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_listpack_max:{fill} ql_compressed:{compressed}"
+        ));
+        if !fast {
+            let bytes: usize = list.nodes().map(|node| node_bytes(&node)).sum();
+            text.push_str(&format!(" ql_uncompressed_size:{bytes}"));
+        }
+    }
     call.reply.simple(&text);
+    Ok(())
+}
+
+fn node_bytes(node: &NodeRef<'_>) -> usize {
+    match node {
+        NodeRef::Packed(pack) => pack.as_bytes().len(),
+        NodeRef::Plain(bytes) => bytes.len(),
+    }
+}
+
+/// Redis's clock of accesses: seconds in 24 bits.
+fn lru_clock(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0) & 0x00ff_ffff
+}
+
+/// Places of a table of so many bytes: nine in a bucket of 64.
+fn slots(bytes: usize) -> usize {
+    bytes / 64 * 9
+}
+
+fn write_table(out: &mut String, slots: usize, elements: usize) {
+    out.push_str(&format!(
+        "Hash table 0 stats (main hash table):\n table size: {slots}\n number of elements: {elements}\n"
+    ));
+}
+
+fn table_stats(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
+    let index = args.int(2)?;
+    let keyspace = engine(call)?.keyspace();
+    let db = usize::try_from(index).ok().and_then(|index| keyspace.iter().nth(index));
+    let db = db.ok_or(CommandError::text("ERR Out of range database"))?;
+    let mut out = "[Dictionary HT]\n".to_owned();
+    write_table(&mut out, slots(db.table_bytes()), db.len());
+    // Expiries are in the records of the keys.
+    out.push_str("[Expires HT]\n");
+    call.reply.verbatim(out.as_bytes());
+    Ok(())
+}
+
+fn value_table_stats(call: &mut Call<'_>, key: &[u8]) -> Outcome {
+    let db = call.session().db;
+    let entry = engine(call)?.keyspace().db(db).entry(key).ok_or(CommandError::NoSuchKey)?;
+    let value = entry.view();
+    let has_table = matches!(value.encoding_name(), "hashtable" | "skiplist");
+    let elements = match value {
+        ValueRef::Set(set) if has_table => set.len(),
+        ValueRef::Hash(hash) if has_table => hash.len(),
+        ValueRef::Zset(zset) if has_table => zset.len(),
+        _ => {
+            let text = "ERR The value stored at the specified key is not represented using an hash table";
+            return Err(CommandError::text(text));
+        }
+    };
+    let mut out = String::new();
+    write_table(&mut out, slots(entry.memory_bytes()), elements);
+    call.reply.verbatim(out.as_bytes());
     Ok(())
 }
 
@@ -198,6 +355,8 @@ fn protocol(reply: &mut Reply, kind: &[u8]) -> Outcome {
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.int(42);
+            // A push is no reply.
+            reply.bulk(b"Some real reply following the push reply");
         }
         b"verbatim" => reply.verbatim(b"This is a verbatim\nstring"),
         b"true" => reply.bool(true),

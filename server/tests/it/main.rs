@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod debug;
 mod differential;
 mod observe;
 mod persistence;

@@ -22,42 +22,52 @@ const MERGED_AWAY: usize = 7;
 
 /// How much fits into a node: `list-max-listpack-size` made plain.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Fill {
+pub(super) struct Fill {
+    most: Most,
+    /// Bytes from which on an element gets a node of its own.
+    large_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Most {
     Bytes(usize),
     Count(usize),
 }
 
 impl Fill {
     pub(super) fn of(limits: &Limits) -> Self {
-        match limits.list_max_listpack_size {
-            0 => Self::Count(1),
-            n @ 1.. => Self::Count(n as usize),
-            n => Self::Bytes(SIZE_CLASSES[(n.unsigned_abs() as usize - 1).min(SIZE_CLASSES.len() - 1)]),
-        }
+        let most = match limits.list_max_listpack_size {
+            0 => Most::Count(1),
+            n @ 1.. => Most::Count(n as usize),
+            n => Most::Bytes(SIZE_CLASSES[(n.unsigned_abs() as usize - 1).min(SIZE_CLASSES.len() - 1)]),
+        };
+        let large_bytes = match (limits.list_large_bytes, most) {
+            (0, Most::Bytes(most)) => most + 1,
+            (0, Most::Count(_)) => SAFE_BYTES + 1,
+            (bytes, _) => bytes,
+        };
+        Self { most, large_bytes }
     }
 
     /// Whether a node of so many bytes and elements is more than is allowed.
     pub(super) const fn exceeded_by(self, bytes: usize, count: usize) -> bool {
-        match self {
-            Self::Bytes(most) => bytes > most,
-            Self::Count(most) => bytes > SAFE_BYTES || count > most,
+        match self.most {
+            Most::Bytes(most) => bytes > most,
+            Most::Count(most) => bytes > SAFE_BYTES || count > most,
         }
     }
 
     /// Whether a node of so many bytes and elements is within a `part`-th of what is allowed.
     pub(super) const fn holds(self, bytes: usize, count: usize, part: usize) -> bool {
-        match self {
-            Self::Bytes(most) => bytes <= most / part,
-            Self::Count(most) => count <= most / part,
+        match self.most {
+            Most::Bytes(most) => bytes <= most / part,
+            Most::Count(most) => count <= most / part,
         }
     }
 
     /// Whether an element this long gets a node of its own.
     const fn is_large(self, len: usize) -> bool {
-        match self {
-            Self::Bytes(most) => len > most,
-            Self::Count(_) => len > SAFE_BYTES,
-        }
+        len >= self.large_bytes
     }
 }
 
