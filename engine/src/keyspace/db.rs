@@ -140,6 +140,12 @@ impl Db {
         self.table.memory_bytes() + self.counts.record_bytes
     }
 
+    /// Heap bytes of the table alone.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.table.memory_bytes()
+    }
+
     /// The hash of a key, for the functions that take one.
     #[must_use]
     #[inline]

@@ -155,6 +155,20 @@ pub fn flush_thread_cache() {
     unsafe { ffi::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
 }
 
+/// What jemalloc says of itself, at length.
+pub fn report() -> String {
+    extern "C" fn append(text: *mut c_void, piece: *const std::ffi::c_char) {
+        // SAFETY: jemalloc passes on the pointer it was given below, to a live vector that nobody else uses
+        // meanwhile, and a nul-terminated piece of its text.
+        let (text, piece) = unsafe { (&mut *text.cast::<Vec<u8>>(), std::ffi::CStr::from_ptr(piece)) };
+        text.extend_from_slice(piece.to_bytes());
+    }
+    let mut text: Vec<u8> = Vec::new();
+    // SAFETY: the callback takes the vector that is passed along; null means every part of the report.
+    unsafe { ffi::malloc_stats_print(Some(append), (&raw mut text).cast::<c_void>(), ptr::null()) };
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// The version of jemalloc.
 pub fn version() -> String {
     let mut text: *const std::ffi::c_char = ptr::null();

@@ -12,6 +12,9 @@ pub(crate) mod connection;
 pub(crate) mod debug;
 pub(crate) mod info;
 pub(crate) mod latency;
+pub(crate) mod lolwut;
+pub(crate) mod memory;
+pub(crate) mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 pub(crate) mod pubsub;
@@ -67,6 +70,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         debug::COMMANDS,
         info::COMMANDS,
         latency::COMMANDS,
+        lolwut::COMMANDS,
+        memory::COMMANDS,
+        module::COMMANDS,
         monitor::COMMANDS,
         persistence::COMMANDS,
         pubsub::COMMANDS,

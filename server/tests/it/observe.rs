@@ -104,3 +104,28 @@ fn durations_of_commands_are_counted() {
     assert!(!client.call("INFO latencystats").contains("usec_set"));
     assert_eq!(client.call("LATENCY HISTOGRAM"), "[]");
 }
+
+#[test]
+fn memory_of_keys_and_server() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    assert_eq!(client.call("MEMORY USAGE nothing"), "nil");
+    assert_eq!(client.call("SET k v"), "OK");
+    let small: i64 = client.call("MEMORY USAGE k").parse().expect("a number");
+    assert!((16..100).contains(&small), "{small}");
+    assert_eq!(client.call("DEBUG POPULATE 1000 key 1000"), "OK");
+    assert_eq!(client.call_words(&[b"SET", b"big", &vec![b'x'; 100_000]]), "OK");
+    let big: i64 = client.call("MEMORY USAGE big SAMPLES 0").parse().expect("a number");
+    assert!((100_000..130_000).contains(&big), "{big}");
+    assert_eq!(client.call("MEMORY USAGE k SAMPLES"), "-ERR syntax error");
+    assert_eq!(client.call("MEMORY USAGE k SAMPLES -1"), "-ERR syntax error");
+    assert_eq!(client.call("MEMORY USAGE k SAMPLES x"), "-ERR value is not an integer or out of range");
+    let stats = client.call("MEMORY STATS");
+    assert!(stats.contains(" keys.count 1002 ") && stats.contains(" db.0 ["), "{stats}");
+    assert!(client.call("MEMORY DOCTOR").starts_with("There is hardly any data"));
+    assert!(client.call("MEMORY MALLOC-STATS").contains("jemalloc"));
+    assert_eq!(client.call("MEMORY PURGE"), "OK");
+    assert_eq!(client.call("MODULE LIST"), "[]");
+    assert!(client.call("LOLWUT VERSION 5 1").contains("Redis ver. "));
+    assert_eq!(client.call("LOLWUT VERSION x"), "-ERR value is not an integer or out of range");
+}
