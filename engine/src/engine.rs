@@ -16,7 +16,7 @@ use crate::command::effects::{Effects, Wants};
 use crate::command::spec::READONLY;
 use crate::command::told::Told;
 use crate::command::wait::Wait;
-use crate::command::{Args, Context, Data, DataCommand, KeyStats};
+use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats};
 use crate::keyspace::evict::{Evictor, Policy};
 use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
 use crate::os::background::Dropper;
@@ -227,7 +227,10 @@ impl Engine {
         let Context { data: Data { dirty, .. }, wait, .. } = context;
         if let Err(error) = outcome {
             reply.truncate(start);
-            reply.error(&error.message());
+            match error {
+                CommandError::Bytes(text) => reply.error_bytes(&text),
+                error => reply.error(&error.message()),
+            }
         }
         self.snapshot_stats.dirty += dirty;
         if dirty > 0 && !self.effects.is_log_said() {

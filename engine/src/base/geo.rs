@@ -450,3 +450,6 @@ fn surrounds(vertices: &[Point], point: Point) -> bool {
     }
     inside
 }
+
+#[cfg(test)]
+mod tests;

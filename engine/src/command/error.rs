@@ -55,6 +55,8 @@ pub enum CommandError {
     InvalidExpire(String),
     /// A text of the command's own, code included.
     Text(Cow<'static, str>),
+    /// As `Text`, with words of a client in it that may be no UTF-8.
+    Bytes(Vec<u8>),
 }
 
 impl CommandError {
@@ -99,6 +101,7 @@ impl CommandError {
                 return Cow::Owned(format!("ERR invalid expire time in '{name}' command"));
             }
             CommandError::Text(text) => return text.clone(),
+            CommandError::Bytes(text) => return Cow::Owned(String::from_utf8_lossy(text).into_owned()),
         })
     }
 }

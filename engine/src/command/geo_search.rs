@@ -119,7 +119,7 @@ fn place_of(zset: ZsetRef<'_>, member: &[u8]) -> Result<Point, CommandError> {
     zset.score(member).map(Point::of_score).ok_or_else(|| {
         // The text ends where C would see the name end.
         let name = member.split(|b| *b == 0).next().unwrap_or_default();
-        CommandError::Text(format!("ERR member {} does not exist", String::from_utf8_lossy(name)).into())
+        CommandError::Bytes([b"ERR member ", name, b" does not exist"].concat())
     })
 }
 
@@ -242,16 +242,13 @@ impl<'a> Asked<'a> {
                 "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options"
             }));
         }
-        let name = || String::from_utf8_lossy(args.at(0));
+        let lacks = |text: &str| Err(CommandError::Bytes([text.as_bytes(), args.at(0)].concat()));
         let is_polygon = matches!(self.outline, Some(Outline::Polygon(_)));
         if variant.is_search() && self.center.is_none() && !is_polygon {
-            let text = format!("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {}", name());
-            return Err(CommandError::Text(text.into()));
+            return lacks("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ");
         }
         if variant.is_search() && self.outline.is_none() {
-            let text =
-                format!("ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for {}", name());
-            return Err(CommandError::Text(text.into()));
+            return lacks("ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for ");
         }
         if self.any && self.count.is_none() {
             return Err(CommandError::text("ERR the ANY argument requires COUNT argument"));

@@ -4,6 +4,7 @@
 //! order and where, is the caller's business. When one of the keys has changed, the caller runs the
 //! same command again. Behaviour: valkey src/blocked.c.
 
+use crate::base::long_double::LongDouble;
 use crate::base::num;
 use crate::base::time::UnixMs;
 use crate::codec::resp::Reply;
@@ -81,7 +82,8 @@ impl Args<'_> {
     /// `TimeoutNotFloat`, `TimeoutNegative`, or a text about a time that is too far.
     pub fn deadline(&self, i: usize, now: UnixMs) -> Result<Option<UnixMs>, CommandError> {
         let arg = self.get(i).ok_or(CommandError::Syntax)?;
-        let seconds = num::parse_f64_or_hex(arg).ok_or(CommandError::TimeoutNotFloat)?;
+        let seconds =
+            num::parse_f64_or_hex(arg).or_else(|| rounded(arg)).ok_or(CommandError::TimeoutNotFloat)?;
         let ms = (seconds * 1000.0).ceil();
         // 2^63 is a double, so this comparison is exact.
         if ms >= i64::MAX as f64 {
@@ -116,6 +118,13 @@ fn end_of_wait(ms: i64, now: UnixMs) -> Result<Option<UnixMs>, CommandError> {
     }
 }
 
+/// A number that only a long double holds, as the nearest double or infinity: Valkey reads times so.
+fn rounded(arg: &[u8]) -> Option<f64> {
+    LongDouble::parse(arg)?;
+    let nearest: f64 = std::str::from_utf8(arg).ok()?.parse().ok()?;
+    Some(if nearest == 0.0 { f64::MIN_POSITIVE.copysign(nearest) } else { nearest })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +140,9 @@ mod tests {
         assert_eq!(deadline("1.5"), Ok(Some(UnixMs(2500))));
         assert_eq!(deadline("-1"), Err(CommandError::TimeoutNegative));
         assert_eq!(deadline("x"), Err(CommandError::TimeoutNotFloat));
+        assert_eq!(deadline("1e400"), Err(CommandError::text("ERR timeout is out of range")));
+        assert_eq!(deadline("-1e400"), Err(CommandError::TimeoutNegative));
+        assert_eq!(deadline("1e-400"), Ok(Some(UnixMs(1001))));
         assert_eq!(deadline("9223372036854775807"), Err(CommandError::text("ERR timeout is out of range")));
     }
 
@@ -140,6 +152,9 @@ mod tests {
         assert_eq!(deadline("0"), Ok(None));
         assert_eq!(deadline("7"), Ok(Some(UnixMs(1007))));
         assert_eq!(deadline("-1"), Err(CommandError::TimeoutNegative));
+        assert_eq!(deadline("1e400"), Err(CommandError::text("ERR timeout is out of range")));
+        assert_eq!(deadline("-1e400"), Err(CommandError::TimeoutNegative));
+        assert_eq!(deadline("1e-400"), Ok(Some(UnixMs(1001))));
         assert_eq!(deadline("9223372036854775807"), Err(TOO_FAR));
         assert_eq!(deadline("9223372036854774807"), Ok(Some(UnixMs(i64::MAX))));
         let not_integer = CommandError::text("ERR timeout is not an integer or out of range");

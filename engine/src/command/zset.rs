@@ -31,14 +31,7 @@ const ZADD: DataCommand = DataCommand::new(
     .keys(&[KeySpec::one(1, UPDATES)])
     .complexity("O(log N) for each member, N members in the set")
     .summary("Adds members to a sorted set, or changes their scores."),
-    |ctx, args| {
-        let mut options = AddOptions::default();
-        let mut i = 2;
-        while i < args.len() && options.take(args, i) {
-            i += 1;
-        }
-        add(ctx, args, i, options)
-    },
+    |ctx, args| add(ctx, args, AddOptions::default()),
 );
 
 const ZINCRBY: DataCommand = DataCommand::new(
@@ -47,7 +40,7 @@ const ZINCRBY: DataCommand = DataCommand::new(
         .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
         .complexity("O(log N) in the members of the set")
         .summary("Adds to the score of a member."),
-    |ctx, args| add(ctx, args, 2, AddOptions { increment: true, ..AddOptions::default() }),
+    |ctx, args| add(ctx, args, AddOptions { increment: true, ..AddOptions::default() }),
 );
 
 /// The options of ZADD.
@@ -121,7 +114,11 @@ struct Added {
     score: Option<f64>,
 }
 
-fn add(ctx: &mut Context<'_>, args: Args<'_>, pairs_at: usize, options: AddOptions) -> Outcome {
+fn add(ctx: &mut Context<'_>, args: Args<'_>, mut options: AddOptions) -> Outcome {
+    let mut pairs_at = 2;
+    while pairs_at < args.len() && options.take(args, pairs_at) {
+        pairs_at += 1;
+    }
     let pairs = args.from(pairs_at);
     if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
@@ -405,6 +402,9 @@ fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Ok(());
     };
     let options = ScanOptions::parse(args, 3, &["NOSCORES"])?;
+    // Text in both protocols, and of the large form with all digits: that is how ZSCAN has always
+    // given scores.
+    let push_score = if zset.is_packed() { num::push_f64_shortest } else { num::push_f64_17g };
     let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
     let next = zset.scan(cursor, options.count, |member, score| {
         member.with_bytes(|bytes| {
@@ -419,8 +419,7 @@ fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     for (member, score) in &found {
         ctx.reply.bulk(member);
         if !options.names_only {
-            // Text in both protocols: that is how ZSCAN has always given scores.
-            ctx.reply.bulk_with(|out| num::push_f64_shortest(out, *score));
+            ctx.reply.bulk_with(|out| push_score(out, *score));
         }
     }
     Ok(())

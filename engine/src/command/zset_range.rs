@@ -86,7 +86,8 @@ fn score_bound(text: &[u8]) -> Option<ScoreBound> {
     }
 }
 
-/// Limits are read more liberally than scores: nothing at all is 0, what is too large is infinite.
+/// Limits are read more liberally than scores: nothing at all is 0, what is too large is infinite. But
+/// they are never hexadecimal, neither in Redis 8 nor in Valkey 9.
 fn bound_value(text: &[u8]) -> Option<f64> {
     if text.is_empty() {
         return Some(0.0);
@@ -96,7 +97,8 @@ fn bound_value(text: &[u8]) -> Option<f64> {
         let is_number = matches!(digits, [b'0'..=b'9' | b'.', ..]);
         is_number.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
     };
-    num::parse_f64(text).or_else(out_of_range)
+    let is_hexadecimal = text.iter().any(|b| matches!(b, b'x' | b'X'));
+    if is_hexadecimal { None } else { num::parse_f64(text).or_else(out_of_range) }
 }
 
 fn lex_bound(text: &[u8]) -> Option<LexBound<'_>> {
@@ -167,11 +169,15 @@ impl Options {
     }
 
     /// The part of a range that LIMIT leaves.
-    fn limited(self, ranks: Range<u64>) -> Range<u64> {
+    fn limited(self, zset: ZsetRef<'_>, ranks: Range<u64>) -> Range<u64> {
         let Some((offset, count)) = self.limit else { return ranks };
         let len = ranks.end - ranks.start;
-        let Ok(offset) = u64::try_from(offset) else { return ranks.start..ranks.start };
-        let skipped = offset.min(len);
+        let skipped = match u64::try_from(offset) {
+            Ok(offset) => offset.min(len),
+            // An offset below zero counts from the far end, but only in Valkey's large form.
+            Err(_) if zset.is_packed() => len,
+            Err(_) => len.checked_sub(offset.unsigned_abs()).unwrap_or(len),
+        };
         let taken = u64::try_from(count).unwrap_or(u64::MAX).min(len - skipped);
         if self.reversed {
             let end = ranks.end - skipped;
@@ -254,7 +260,7 @@ fn give(ctx: &mut Context<'_>, args: Args<'_>, options: Options) -> Outcome {
         ctx.reply.array(0);
         return Ok(());
     };
-    let ranks = options.limited(limits.ranks(zset, options.reversed));
+    let ranks = options.limited(zset, limits.ranks(zset, options.reversed));
     let count = (ranks.end - ranks.start) as usize;
     let nested = options.with_scores && ctx.reply.protocol() == Protocol::Resp3;
     ctx.reply.array(if options.with_scores && !nested { count * 2 } else { count });
@@ -300,7 +306,7 @@ fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let mut stored = ZsetBuilder::new(value_limits);
     let mut count = 0;
     if let Some(zset) = ctx.data.zset(source)? {
-        let ranks = options.limited(limits.ranks(zset, options.reversed));
+        let ranks = options.limited(zset, limits.ranks(zset, options.reversed));
         for (member, score) in zset.range(ranks) {
             member
                 .with_bytes(|bytes| stored.push(bytes, score))

@@ -311,6 +311,12 @@ impl<'a> ZsetRef<'a> {
         self.len() == 0
     }
 
+    /// Whether it is in the small form, for the few replies that tell.
+    #[must_use]
+    pub fn is_packed(self) -> bool {
+        matches!(self, Self::Listpack(_))
+    }
+
     /// What OBJECT ENCODING answers.
     #[must_use]
     pub fn encoding_name(self) -> &'static str {

@@ -6,3 +6,4 @@ mod samples;
 mod snapshot;
 mod specs;
 mod tidy;
+mod zset_effects;
