@@ -5,6 +5,8 @@
 //! `ld2string` in its human form: `%.17Lf`, trailing zeros cut. What is left out cannot be seen in
 //! 17 places: numbers below 2^-16382 keep all 64 bits instead of losing some.
 
+use std::cmp::Ordering;
+
 use super::num::{self, Hex};
 
 /// Texts of this length and more are refused.
@@ -66,6 +68,37 @@ impl LongDouble {
             _ => return None,
         };
         Some(Self { negative, form })
+    }
+
+    /// The largest finite number.
+    pub const MAX: Self =
+        Self { negative: false, form: Form::Finite { mantissa: u64::MAX, exponent: MAX_TOP - 63 } };
+
+    /// The least finite number.
+    pub const MIN: Self = Self { negative: true, ..Self::MAX };
+
+    /// The number with the other sign.
+    #[must_use]
+    pub const fn negated(self) -> Self {
+        Self { negative: !self.negative, form: self.form }
+    }
+
+    /// How it compares with another; both zeros are equal, and a NaN is beyond infinity.
+    #[must_use]
+    pub fn total_cmp(self, other: Self) -> Ordering {
+        let magnitude = |form| match form {
+            Form::Zero => (0, 0, 0),
+            Form::Finite { mantissa, exponent } => (1, exponent, mantissa),
+            Form::Infinite => (2, 0, 0),
+            Form::NotANumber => (3, 0, 0),
+        };
+        let (a, b) = (magnitude(self.form), magnitude(other.form));
+        match (self.negative && self.form != Form::Zero, other.negative && other.form != Form::Zero) {
+            (false, false) => a.cmp(&b),
+            (true, true) => b.cmp(&a),
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+        }
     }
 
     /// Whether it is neither infinite nor a NaN.

@@ -7,6 +7,7 @@
 mod args;
 mod bitfield;
 mod bitmap;
+mod compare;
 mod context;
 pub mod effects;
 mod error;
@@ -21,6 +22,8 @@ mod hash_ex;
 mod hash_expire;
 pub mod help;
 mod hyperloglog;
+mod increx;
+mod lcs;
 mod list;
 mod list_move;
 mod list_pop;
@@ -29,6 +32,7 @@ mod scan;
 mod server;
 mod set;
 mod set_combine;
+mod sort;
 pub mod spec;
 mod stream;
 mod stream_delete;
@@ -63,6 +67,10 @@ pub type DataCommand = Command<DataFn>;
 pub fn all() -> impl Iterator<Item = &'static DataCommand> {
     const FAMILIES: &[&[DataCommand]] = &[
         string::COMMANDS,
+        compare::COMMANDS,
+        increx::COMMANDS,
+        lcs::COMMANDS,
+        sort::COMMANDS,
         bitmap::COMMANDS,
         bitfield::COMMANDS,
         hyperloglog::COMMANDS,

@@ -420,7 +420,9 @@ impl Spec {
         if has(READONLY) && !is_script {
             all.push("read");
         }
-        if !self.is_container {
+        // SORT is listed with the types that it sorts, and not with what works on keys of any type.
+        let is_of_types = matches!(self.group, Group::Generic) && self.categories.contains(&"sortedset");
+        if !self.is_container && !is_of_types {
             all.extend(self.group.category());
         }
         if has(ADMIN) {

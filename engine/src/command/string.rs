@@ -6,11 +6,12 @@ use crate::base::long_double::LongDouble;
 use crate::base::time::UnixMs;
 use crate::value::{IntText, StrRef, StringValue, Value, ValueRef};
 
+use super::compare::Comparison;
 use super::effects::Classes;
 use super::expire::{self, Unit, absolute};
 use super::spec::{
-    DENYOOM, FAST, FILLS, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS, READS_AND_DELETES,
-    READS_AND_MAY_UPDATE, READS_AND_UPDATES, Spec, UPDATES, WRITE,
+    BeginSearch, DENYOOM, FAST, FILLS, FindKeys, Group, INSERTS, KeySpec, LOOKS, OVERWRITES, READONLY, READS,
+    READS_AND_DELETES, READS_AND_MAY_UPDATE, READS_AND_UPDATES, Spec, UPDATES, WRITE,
 };
 use super::{Args, CommandError, Context, DataCommand, Outcome, PREFETCH_KEYS, finders};
 
@@ -27,6 +28,7 @@ pub(super) const COMMANDS: &[DataCommand] = &[
     MGET,
     MSET,
     MSETNX,
+    MSETEX,
     STRLEN,
     APPEND,
     GETRANGE,
@@ -68,7 +70,8 @@ const SET: DataCommand = DataCommand::new(
         Group::String,
         "1.0.0",
         -3,
-        "key value [ NX | XX | IFEQ comparison-value ] [ GET ] [ EX seconds:int | PX milliseconds:int | \
+        "key value [ NX | XX | IFEQ comparison-value | IFNE comparison-value | IFDEQ comparison-digest | \
+         IFDNE comparison-digest ] [ GET ] [ EX seconds:int | PX milliseconds:int | \
          EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL ]",
     )
     .flags(WRITE.or(DENYOOM))
@@ -84,15 +87,15 @@ enum Condition<'a> {
     Always,
     IfAbsent,
     IfPresent,
-    /// To the argument at this place.
-    IfEqual(usize, &'a [u8]),
+    /// With the argument at this place.
+    If(Comparison<'a>, usize),
 }
 
 impl Condition<'_> {
     /// Where the argument is that the value is compared with.
     fn operand(self) -> Option<usize> {
         match self {
-            Condition::IfEqual(i, _) => Some(i),
+            Condition::If(_, i) => Some(i),
             _ => None,
         }
     }
@@ -145,8 +148,10 @@ impl<'a> SetOptions<'a> {
                 options.condition = Condition::IfAbsent;
             } else if args.is(i, "XX") && agrees(Condition::IfPresent) {
                 options.condition = Condition::IfPresent;
-            } else if args.is(i, "IFEQ") && agrees(Condition::Always) && i + 1 < args.len() {
-                options.condition = Condition::IfEqual(i + 1, args.at(i + 1));
+            } else if let Some(comparison) = Comparison::parse(args, i)?
+                && agrees(Condition::Always)
+            {
+                options.condition = Condition::If(comparison, i + 1);
                 i += 1;
             } else if args.is(i, "GET") {
                 options.give_old = true;
@@ -161,7 +166,7 @@ impl<'a> SetOptions<'a> {
 }
 
 /// An expiry given to a command that writes a value: it must be above zero.
-fn expiry_argument(
+pub(super) fn expiry_argument(
     args: Args<'_>,
     i: usize,
     unit: Unit,
@@ -200,10 +205,7 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         Condition::Always => true,
         Condition::IfAbsent => ctx.data.peek(key).is_none(),
         Condition::IfPresent => ctx.data.peek(key).is_some(),
-        Condition::IfEqual(_, expected) => {
-            let old = ctx.data.string(key)?;
-            old.is_some_and(|old| old.bytes(&mut IntText::new()) == expected)
-        }
+        Condition::If(comparison, _) => comparison.holds(ctx.data.string(key)?),
     };
     if may_write {
         match new_expiry {
@@ -455,6 +457,96 @@ fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         set_pairs(ctx, args, "msetnx")?;
     }
     ctx.reply.int(i64::from(!any));
+    Ok(())
+}
+
+const MSETEX: DataCommand = DataCommand::new(
+    Spec::new(
+        "msetex",
+        Group::String,
+        "8.4.0",
+        -4,
+        "numkeys:int < key value >... [ NX | XX ] [ EX seconds:int | PX milliseconds:int | \
+         EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL ]",
+    )
+    .flags(WRITE.or(DENYOOM))
+    .keys(&[KeySpec {
+        uses: OVERWRITES,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::KeyNum { count_at: 0, first: 1, step: 2 },
+    }])
+    .complexity("O(N) in the number of keys")
+    .summary("Sets several keys to strings, all at once, with one condition and one time for all."),
+    msetex,
+);
+
+fn msetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    const BAD_COUNT: CommandError = CommandError::text("ERR invalid numkeys value or out of range");
+    const MOST_KEYS: i64 = i32::MAX as i64;
+    let keys = args.int(1).ok().filter(|keys| (1..=MOST_KEYS).contains(keys)).ok_or(BAD_COUNT)?;
+    let options_at = 2 + 2 * keys as usize;
+    let pairs = args.0.get(2..options_at).ok_or(CommandError::Syntax)?;
+    let (mut condition, mut expiry) = (Condition::Always, Expiry::Unsaid);
+    let mut i = options_at;
+    while i < args.len() {
+        let agrees = |other| [Condition::Always, other].contains(&condition);
+        if args.is(i, "NX") && agrees(Condition::IfAbsent) {
+            condition = Condition::IfAbsent;
+            i += 1;
+        } else if args.is(i, "XX") && agrees(Condition::IfPresent) {
+            condition = Condition::IfPresent;
+            i += 1;
+        } else {
+            i += expiry.read(args, i, ("KEEPTTL", Expiry::Keep)).ok_or(CommandError::Syntax)?;
+        }
+    }
+    let expire_at = match expiry {
+        Expiry::At(unit, i) => Some(expiry_argument(args, i, unit, ctx.data.now, "msetex")?),
+        _ => None,
+    };
+    let may_write = pairs.chunks_exact(2).all(|pair| match condition {
+        Condition::IfAbsent => ctx.data.peek(pair[0]).is_none(),
+        Condition::IfPresent => ctx.data.peek(pair[0]).is_some(),
+        _ => true,
+    });
+    if !may_write {
+        ctx.reply.int(0);
+        return Ok(());
+    }
+    for pair in pairs.chunks_exact(2) {
+        let (key, value) = (pair[0], pair[1]);
+        ctx.data.drop_if_expired(key);
+        let kept = (expiry == Expiry::Keep).then(|| ctx.data.db_ref().expire_at(key));
+        // Unlike SET, a time that has passed is stored, too: the keys go when somebody looks.
+        ctx.data.set_str(key, value, expire_at.or(kept.flatten()));
+        ctx.data.wrote(Classes::STRING, "set", key);
+        if expire_at.is_some() {
+            ctx.data.event(Classes::GENERIC, "expire", key);
+        }
+    }
+    if let (Some(at), Expiry::At(unit, last)) = (expire_at, expiry)
+        && unit != Unit::UnixMilliseconds
+        && ctx.data.is_logging()
+    {
+        let mut text = IntText::new();
+        let time = text.format(at.0);
+        let mut words = args.0[..options_at].to_vec();
+        let mut i = options_at;
+        while i < args.len() {
+            if Unit::from_option(args, i).is_none() {
+                words.push(args.at(i));
+                i += 1;
+                continue;
+            }
+            // A time may have been said twice; the last one counts.
+            if i + 1 == last {
+                words.extend([&b"PXAT"[..], time]);
+            }
+            i += 2;
+        }
+        ctx.data.log_as(&words);
+    }
+    ctx.reply.int(1);
     Ok(())
 }
 
