@@ -49,6 +49,9 @@ const FLUSH_BYTES: usize = 1 << 20;
 /// Pieces of replies and messages of a batch before they are sent.
 const FLUSH_SPANS: usize = 1 << 16;
 
+/// The list of arguments keeps this much room.
+const KEEP_ARGS: usize = 32 * 1024;
+
 /// The buffer of replies keeps this much room.
 const KEEP_REPLY_BYTES: usize = 1 << 20;
 
@@ -202,6 +205,10 @@ impl Batch {
         };
         client.active = server.now_instant;
         server.stats.reads += 1;
+        if let Source::Own(own) = &entry.source {
+            client.in_flight = own.capacity();
+            server.count_client(index);
+        }
         self.entries.push(entry);
     }
 
@@ -246,6 +253,7 @@ impl Batch {
 
     /// Runs everything that was read, then sends the replies.
     fn run(&mut self, server: &mut Server) {
+        server.evict_clients();
         while self.parse(server) {
             self.execute(server);
             self.refuse_bad_requests(server);
@@ -256,9 +264,13 @@ impl Batch {
         }
         self.flush(server);
         for entry in self.entries.drain(..) {
+            let client = entry.client;
             keep_rest(&self.arena, server, entry);
+            server.count_client(client);
         }
         self.used = 0;
+        self.args.clear();
+        self.args.shrink_to(KEEP_ARGS);
     }
 
     /// Parses up to `MAX_CALLS` commands. False if nothing came of it.
@@ -571,6 +583,7 @@ fn nanos_between(since: Instant, until: Instant) -> u64 {
 /// Keeps what a client has sent and that is not a whole command yet.
 fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) {
     let Some(client) = server.clients.get_mut(entry.client) else { return };
+    client.in_flight = 0;
     if client.closing != Closing::No {
         // Whatever has marked it, it is looked at when the turn ends.
         server.mark_closing(entry.client);

@@ -130,6 +130,10 @@ pub(crate) struct Client {
     pub(crate) written_bytes: u64,
     /// Commands run.
     pub(crate) commands: u64,
+    /// Bytes of its own that it has sent and that are being run.
+    pub(crate) in_flight: usize,
+    /// What it takes, as of when it was last counted.
+    pub(crate) counted: u64,
 }
 
 impl Client {
@@ -177,6 +181,8 @@ impl Client {
             read_bytes: 0,
             written_bytes: 0,
             commands: 0,
+            in_flight: 0,
+            counted: 0,
         }
     }
 
@@ -207,6 +213,8 @@ pub(crate) struct Clients {
     slots: Vec<Slot>,
     free: Vec<u32>,
     next_id: u64,
+    /// What clients take, as of when each was last counted.
+    counted: u64,
 }
 
 /// Numbers below this belong to other descriptors of the poller.
@@ -263,9 +271,23 @@ impl Clients {
     pub(crate) fn remove(&mut self, index: u32) -> Option<Box<Client>> {
         let slot = self.slots.get_mut(index as usize)?;
         let client = slot.client.take()?;
+        self.counted -= client.counted;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(index);
         Some(client)
+    }
+
+    /// Notes what a client takes.
+    pub(crate) fn count(&mut self, index: u32, bytes: u64) {
+        if let Some(client) = self.get_mut(index) {
+            let before = std::mem::replace(&mut client.counted, bytes);
+            self.counted = self.counted - before + bytes;
+        }
+    }
+
+    /// What all clients take, as of when each was last counted.
+    pub(crate) fn counted(&self) -> u64 {
+        self.counted
     }
 
     /// Every client with its slot.

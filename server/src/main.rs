@@ -3,6 +3,7 @@
 mod batch;
 mod blocked;
 mod cli;
+mod client_memory;
 mod clients;
 mod command;
 mod config;

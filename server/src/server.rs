@@ -293,6 +293,7 @@ impl Server {
             self.tell_broadcasts();
             self.deliver();
         }
+        self.evict_clients();
         self.close_marked();
         let spent = self.turn_began.elapsed().as_micros();
         let commands = self.stats.commands.saturating_sub(commands);
@@ -449,6 +450,7 @@ impl Server {
             return;
         }
         self.after_send(index);
+        self.count_client(index);
     }
 
     /// Watches for room if something waits, and lets a client go that is done or takes too little.

@@ -9,7 +9,6 @@ use std::path::Path;
 
 use cairn_engine::os::jemalloc;
 
-use crate::clients::Client;
 use crate::config::rewrite::rewrite;
 use crate::config::{Config, SetError};
 use crate::server::Server;
@@ -32,6 +31,7 @@ impl Server {
                 "port" | "bind" => self.change_listeners(name, before)?,
                 "maxclients" => self.raise_descriptor_limit(),
                 "loglevel" => self.log.set_level(self.config.loglevel),
+                "maxmemory-clients" => self.count_clients(),
                 "maxmemory" => self.maxmemory_has_changed(),
                 "requirepass" => self.has_password = !self.config.requirepass.is_empty(),
                 _ => {}
@@ -114,14 +114,6 @@ impl Server {
         self.observer.reset_histograms();
         self.memory.reset();
         self.reset_engine_stats();
-    }
-
-    /// Bytes of memory that clients take, as far as we know them.
-    pub(crate) fn client_memory(&self) -> u64 {
-        let of = |client: &Client| {
-            size_of::<Client>() + client.connection.input.capacity() + client.connection.output_bytes()
-        };
-        self.clients.iter().map(|(_, client)| of(client) as u64).sum()
     }
 
     /// Notes how much memory is in use.

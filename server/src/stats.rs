@@ -71,6 +71,8 @@ pub(crate) struct Stats {
     pub(crate) query_buffer_disconnections: u64,
     /// Clients disconnected because they did not take their replies.
     pub(crate) output_buffer_disconnections: u64,
+    /// Clients disconnected because all clients together took too much memory.
+    pub(crate) evicted_clients: u64,
     /// Turns of the event loop.
     pub(crate) turns: u64,
     /// Microseconds spent in them, waiting aside.

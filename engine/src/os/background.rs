@@ -11,14 +11,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SendError, Sender, channel};
 
 /// Things that may wait at most. Beyond that the giver drops them itself: it makes garbage faster than
 /// this thread removes it, and should feel that.
-const QUEUE: usize = 1 << 16;
+const QUEUE: u64 = 1 << 16;
 
 #[derive(Debug, Default)]
 struct Counters {
+    things: AtomicU64,
     pending: AtomicU64,
     dropped: AtomicU64,
 }
@@ -26,7 +27,7 @@ struct Counters {
 /// Hands things over to be dropped.
 #[derive(Debug)]
 pub struct Dropper<T: Send + 'static> {
-    queue: Option<SyncSender<(T, u64)>>,
+    queue: Option<Sender<(T, u64)>>,
     counters: Arc<Counters>,
 }
 
@@ -40,19 +41,22 @@ impl<T: Send + 'static> Default for Dropper<T> {
 impl<T: Send + 'static> Dropper<T> {
     /// Gives a thing away, which counts as so many objects. Where that cannot be, it is dropped here.
     pub fn give(&mut self, thing: T, objects: u64) {
-        self.counters.pending.fetch_add(objects, Ordering::Relaxed);
-        if self.queue.is_none() {
-            self.queue = start(Arc::clone(&self.counters));
+        let counters = &self.counters;
+        if counters.things.load(Ordering::Relaxed) >= QUEUE {
+            return;
         }
-        let refused = match &self.queue {
-            Some(queue) => match queue.try_send((thing, objects)) {
-                Ok(()) => return,
-                Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused)) => refused,
-            },
-            None => (thing, objects),
-        };
-        drop(refused);
-        self.counters.pending.fetch_sub(objects, Ordering::Relaxed);
+        if self.queue.is_none() {
+            self.queue = start(Arc::clone(counters));
+        }
+        let Some(queue) = &self.queue else { return };
+        counters.things.fetch_add(1, Ordering::Relaxed);
+        counters.pending.fetch_add(objects, Ordering::Relaxed);
+        if let Err(SendError(refused)) = queue.send((thing, objects)) {
+            // The thread is gone, as it can only be after a panic.
+            drop(refused);
+            counters.things.fetch_sub(1, Ordering::Relaxed);
+            counters.pending.fetch_sub(objects, Ordering::Relaxed);
+        }
     }
 
     /// Objects that wait or are being dropped.
@@ -74,8 +78,8 @@ impl<T: Send + 'static> Dropper<T> {
 }
 
 /// The thread; `None` if the system gives none.
-fn start<T: Send + 'static>(counters: Arc<Counters>) -> Option<SyncSender<(T, u64)>> {
-    let (queue, things) = sync_channel::<(T, u64)>(QUEUE);
+fn start<T: Send + 'static>(counters: Arc<Counters>) -> Option<Sender<(T, u64)>> {
+    let (queue, things) = channel::<(T, u64)>();
     let work = move || {
         for (thing, objects) in things {
             drop(thing);
@@ -83,6 +87,7 @@ fn start<T: Send + 'static>(counters: Arc<Counters>) -> Option<SyncSender<(T, u6
             // Counted when the memory is free, so that who waits for that may go by the count.
             counters.dropped.fetch_add(objects, Ordering::Relaxed);
             counters.pending.fetch_sub(objects, Ordering::Relaxed);
+            counters.things.fetch_sub(1, Ordering::Relaxed);
         }
     };
     std::thread::Builder::new().name("cairn-free".into()).spawn(work).ok().map(|_| queue)

@@ -14,7 +14,7 @@ use crate::net::reactor::Interest;
 use crate::server::Server;
 
 /// Appends a client's line.
-pub(super) fn write_line(out: &mut Vec<u8>, index: u32, client: &Client, server: &Server) {
+pub(crate) fn write_line(out: &mut Vec<u8>, index: u32, client: &Client, server: &Server) {
     let session = &client.session;
     let transaction = session.transaction.as_deref();
     let waiting_bytes = server.blocked.get(index).map_or(0, Waiting::memory_bytes);
@@ -23,7 +23,7 @@ pub(super) fn write_line(out: &mut Vec<u8>, index: u32, client: &Client, server:
     let command = session.last_command.map_or("NULL", |n| server.commands.entry(n).full_name.as_str());
     let waiting = client.connection.unsent().len();
     let input = &client.connection.input;
-    let memory = size_of::<Client>() + input.capacity() + client.connection.output_bytes();
+    let memory = server.client_bytes(index, client);
     let events = match client.interest {
         Interest::Read => "r",
         Interest::ReadWrite => "rw",
@@ -46,7 +46,7 @@ pub(super) fn write_line(out: &mut Vec<u8>, index: u32, client: &Client, server:
         session.db,
         transaction.map_or(-1, |transaction| i64::try_from(transaction.len()).unwrap_or(i64::MAX)),
         session.watched.len(),
-        input.len(),
+        input.len().saturating_sub(client.connection.parser.parsed_bytes()),
         input.capacity() - input.len(),
         waiting_bytes,
         transaction.map_or(0, Transaction::memory_bytes),

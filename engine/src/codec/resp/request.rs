@@ -108,6 +108,9 @@ impl fmt::Display for ProtocolError {
     }
 }
 
+/// Room for so many arguments is kept from one command to the next.
+const KEEP_ARGS: usize = 64;
+
 /// Where a connection's parser stands inside a command of which only a part has come.
 ///
 /// Between commands it is empty, so a new one can take over at any command's first byte.
@@ -130,6 +133,18 @@ impl Parser {
     #[must_use]
     pub fn is_inside_command(&self) -> bool {
         self.args_left > 0 || self.searched > 0
+    }
+
+    /// Heap bytes of what is remembered of a command that has not come whole.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.partial.capacity() * size_of::<Arg>()
+    }
+
+    /// Bytes of the command that are parsed, of those that have come.
+    #[must_use]
+    pub fn parsed_bytes(&self) -> usize {
+        self.done
     }
 
     /// Bytes still missing of an argument whose length is known, given that `have` bytes of the
@@ -230,6 +245,9 @@ impl Parser {
                 }
             }
             self.args_left -= 1;
+        }
+        if self.partial.capacity() > KEEP_ARGS {
+            self.partial = Vec::new();
         }
         let end = start + self.done;
         self.done = 0;

@@ -44,7 +44,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "sync_partial_err", 0);
     super::persistence::key_stats(server, out);
     field(out, "evicted_keys", server.engine.as_ref().map_or(0, |engine| engine.key_stats().evicted));
-    field(out, "evicted_clients", 0);
+    field(out, "evicted_clients", stats.evicted_clients);
     field(out, "evicted_scripts", 0);
     let (now, ever) = server.memory.short();
     field(out, "total_eviction_exceeded_time", ever.as_millis());
