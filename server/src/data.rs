@@ -83,8 +83,8 @@ impl Server {
     /// Makes the engine follow the configuration.
     pub(crate) fn configure_engine(&mut self) {
         let Some(engine) = &mut self.engine else { return };
-        let list_large_bytes = engine.limits.list_large_bytes;
-        engine.limits = Limits { list_large_bytes, ..limits(&self.config, engine.limits.seed) };
+        let Limits { list_large_bytes, trusts_dumps, .. } = engine.limits;
+        engine.limits = Limits { list_large_bytes, trusts_dumps, ..limits(&self.config, engine.limits.seed) };
         engine.rdb_path = rdb_path(&self.config).into();
         let family = match engine.settings.target {
             TargetChoice::Auto(family) => family,
@@ -395,6 +395,7 @@ fn limits(config: &Config, seed: HashSeed) -> Limits {
         zset_max_listpack_value: bytes(config.zset_max_listpack_value),
         list_max_listpack_size: i32::try_from(config.list_max_listpack_size).unwrap_or(i32::MAX),
         list_large_bytes: 0,
+        trusts_dumps: false,
         list_compress_depth: u32::try_from(config.list_compress_depth).unwrap_or(u32::MAX),
         stream_node_max_bytes: bytes(config.stream_node_max_bytes),
         stream_node_max_entries: count(config.stream_node_max_entries),

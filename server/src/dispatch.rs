@@ -102,7 +102,11 @@ fn refuse(server: &mut Server, index: u32, refusal: Refusal, reply: &mut Reply) 
         server.stats.by_command[usize::from(number)].rejected += 1;
     }
     let is_exec = number.is_some() && number == server.exec;
-    let transaction = server.clients.get_mut(index).and_then(|client| client.session.transaction.as_mut());
+    let session = server.clients.get_mut(index).map(|client| &mut client.session);
+    let transaction = session.and_then(|session| {
+        session.last_command = number;
+        session.transaction.as_mut()
+    });
     let is_in_transaction = transaction.is_some();
     if let Some(transaction) = transaction {
         transaction.fail();
@@ -130,6 +134,7 @@ fn queue(server: &mut Server, client: u32, number: u16, argv: &[&[u8]]) {
     let flags = server.commands.entry(number).spec.flags;
     let Some(client) = server.clients.get_mut(client) else { return };
     let session = &mut client.session;
+    session.last_command = Some(number);
     let is_broken = session.is_watch_broken;
     if let Some(transaction) = session.transaction.as_mut().filter(|_| !is_broken) {
         transaction.push(number, flags, argv);
@@ -296,7 +301,10 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: 
     let caller = match server.clients.get_mut(client) {
         Some(client) => {
             let session = &mut client.session;
-            session.last_command = Some(number);
+            // Inside a transaction the client's command is EXEC.
+            if may_wait {
+                session.last_command = Some(number);
+            }
             Caller { db: session.db, now: server.now, may_wait, is_no_touch: session.no_touch }
         }
         None => return,

@@ -64,7 +64,7 @@ fn carried(meta: Option<&[u8]>, type_byte: u8, payload: &[u8], version: Version)
 /// # Errors
 /// `RestoreError`; what is wrong inside is said with an offset from the value's first byte.
 pub fn restore(bytes: &[u8], limits: &Limits) -> Result<Value, RestoreError> {
-    let payload = split_dump(bytes).map_err(|_: DumpError| RestoreError::Footer)?;
+    let payload = split_dump(bytes, !limits.trusts_dumps).map_err(|_: DumpError| RestoreError::Footer)?;
     let content = |text: String| RestoreError::Content(text);
     let mut sink = One(Builder::new(limits.clone()));
     sink.0.start(payload.version);

@@ -42,6 +42,8 @@ pub struct Limits {
     pub hll_sparse_max_bytes: usize,
     /// Longest string an edit may make, in bytes (`proto-max-bulk-len`).
     pub max_string_bytes: usize,
+    /// Whether RESTORE takes payloads without a look at their checksums: for tests of what lies behind it.
+    pub trusts_dumps: bool,
     /// What the hash tables of large values hash with; random in a server.
     pub seed: HashSeed,
 }
@@ -63,6 +65,7 @@ impl Limits {
         stream_node_max_entries: 100,
         hll_sparse_max_bytes: 3000,
         max_string_bytes: 512 * 1024 * 1024,
+        trusts_dumps: false,
         seed: HashSeed(0, 0),
     };
 }

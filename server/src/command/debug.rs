@@ -76,6 +76,8 @@ const HELP: &[&str] = &[
     "    End the process by the signal of that name.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Switch the removal of expired keys that nobody asks for.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Whether RESTORE takes payloads whose checksums do not fit.",
     "SLEEP <seconds>",
     "    Do nothing for a while. Decimals allowed.",
     "HELP",
@@ -179,6 +181,12 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             call.reply.ok();
             Ok(())
         }
+        (b"set-skip-checksum-validation", 3) => {
+            let trusts = args.int(2)? != 0;
+            engine(call)?.limits.trusts_dumps = trusts;
+            call.reply.ok();
+            Ok(())
+        }
         (b"sleep", 3) => {
             let seconds = num::parse_f64(args.at(2)).filter(|s| (0.0..=MAX_SLEEP_SECONDS).contains(s));
             std::thread::sleep(Duration::from_secs_f64(seconds.ok_or(CommandError::NotFloat)?));
@@ -278,7 +286,7 @@ fn slots(bytes: usize) -> usize {
 
 fn write_table(out: &mut String, slots: usize, elements: usize) {
     out.push_str(&format!(
-        "Hash table 0 stats (main hash table):\n table size: {slots}\n number of elements: {elements}\n"
+        "Hash table 0 stats (main hash table):\n table size: {slots}\n number of entries: {elements}\n"
     ));
 }
 

@@ -21,7 +21,7 @@ fn facts_about_values() {
     assert!(object.contains(facts), "{object}");
     assert!(!client.call("DEBUG OBJECT l FAST").contains("serializedlength"));
     assert_eq!(client.call("DEBUG OBJECT nothing"), "-ERR no such key");
-    assert!(client.call("DEBUG HTSTATS 0").contains(" number of elements: 2\n"));
+    assert!(client.call("DEBUG HTSTATS 0").contains(" number of entries: 2\n"));
     assert_eq!(client.call("DEBUG HTSTATS 99"), "-ERR Out of range database");
     assert_eq!(
         client.call("DEBUG HTSTATS-KEY l"),
@@ -62,4 +62,36 @@ fn errors_and_ends() {
     assert_eq!(client.call("DEBUG NOPE"), text);
     client.send(b"DEBUG SEGFAULT\r\n");
     assert!(!server.wait().success());
+}
+
+#[test]
+fn the_last_command_is_the_one_that_the_client_sent() {
+    let server = Server::start(&[]);
+    let (mut client, mut other) = (server.client(), server.client());
+    let last = |other: &mut crate::client::Client| {
+        let list = other.call("CLIENT LIST");
+        let line = list.lines().find(|line| line.starts_with("id=") && !line.contains("cmd=client|list"));
+        let word = line.and_then(|line| line.split(' ').find_map(|word| word.strip_prefix("cmd=")));
+        word.expect("the first client").to_owned()
+    };
+    client.call("MULTI");
+    client.call("GET a");
+    assert_eq!(last(&mut other), "get");
+    client.call("EXEC");
+    assert_eq!(last(&mut other), "exec");
+    client.call("NOSUCH");
+    assert_eq!(last(&mut other), "NULL");
+}
+
+#[test]
+fn a_checksum_that_does_not_fit_can_be_overlooked() {
+    let server = server();
+    let mut client = server.client();
+    // A string of one byte, RDB version 11, and no checksum.
+    let payload = b"\x00\x01x\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    let restore: [&[u8]; 4] = [b"RESTORE", b"k", b"0", payload];
+    assert!(client.call_words(&restore).contains("DUMP payload version or checksum are wrong"));
+    assert_eq!(client.call("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1"), "OK");
+    assert_eq!(client.call_words(&restore), "OK");
+    assert_eq!(client.call("GET k"), "x");
 }
