@@ -373,16 +373,21 @@ impl Batch {
                 continue;
             }
             server.stats.commands += 1;
-            if let Called::Ran(number) = called {
-                self.unmeasured.push(number);
-            }
+            // A command that waits counts once it is answered.
+            let waits = is_slow
+                && server.clients.get(client).is_some_and(|client| client.session.hold == Hold::Blocked);
+            let ran = match called {
+                Called::Ran(number) if !waits => Some(number),
+                _ => None,
+            };
+            self.unmeasured.extend(ran);
             let mut nanos = None;
             if is_slow {
                 let began = measured;
                 measured = share_time(server, &mut self.unmeasured, measured);
                 nanos = Some(nanos_between(began, measured));
             }
-            if let Called::Ran(number) = called {
+            if let Some(number) = ran {
                 let reply_bytes = self.reply.len().saturating_sub(start);
                 let observer = &server.observer;
                 let may_be_large = is_own || observer.logs_small_requests;

@@ -17,6 +17,7 @@ use crate::command::Call;
 use crate::command::table::{Entry, Run};
 use crate::config::Enable;
 use crate::memory::OOM;
+use crate::observe::Cost;
 use crate::pause::Paused;
 use crate::server::Server;
 
@@ -152,11 +153,10 @@ pub(crate) fn run_in_transaction(
     let (start, began) = (reply.len(), Instant::now());
     run(server, client, number, argv, false, reply);
     let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let stats = &mut server.stats.by_command[usize::from(number)];
-    stats.calls += 1;
-    stats.nanos = stats.nanos.saturating_add(nanos);
+    server.charge(number, nanos, 1);
+    server.observe(client, number, argv, Cost { nanos: Some(nanos), reply_bytes: reply.len() - start });
     if reply.bytes().get(start) == Some(&b'-') {
-        stats.failed += 1;
+        server.stats.by_command[usize::from(number)].failed += 1;
         server.stats.count_error(&reply.bytes()[start..]);
     }
     server.tell_effects();

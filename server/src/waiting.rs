@@ -4,6 +4,8 @@
 //! the keys that clients wait for are looked at, and those clients' commands run again, first come
 //! first. Behaviour: valkey src/blocked.c `handleClientsBlockedOnKeys`, src/multi.c `touchWatchedKey`.
 
+use std::time::Instant;
+
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::Args;
 use cairn_engine::command::effects::{Effect, Wants};
@@ -14,6 +16,7 @@ use cairn_engine::engine::Caller;
 use crate::blocked::{TimeoutReply, Waiting};
 use crate::clients::{Hold, Replies};
 use crate::command::table::Run;
+use crate::observe::Cost;
 use crate::server::Server;
 
 /// Why a waiting ends though no key has come.
@@ -176,6 +179,7 @@ impl Server {
         let argv: Vec<&[u8]> = waiting.argv.iter().map(Vec::as_slice).collect();
         let Some(engine) = &mut self.engine else { return };
         let caller_before = self.caller.replace(client);
+        let began = Instant::now();
         let ran = engine.apply(command, Args(&argv), caller, &mut reply);
         if self.tracking.clients > 0 && command.spec.flags.has(READONLY) {
             self.remember_reads(client, waiting.number, Args(&argv));
@@ -187,6 +191,10 @@ impl Server {
             self.caller = caller_before;
             return;
         }
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.charge(waiting.number, nanos, 1);
+        let cost = Cost { nanos: Some(nanos), reply_bytes: reply.len() };
+        self.observe(client, waiting.number, &argv, cost);
         if reply.bytes().first() == Some(&b'-') {
             self.stats.by_command[usize::from(waiting.number)].failed += 1;
             self.stats.count_error(reply.bytes());
@@ -217,7 +225,11 @@ impl Server {
                 }
             });
         }
+        self.charge(waiting.number, 0, 1);
+        let argv: Vec<&[u8]> = waiting.argv.iter().map(Vec::as_slice).collect();
+        self.observe(client, waiting.number, &argv, Cost { nanos: Some(0), reply_bytes: 0 });
         if ending == Ending::Error {
+            self.stats.by_command[usize::from(waiting.number)].rejected += 1;
             self.stats.count_error(format!("-{UNBLOCKED}\r\n").as_bytes());
         }
         self.release(client);

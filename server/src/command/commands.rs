@@ -126,11 +126,11 @@ fn write_info(reply: &mut Reply, table: &CommandTable, number: u16) {
         reply.simple(&format!("@{category}"));
     }
     let tips = spec.tips();
-    reply.array(tips.len());
+    reply.set(tips.len());
     for tip in tips {
         reply.bulk(tip.as_bytes());
     }
-    reply.array(spec.keys.len());
+    reply.set(spec.keys.len());
     for key in spec.keys {
         write_key_spec(reply, key);
     }
@@ -330,11 +330,9 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         }
         _ => return Err(CommandError::Syntax),
     };
-    let is_filtered = args.len() > 2;
     let mut names = Vec::new();
     for number in table.top_level() {
-        let subcommands = if is_filtered { table.entry(number).subcommands.clone() } else { 0..0 };
-        for number in std::iter::once(number).chain(subcommands) {
+        for number in std::iter::once(number).chain(table.entry(number).subcommands.clone()) {
             let entry = table.entry(number);
             if keep(entry) {
                 names.push(entry.full_name.as_str());

@@ -2,7 +2,7 @@
 //!
 //! Lookup hashes the first eight bytes and the length, case folded, and compares the name once.
 
-use cairn_engine::command::spec::{BeginSearch, FAST, Group};
+use cairn_engine::command::spec::{BLOCKING, BeginSearch, FAST, Group};
 use cairn_engine::command::{Command, DataCommand, Spec};
 
 use super::SessionCommand;
@@ -63,8 +63,9 @@ fn add<F>(
             BeginSearch::Keyword(..) | BeginSearch::Unknown => None,
         }),
         // SET is not among the commands that Redis calls fast, but it takes no longer than they do.
-        is_quick: command.spec.flags.has(FAST)
-            || (command.spec.group == Group::String && command.spec.complexity == "O(1)"),
+        is_quick: !command.spec.flags.has(BLOCKING)
+            && (command.spec.flags.has(FAST)
+                || (command.spec.group == Group::String && command.spec.complexity == "O(1)")),
         subcommands: 0..0,
     };
     entries.push(entry(command));

@@ -129,3 +129,27 @@ fn memory_of_keys_and_server() {
     assert!(client.call("LOLWUT VERSION 5 1").contains("Redis ver. "));
     assert_eq!(client.call("LOLWUT VERSION x"), "-ERR value is not an integer or out of range");
 }
+
+#[test]
+fn commands_of_transactions_and_those_that_waited_are_logged_by_themselves() {
+    let server = Server::start(&["--slowlog-log-slower-than", "0"]);
+    let mut client = server.client();
+    client.send(b"SLOWLOG RESET\r\nMULTI\r\nSET k v\r\nEXEC\r\n");
+    for _ in 0..4 {
+        client.read();
+    }
+    let entries = client.call("SLOWLOG GET 2");
+    assert!(entries.contains("[SET k v]") && entries.contains("[MULTI]"), "{entries}");
+    assert!(!entries.contains("EXEC"), "{entries}");
+    let mut waiter = server.client();
+    waiter.send(b"BLPOP l 0\r\n");
+    while !client.call("INFO clients").contains("blocked_clients:1") {
+        std::thread::yield_now();
+    }
+    assert!(!client.call("SLOWLOG GET -1").contains("BLPOP"));
+    assert!(!client.call("INFO commandstats").contains("cmdstat_blpop"));
+    assert_eq!(client.call("RPUSH l a"), "1");
+    assert_eq!(waiter.read(), "[l a]");
+    assert!(client.call("SLOWLOG GET -1").contains("[BLPOP l 0]"));
+    assert!(client.call("INFO commandstats").contains("cmdstat_blpop:calls=1,"));
+}
