@@ -358,7 +358,7 @@ fn pending_entries(reply: &mut Reply, group: &StreamGroup, query: &PendingQuery<
         reply_id(reply, entry.id);
         reply.bulk(entry.consumer.unwrap_or_default());
         reply.int(idle_ms.max(0));
-        reply.uint(entry.deliveries);
+        reply.int(entry.deliveries as i64);
         len += 1;
     }
     reply.end_array(begun, len as usize);
@@ -587,6 +587,10 @@ const XAUTOCLAIM: DataCommand = DataCommand::new(
 fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     const DEFAULT_COUNT: u64 = 100;
     const MAX_COUNT: u64 = i64::MAX as u64 / 16;
+    // The key is looked up first, what is wrong with it told last.
+    ctx.data.counts_reads = true;
+    let group = args.at(2);
+    let known = ctx.data.stream(args.at(1)).map(|s| s.is_some_and(|stream| stream.group(group).is_some()));
     let min_idle_ms = int_or(args, 4, "ERR Invalid min-idle-time argument for XAUTOCLAIM")?.max(0);
     let start = start_argument(args, 5)?;
     let (mut count, mut ids_only) = (DEFAULT_COUNT, false);
@@ -606,12 +610,10 @@ fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
         i += 1;
     }
-    let reader = Reader { group: args.at(2), consumer: args.at(3), now: ctx.data.now };
+    let reader = Reader { group, consumer: args.at(3), now: ctx.data.now };
     let deliveries = if ids_only { Deliveries::Keep } else { Deliveries::Count };
     let reply = &mut *ctx.reply;
-    ctx.data.counts_reads = true;
-    let known = ctx.data.stream(args.at(1))?.is_some_and(|stream| stream.group(reader.group).is_some());
-    if !known {
+    if !known? {
         return Err(no_key_or_group(args));
     }
     let done = ctx.data.edit_stream(args.at(1), |stream, _| {

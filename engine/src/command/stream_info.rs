@@ -84,9 +84,9 @@ fn int(reply: &mut Reply, name: &str, value: i64) {
     reply.int(value);
 }
 
+/// A counter, which users can set to anything: Valkey shows it as a signed number.
 fn count(reply: &mut Reply, name: &str, value: u64) {
-    reply.bulk(name.as_bytes());
-    reply.uint(value);
+    int(reply, name, value as i64);
 }
 
 fn id(reply: &mut Reply, name: &str, value: StreamId) {
@@ -114,7 +114,7 @@ fn progress(reply: &mut Reply, stream: &Stream, group: &StreamGroup) {
     id(reply, "last-delivered-id", group.last_id());
     reply.bulk(b"entries-read");
     match group.entries_read() {
-        Some(n) => reply.uint(n),
+        Some(n) => reply.int(n as i64),
         None => reply.null(),
     }
     reply.bulk(b"lag");
@@ -185,7 +185,7 @@ fn everything(reply: &mut Reply, stream: &Stream, most: usize) {
             reply_id(reply, pending.id);
             reply.bulk(pending.consumer.unwrap_or_default());
             reply.int(pending.delivered_at.0);
-            reply.uint(pending.deliveries);
+            reply.int(pending.deliveries as i64);
         }
         reply.bulk(b"consumers");
         reply.array(group.consumers_len());
@@ -208,6 +208,6 @@ fn one_consumer(reply: &mut Reply, group: &StreamGroup, consumer: &Consumer, mos
         reply.array(3);
         reply_id(reply, pending.id);
         reply.int(pending.delivered_at.0);
-        reply.uint(pending.deliveries);
+        reply.int(pending.deliveries as i64);
     }
 }

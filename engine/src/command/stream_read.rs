@@ -476,7 +476,7 @@ fn write_entry(reply: &mut Reply, entry: Entry<'_>, before: Option<(i64, u64)>) 
     reply.array(4);
     reply_entry_parts(reply, entry);
     reply.int(idle_ms);
-    reply.uint(deliveries);
+    reply.int(deliveries as i64);
 }
 
 /// Counts, tells and logs what a read did to a group.
