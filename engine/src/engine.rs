@@ -123,12 +123,19 @@ pub struct Caller {
     pub may_wait: bool,
     /// Whether its reads leave the access clocks alone.
     pub is_no_touch: bool,
+    /// Whether it repeats what was allowed once (a log, a primary): see [`Data::must_obey`].
+    pub must_obey: bool,
 }
 
 impl Caller {
     /// One that neither waits nor hides.
     pub const fn new(db: usize, now: UnixMs) -> Caller {
-        Caller { db, now, may_wait: false, is_no_touch: false }
+        Caller { db, now, may_wait: false, is_no_touch: false, must_obey: false }
+    }
+
+    /// One that repeats what was allowed once.
+    pub const fn repeating(db: usize, now: UnixMs) -> Caller {
+        Caller { must_obey: true, ..Caller::new(db, now) }
     }
 }
 
@@ -219,6 +226,7 @@ impl Engine {
             stats: &mut self.key_stats,
             counts_reads: command.spec.flags.has(READONLY),
             is_no_touch: caller.is_no_touch,
+            must_obey: caller.must_obey,
             dirty: 0,
             effects: &mut self.effects,
         };

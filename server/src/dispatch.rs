@@ -305,7 +305,7 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: 
             if may_wait {
                 session.last_command = Some(number);
             }
-            Caller { db: session.db, now: server.now, may_wait, is_no_touch: session.no_touch }
+            Caller { may_wait, is_no_touch: session.no_touch, ..Caller::new(session.db, server.now) }
         }
         None => return,
     };

@@ -171,7 +171,8 @@ impl Server {
     fn try_again(&mut self, client: u32) {
         let Some(mut waiting) = self.blocked.remove(client) else { return };
         let Some(session) = self.clients.get(client).map(|client| &client.session) else { return };
-        let caller = Caller { db: waiting.db, now: self.now, may_wait: true, is_no_touch: session.no_touch };
+        let is_no_touch = session.no_touch;
+        let caller = Caller { may_wait: true, is_no_touch, ..Caller::new(waiting.db, self.now) };
         let protocol = session.protocol;
         let is_heard = session.replies == Replies::On;
         let Run::Data(command) = self.commands.entry(waiting.number).run else { return };

@@ -88,6 +88,9 @@ pub struct Data<'a> {
     pub counts_reads: bool,
     /// Whether reads leave the access clocks alone (CLIENT NO-TOUCH).
     pub is_no_touch: bool,
+    /// Whether the call repeats what was done once (a log, a primary): then nothing limits its work, or
+    /// it would not have the same effect.
+    pub must_obey: bool,
     /// Changes to the data set that the call has made, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
     /// What happens besides, for those who asked to hear it.

@@ -155,13 +155,16 @@ impl TrimOptions {
     }
 
     /// What to trim, if anything, after all options were read.
-    fn finish(&self, limits: &Limits) -> Result<Option<(Keep, Trim)>, CommandError> {
+    fn finish(&self, limits: &Limits, must_obey: bool) -> Result<Option<(Keep, Trim)>, CommandError> {
         if self.keep.is_none() && self.limit.is_some_and(|limit| limit > 0) {
             return Err(CommandError::text(
                 "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
             ));
         }
         let how = match self.limit {
+            // Logs have the limit beside an exact threshold, which already says how far it got.
+            _ if must_obey && self.is_approximate => Trim::Nodes { limit: 0 },
+            _ if must_obey => Trim::Exact,
             Some(limit) if self.is_approximate => Trim::Nodes { limit },
             None if self.is_approximate => Trim::about(limits),
             None => Trim::Exact,
@@ -245,7 +248,7 @@ fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             break IdSpec::parse(arg).ok_or(INVALID_ID)?;
         }
     };
-    let trim = options.finish(ctx.data.limits)?;
+    let trim = options.finish(ctx.data.limits, ctx.data.must_obey)?;
     let fields = args.from(i + 1);
     if fields.is_empty() || !fields.len().is_multiple_of(2) {
         return Err(arity("xadd"));
@@ -411,7 +414,7 @@ fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         i = options.read(args, i)?.ok_or(CommandError::Syntax)?;
     }
     let (keep, how) = options
-        .finish(ctx.data.limits)?
+        .finish(ctx.data.limits, ctx.data.must_obey)?
         .ok_or(CommandError::text("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
     let is_logging = ctx.data.is_logging();
     let trimmed =
