@@ -125,12 +125,14 @@ pub struct Caller {
     pub is_no_touch: bool,
     /// Whether it repeats what was allowed once (a log, a primary): see [`Data::must_obey`].
     pub must_obey: bool,
+    /// Position of a key among the arguments, and its hash in the keyspace, if that is known.
+    pub key_hash: Option<(usize, u64)>,
 }
 
 impl Caller {
     /// One that neither waits nor hides.
     pub const fn new(db: usize, now: UnixMs) -> Caller {
-        Caller { db, now, may_wait: false, is_no_touch: false, must_obey: false }
+        Caller { db, now, may_wait: false, is_no_touch: false, must_obey: false, key_hash: None }
     }
 
     /// One that repeats what was allowed once.
@@ -217,7 +219,13 @@ impl Engine {
     pub fn apply(&mut self, command: &DataCommand, args: Args<'_>, caller: Caller, reply: &mut Reply) -> Ran {
         let start = reply.len();
         self.effects.begin();
-        self.keyspace.db_mut(caller.db).tick(caller.now);
+        let db = self.keyspace.db_mut(caller.db);
+        db.tick(caller.now);
+        if let Some((at, hash)) = caller.key_hash
+            && let Some(key) = args.get(at)
+        {
+            db.expect_key(key, hash);
+        }
         let data = Data {
             keyspace: &mut self.keyspace,
             db: caller.db,
@@ -240,6 +248,7 @@ impl Engine {
                 error => reply.error(&error.message()),
             }
         }
+        self.keyspace.db_mut(caller.db).expect_nothing();
         self.snapshot_stats.dirty += dirty;
         if dirty > 0 && !self.effects.is_log_said() {
             self.effects.push_log(caller.db, args.0);

@@ -90,6 +90,8 @@ struct Parse {
     found: Option<u16>,
     first_arg: usize,
     args: usize,
+    /// Its first key's position among the arguments, and the key's hash.
+    key_hash: Option<(usize, u64)>,
 }
 
 /// Replies of one client, in the buffer of replies.
@@ -302,7 +304,15 @@ impl Batch {
                         let args = &self.args[first_arg..];
                         let Some(name) = args.first() else { continue };
                         let found = server.commands.find(name.of(buf));
-                        self.parsed.push(Parse { entry: i, start, end, found, first_arg, args: args.len() });
+                        self.parsed.push(Parse {
+                            entry: i,
+                            start,
+                            end,
+                            found,
+                            first_arg,
+                            args: args.len(),
+                            key_hash: None,
+                        });
                         // It may be the password: the next command may have wider limits. And bytes of
                         // an inline command are changed: none of them may be parsed in vain.
                         if !is_authenticated || buf[start] != b'*' {
@@ -331,7 +341,8 @@ impl Batch {
                 self.entries.iter_mut().for_each(|entry| entry.is_done = true);
                 break;
             }
-            let Parse { entry, start: command_start, end: next, found, first_arg, args } = self.parsed[i];
+            let Parse { entry, start: command_start, end: next, found, first_arg, args, key_hash } =
+                self.parsed[i];
             // Whatever it does, a command of many arguments has much to do.
             let is_slow = args > INLINE_ARGS
                 || server.observer.measures_each
@@ -359,7 +370,7 @@ impl Batch {
             let argv: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().map(|arg| arg.of(buf)).collect();
             self.reply.set_protocol(client.session.protocol);
             let (client, start) = (entry.client, self.reply.len());
-            let called = dispatch::call(server, client, found, &argv, &mut self.reply);
+            let called = dispatch::call(server, client, found, key_hash, &argv, &mut self.reply);
             if called == Called::Held {
                 let multibulk = (buf[command_start] != b'*').then(|| multibulk(&argv));
                 drop(argv);
@@ -409,33 +420,35 @@ impl Batch {
         share_time(server, &mut self.unmeasured, measured);
     }
 
-    /// Asks the CPU for what the commands from `first` on will look up, so that they wait for memory
-    /// together and not one after the other. Changes nothing but speed.
-    fn prefetch(&self, server: &Server, first: usize) {
+    /// Hashes the keys that the commands from `first` on begin with, and asks the CPU for what will be
+    /// looked up, so that they wait for memory together and not one after the other. Changes nothing
+    /// but speed.
+    fn prefetch(&mut self, server: &Server, first: usize) {
         let Some(engine) = &server.engine else { return };
-        let calls = &self.parsed[first..self.parsed.len().min(first + PREFETCH_CALLS)];
-        if calls.len() < 2 {
-            return;
-        }
         let keyspace = engine.keyspace();
-        let keyed = |call: &Parse| {
-            let first_key = server.commands.entry(call.found?).first_key?;
+        let last = self.parsed.len().min(first + PREFETCH_CALLS);
+        let mut fetched: SmallVec<[(&Db, u64); PREFETCH_CALLS]> = SmallVec::new();
+        for call in &mut self.parsed[first..last] {
+            let Some(at) = call.found.and_then(|number| server.commands.entry(number).first_key) else {
+                continue;
+            };
             let entry = &self.entries[call.entry as usize];
-            let db = keyspace.db(server.clients.get(entry.client)?.session.db);
-            if first_key >= call.args || db.len() < PREFETCH_KEYS {
-                return None;
-            }
+            let Some(client) = server.clients.get(entry.client).filter(|_| at < call.args) else { continue };
+            let db = keyspace.db(client.session.db);
             let buf = match &entry.source {
                 Source::Arena => &self.arena[..entry.end],
                 Source::Own(own) => own.as_slice(),
             };
-            Some((db, db.hash_key(self.args[call.first_arg + first_key].of(buf))))
-        };
-        let found: SmallVec<[(&Db, u64); PREFETCH_CALLS]> = calls.iter().filter_map(keyed).collect();
-        for (db, hash) in &found {
+            let hash = db.hash_key(self.args[call.first_arg + at].of(buf));
+            call.key_hash = Some((at, hash));
+            if db.len() >= PREFETCH_KEYS && last - first > 1 {
+                fetched.push((db, hash));
+            }
+        }
+        for (db, hash) in &fetched {
             db.prefetch(*hash);
         }
-        for (db, hash) in &found {
+        for (db, hash) in &fetched {
             db.prefetch_entry(*hash);
         }
     }

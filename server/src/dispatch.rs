@@ -50,11 +50,12 @@ pub(crate) enum Called {
 const RUN_AT_ONCE: [&str; 4] = ["exec", "discard", "quit", "reset"];
 
 /// Runs one command of the client in slot `client` and writes its reply. `found` is the number of its
-/// name in the table.
+/// name in the table; `key_hash` tells the hash of the argument at a position, if it is known.
 pub(crate) fn call(
     server: &mut Server,
     client: u32,
     found: Option<u16>,
+    key_hash: Option<(usize, u64)>,
     argv: &[&[u8]],
     reply: &mut Reply,
 ) -> Called {
@@ -62,7 +63,7 @@ pub(crate) fn call(
     let replies = server.clients.get(client).map_or(Replies::Off, |c| c.session.replies);
     let called = match admit(server, client, found, argv) {
         Ok(Admitted::Run(number)) => {
-            run(server, client, number, argv, true, reply);
+            run(server, client, number, argv, (true, key_hash), reply);
             if reply.bytes().get(start) == Some(&b'-') {
                 server.stats.by_command[usize::from(number)].failed += 1;
                 server.stats.count_error(&reply.bytes()[start..]);
@@ -151,7 +152,7 @@ pub(crate) fn run_in_transaction(
     reply: &mut Reply,
 ) {
     let (start, began) = (reply.len(), Instant::now());
-    run(server, client, number, argv, false, reply);
+    run(server, client, number, argv, (false, None), reply);
     let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     server.charge(number, nanos, 1);
     server.observe(client, number, argv, Cost { nanos: Some(nanos), reply_bytes: reply.len() - start });
@@ -296,7 +297,14 @@ fn may_listener_run(session: &Session, entry: &Entry, flags: Flags) -> Option<St
 }
 
 #[inline]
-fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: bool, reply: &mut Reply) {
+fn run(
+    server: &mut Server,
+    client: u32,
+    number: u16,
+    argv: &[&[u8]],
+    (may_wait, key_hash): (bool, Option<(usize, u64)>),
+    reply: &mut Reply,
+) {
     let args = Args(argv);
     let caller = match server.clients.get_mut(client) {
         Some(client) => {
@@ -305,7 +313,12 @@ fn run(server: &mut Server, client: u32, number: u16, argv: &[&[u8]], may_wait: 
             if may_wait {
                 session.last_command = Some(number);
             }
-            Caller { may_wait, is_no_touch: session.no_touch, ..Caller::new(session.db, server.now) }
+            Caller {
+                may_wait,
+                is_no_touch: session.no_touch,
+                key_hash,
+                ..Caller::new(session.db, server.now)
+            }
         }
         None => return,
     };

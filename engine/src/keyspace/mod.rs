@@ -89,6 +89,7 @@ impl Keyspace {
     /// If one of them isn't there.
     pub fn swap(&mut self, a: usize, b: usize) {
         self.dbs.swap(a, b);
+        [a, b].iter().for_each(|db| self.dbs[*db].expect_nothing());
     }
 
     /// Removes all keys of all databases; answers how many.

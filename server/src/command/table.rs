@@ -1,6 +1,7 @@
 //! The table of all commands, data and session, and the way from a name to a number in it.
 //!
-//! Lookup hashes the first eight bytes and the length, case folded, and compares the name once.
+//! Lookup folds the first eight bytes and the length into one number, which is all there is to compare of
+//! most names.
 
 use cairn_engine::command::spec::{BLOCKING, BeginSearch, FAST, Group};
 use cairn_engine::command::{Command, DataCommand, Spec};
@@ -46,6 +47,8 @@ pub(crate) struct CommandTable {
     slots: Vec<u16>,
     /// Names by which commands are called: as many as there are top-level commands that can be called.
     names: Vec<(Vec<u8>, u16)>,
+    /// What `digest` makes of each name, if that is all there is to compare.
+    digests: Vec<Option<u64>>,
 }
 
 fn add<F>(
@@ -103,9 +106,10 @@ impl CommandTable {
                 names.push((new.to_ascii_lowercase(), number));
             }
         }
-        let mut table = CommandTable { entries, slots: vec![EMPTY; SLOTS], names };
+        let digests = names.iter().map(|(name, _)| is_told_by_digest(name).then(|| digest(name))).collect();
+        let mut table = CommandTable { entries, slots: vec![EMPTY; SLOTS], names, digests };
         for i in 0..table.names.len() {
-            let mut slot = slot_of(&table.names[i].0);
+            let mut slot = slot_of(digest(&table.names[i].0));
             while table.slots[slot] != EMPTY {
                 slot = (slot + 1) % SLOTS;
             }
@@ -117,11 +121,16 @@ impl CommandTable {
     /// The number of the top-level command of this name, in any case. O(1).
     #[inline]
     pub(crate) fn find(&self, name: &[u8]) -> Option<u16> {
-        let mut slot = slot_of(name);
+        let sought = digest(name);
+        let mut slot = slot_of(sought);
         loop {
-            let at = self.slots[slot];
-            let (known, number) = self.names.get(usize::from(at))?;
-            if known.len() == name.len() && known.eq_ignore_ascii_case(name) {
+            let at = usize::from(self.slots[slot]);
+            let (known, number) = self.names.get(at)?;
+            let is_it = match self.digests[at] {
+                Some(digest) => digest == sought && known.len() == name.len(),
+                None => known.eq_ignore_ascii_case(name),
+            };
+            if is_it {
                 return Some(*number);
             }
             slot = (slot + 1) % SLOTS;
@@ -164,18 +173,32 @@ impl CommandTable {
     }
 }
 
+/// All letters of a short name in one number, case folded; of a long one, its beginning.
+#[inline]
+fn digest(name: &[u8]) -> u64 {
+    const LETTER_CASE: u64 = 0x2020_2020_2020_2020;
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    let head = match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(head), ..) => u64::from_le_bytes(*head),
+        // The halves overlap: with the length known, they hold every letter at its place.
+        (_, Some(first), Some(last)) => half(first) | half(last) << 32,
+        _ => name.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte)),
+    };
+    (head | LETTER_CASE) ^ ((name.len() as u64) << 56)
+}
+
+/// True if no other name of this length has the same digest: short, and of letters only, since only
+/// with letters does the folded bit tell nothing but the case.
+fn is_told_by_digest(name: &[u8]) -> bool {
+    (1..=8).contains(&name.len()) && name.iter().all(u8::is_ascii_alphabetic)
+}
+
 /// Where the search for a name begins.
 #[inline]
-fn slot_of(name: &[u8]) -> usize {
-    const LETTER_CASE: u64 = 0x2020_2020_2020_2020;
+fn slot_of(digest: u64) -> usize {
     // An odd number with well mixed bits; the product's high bits depend on all of the name's.
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let head = match name.first_chunk::<8>() {
-        Some(head) => u64::from_le_bytes(*head),
-        None => name.iter().rev().fold(0u64, |word, byte| (word << 8) | u64::from(*byte)),
-    };
-    let mixed = ((head | LETTER_CASE) ^ ((name.len() as u64) << 56)).wrapping_mul(MIX);
-    (mixed >> 48) as usize % SLOTS
+    (digest.wrapping_mul(MIX) >> 48) as usize % SLOTS
 }
 
 #[cfg(test)]
@@ -190,6 +213,13 @@ mod tests {
             assert_eq!(table.find(name.as_bytes()), Some(number), "{name}");
             assert_eq!(table.find(name.to_ascii_uppercase().as_bytes()), Some(number), "{name}");
             assert_eq!(table.find(format!("{name}!").as_bytes()), None, "{name}");
+            for i in 0..name.len() {
+                let mut near = name.as_bytes().to_vec();
+                for other in (0..=255u8).filter(|b| !b.eq_ignore_ascii_case(&name.as_bytes()[i])) {
+                    near[i] = other;
+                    assert_ne!(table.find(&near), Some(number), "{near:?}");
+                }
+            }
         }
         assert_eq!(table.find(b""), None);
         assert_eq!(table.find(&[0xff; 300]), None);

@@ -128,6 +128,47 @@ pub struct Parser {
     partial: Vec<Arg>,
 }
 
+/// Reads a command of the usual form that is all there: short counts, nothing missing, nothing wrong.
+/// Its end, or `None` for any other, to be read with care; `args` is then as it was.
+#[inline]
+fn whole(buf: &[u8], start: usize, limits: &RequestLimits, args: &mut Vec<Arg>) -> Option<usize> {
+    let first_new = args.len();
+    let (count, mut at) = short_count(buf, start, b'*')?;
+    if count == 0 || !limits.is_authenticated {
+        return None;
+    }
+    for _ in 0..count {
+        let arg = short_count(buf, at, b'$').filter(|(len, _)| *len as u64 <= limits.bulk_bytes);
+        let arg = arg.map(|(len, at)| Arg { at, len });
+        match arg {
+            Some(arg) if buf.get(arg.at + arg.len..).is_some_and(|rest| rest.starts_with(b"\r\n")) => {
+                args.push(arg);
+                at = arg.at + arg.len + 2;
+            }
+            _ => {
+                args.truncate(first_new);
+                return None;
+            }
+        }
+    }
+    Some(at)
+}
+
+/// The number of at most three digits in the line that begins with `mark` at `at`, and where the line
+/// ends. `None` for anything else.
+#[inline]
+fn short_count(buf: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
+    let digit = |byte: u8| Some(usize::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
+    match *buf.get(at..)? {
+        [m, a, b'\r', b'\n', ..] if m == mark => Some((digit(a)?, at + 4)),
+        [m, a @ b'1'..=b'9', b, b'\r', b'\n', ..] if m == mark => Some((digit(a)? * 10 + digit(b)?, at + 5)),
+        [m, a @ b'1'..=b'9', b, c, b'\r', b'\n', ..] if m == mark => {
+            Some((digit(a)? * 100 + digit(b)? * 10 + digit(c)?, at + 6))
+        }
+        _ => None,
+    }
+}
+
 impl Parser {
     /// True if a part of a command was seen.
     #[must_use]
@@ -170,6 +211,11 @@ impl Parser {
     ) -> Parsed {
         let Some(first) = buf.get(start) else { return Parsed::NeedMore { missing: 1 } };
         if self.args_left == 0 {
+            if self.searched == 0
+                && let Some(end) = whole(buf, start, limits, args)
+            {
+                return Parsed::Command { end };
+            }
             if *first != b'*' {
                 return self.inline(buf, start, args);
             }
