@@ -25,6 +25,7 @@ mod settings;
 mod shutdown;
 mod start;
 mod stats;
+mod supervise;
 mod tracking;
 mod version;
 mod waiting;

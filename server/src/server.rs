@@ -33,6 +33,7 @@ use crate::pubsub::Pubsub;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
+use crate::supervise::Supervisor;
 use crate::tracking::Tracking;
 use crate::watch::Watchers;
 
@@ -109,6 +110,8 @@ pub(crate) struct Server {
     pub(crate) started: Instant,
     /// Forty digits, other ones in each run.
     pub(crate) run_id: String,
+    /// Who wants to know how the process is.
+    pub(crate) supervisor: Supervisor,
     /// Ending the process.
     pub(crate) shutdown: Shutdown,
     /// When the periodic steps are due.
@@ -197,6 +200,7 @@ impl Server {
             turn_began: now,
             started: now,
             run_id,
+            supervisor: Supervisor::Nobody,
             shutdown: Shutdown::default(),
             next_cron: now,
             last_cron: now,

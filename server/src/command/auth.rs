@@ -122,12 +122,12 @@ fn hello(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         call.reply.set_protocol(protocol);
     }
     let id = call.session().id;
-    write_greeting(call.reply, id);
+    write_greeting(call.reply, id, &call.server.config.availability_zone);
     Ok(())
 }
 
-fn write_greeting(reply: &mut Reply, id: u64) {
-    reply.map(7);
+fn write_greeting(reply: &mut Reply, id: u64, zone: &[u8]) {
+    reply.map(7 + usize::from(!zone.is_empty()));
     for (key, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         reply.bulk(key.as_bytes());
         reply.bulk(value.as_bytes());
@@ -142,6 +142,10 @@ fn write_greeting(reply: &mut Reply, id: u64) {
     }
     reply.bulk(b"modules");
     reply.array(0);
+    if !zone.is_empty() {
+        reply.bulk(b"availability_zone");
+        reply.bulk(zone);
+    }
 }
 
 /// A name must not break the lines of CLIENT LIST.

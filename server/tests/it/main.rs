@@ -11,5 +11,6 @@ mod protocol;
 mod pubsub;
 mod readme;
 mod session;
+mod supervision;
 mod tracking;
 mod waiting;
