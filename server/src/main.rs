@@ -13,6 +13,7 @@ mod dispatch;
 mod invalidate;
 mod log;
 mod memory;
+mod migrations;
 mod monitor;
 mod net;
 mod observe;

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::data::{LastLoad, Loading};
 use crate::log::Log;
 use crate::memory::Memory;
+use crate::migrations::Migrations;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
@@ -88,6 +89,8 @@ pub(crate) struct Server {
     pub(crate) pubsub: Pubsub,
     /// What clients keep copies of.
     pub(crate) tracking: Tracking,
+    /// Connections to servers that keys went to.
+    pub(crate) migrations: Migrations,
     /// Clients that see every command.
     pub(crate) monitors: BTreeSet<u32>,
     /// The client whose command runs.
@@ -190,6 +193,7 @@ impl Server {
             outbox: Outbox::default(),
             pubsub: Pubsub::default(),
             tracking: Tracking::new(unix_ms().0.unsigned_abs()),
+            migrations: Migrations::default(),
             monitors: BTreeSet::new(),
             caller: None,
             happened: Happened::default(),

@@ -63,7 +63,7 @@ pub(crate) fn write_line(out: &mut Vec<u8>, index: u32, client: &Client, server:
 fn flags(client: &Client) -> String {
     let all = [
         (client.session.transaction.is_some(), 'x'),
-        (client.session.hold == Hold::Blocked, 'b'),
+        (client.session.hold != Hold::No, 'b'),
         (client.session.is_watch_broken, 'd'),
         (client.closing == Closing::AfterReplies, 'c'),
         (client.closing == Closing::Now, 'A'),
