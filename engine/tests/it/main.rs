@@ -5,5 +5,6 @@ mod formats;
 mod samples;
 mod snapshot;
 mod specs;
+mod string_effects;
 mod tidy;
 mod zset_effects;
