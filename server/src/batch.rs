@@ -360,7 +360,6 @@ impl Batch {
                 entry.hold_from(command_start, client);
                 continue;
             }
-            client.commands += 1;
             let buf = match &entry.source {
                 Source::Arena => &self.arena[..entry.end],
                 Source::Own(own) => own.as_slice(),
@@ -368,13 +367,17 @@ impl Batch {
             let is_own = matches!(entry.source, Source::Own(_));
             let args = &self.args[first_arg..first_arg + args];
             let argv: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().map(|arg| arg.of(buf)).collect();
+            client.commands += 1;
             self.reply.set_protocol(client.session.protocol);
+            let limit = server.config.output_limits[client.class() as usize].reply_limit();
+            self.reply.limit_to(limit);
             let (client, start) = (entry.client, self.reply.len());
             let called = dispatch::call(server, client, found, key_hash, &argv, &mut self.reply);
             if called == Called::Held {
                 let multibulk = (buf[command_start] != b'*').then(|| multibulk(&argv));
                 drop(argv);
                 if let Some(client) = server.clients.get_mut(client) {
+                    client.commands -= 1;
                     entry.hold_from(command_start, client);
                 }
                 if let Some(command) = multibulk {
@@ -383,7 +386,6 @@ impl Batch {
                 }
                 continue;
             }
-            server.stats.commands += 1;
             // A command that waits counts once it is answered.
             let waits = is_slow
                 && server.clients.get(client).is_some_and(|client| client.session.hold == Hold::Blocked);
@@ -391,7 +393,13 @@ impl Batch {
                 Called::Ran(number) if !waits => Some(number),
                 _ => None,
             };
-            self.unmeasured.extend(ran);
+            match ran {
+                Some(number) => {
+                    server.stats.commands += 1;
+                    self.unmeasured.push(number);
+                }
+                None => server.uncount_run(client),
+            }
             let mut nanos = None;
             if is_slow {
                 let began = measured;

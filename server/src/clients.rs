@@ -122,8 +122,8 @@ pub(crate) struct Client {
     pub(crate) since: Instant,
     /// When it last sent something.
     pub(crate) active: Instant,
-    /// When its output passed the soft limit.
-    pub(crate) soft_limit_since: Option<Instant>,
+    /// When its output passed the soft limit, in seconds since 1970.
+    pub(crate) soft_limit_since: Option<i64>,
     /// Bytes read.
     pub(crate) read_bytes: u64,
     /// Bytes written.

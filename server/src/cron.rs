@@ -43,8 +43,9 @@ impl Server {
         if self.cron_runs == hz {
             self.sweep_temp_files();
         }
-        self.migrations.close_unused(self.now_instant);
         self.tend_snapshots();
+        self.limit_tracking();
+        self.check_soft_limits();
         self.expire_keys();
         let spent = began.elapsed().as_micros();
         self.stats.cron_us += u64::try_from(spent).unwrap_or(u64::MAX);

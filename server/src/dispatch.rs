@@ -154,6 +154,7 @@ pub(crate) fn run_in_transaction(
     let (start, began) = (reply.len(), Instant::now());
     run(server, client, number, argv, (false, None), reply);
     let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    server.count_run(client);
     server.charge(number, nanos, 1);
     server.observe(client, number, argv, Cost { nanos: Some(nanos), reply_bytes: reply.len() - start });
     if reply.bytes().get(start) == Some(&b'-') {
@@ -392,6 +393,21 @@ fn unknown_subcommand(container: u16, name: &str, word: &[u8]) -> Refusal {
 }
 
 impl Server {
+    /// Counts a command that has run to its end.
+    pub(crate) fn count_run(&mut self, client: u32) {
+        self.stats.commands += 1;
+        if let Some(client) = self.clients.get_mut(client) {
+            client.commands += 1;
+        }
+    }
+
+    /// Takes back what was counted for a command that did not run, or has not yet.
+    pub(crate) fn uncount_run(&mut self, client: u32) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.commands -= 1;
+        }
+    }
+
     /// True if a client may use what a directive enables for all, for some or for none.
     pub(crate) fn is_allowed(&self, who: Enable, client: u32) -> bool {
         match who {

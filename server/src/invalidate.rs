@@ -182,9 +182,12 @@ impl Server {
     /// Forgets keys if more are remembered than `tracking-table-max-keys` allows.
     pub(crate) fn limit_tracking(&mut self) {
         let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
+        // It is nobody's doing: whoever is not told of his own changes is told of this.
+        let caller = self.caller.take();
         for (key, readers) in self.tracking.evict(max) {
             self.tell_readers(&key, &readers);
         }
+        self.caller = caller;
     }
 
     /// Has a client track nothing.

@@ -126,10 +126,7 @@ impl Server {
     fn make_room_first(&mut self) -> Room {
         self.caller = None;
         let room = self.make_room();
-        if self.engine.as_ref().is_some_and(|engine| !engine.effects().happened().is_empty()) {
-            self.tell_effects();
-            self.outbox.go_early();
-        }
+        self.outbox.go_early();
         room
     }
 

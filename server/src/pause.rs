@@ -59,14 +59,6 @@ impl Server {
         }
     }
 
-    /// How many clients wait for the end of the pause.
-    pub(crate) fn held_clients(&self) -> usize {
-        let is_held = |index: &&u32| {
-            self.clients.get(**index).is_some_and(|client| client.session.hold == Hold::Paused)
-        };
-        self.held.iter().filter(is_held).count()
-    }
-
     /// Has a client wait until the pause ends.
     pub(crate) fn hold(&mut self, index: u32) {
         if let Some(client) = self.clients.get_mut(index) {

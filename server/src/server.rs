@@ -23,7 +23,6 @@ use crate::config::Config;
 use crate::data::{LastLoad, Loading};
 use crate::log::Log;
 use crate::memory::Memory;
-use crate::migrations::Migrations;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
@@ -34,7 +33,6 @@ use crate::pubsub::Pubsub;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
-use crate::supervise::Supervisor;
 use crate::tracking::Tracking;
 use crate::watch::Watchers;
 
@@ -46,9 +44,6 @@ const FIRST_LISTENER_TOKEN: u64 = 1;
 
 /// Connections taken from one listening socket in one turn.
 const MAX_ACCEPTS: usize = 64;
-
-/// Output that may wait for a client that has not authenticated.
-const STRANGER_OUTPUT_BYTES: u64 = 1024;
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
@@ -89,8 +84,6 @@ pub(crate) struct Server {
     pub(crate) pubsub: Pubsub,
     /// What clients keep copies of.
     pub(crate) tracking: Tracking,
-    /// Connections to servers that keys went to.
-    pub(crate) migrations: Migrations,
     /// Clients that see every command.
     pub(crate) monitors: BTreeSet<u32>,
     /// The client whose command runs.
@@ -113,8 +106,6 @@ pub(crate) struct Server {
     pub(crate) started: Instant,
     /// Forty digits, other ones in each run.
     pub(crate) run_id: String,
-    /// Who wants to know how the process is.
-    pub(crate) supervisor: Supervisor,
     /// Ending the process.
     pub(crate) shutdown: Shutdown,
     /// When the periodic steps are due.
@@ -147,10 +138,14 @@ pub(crate) struct Server {
     pub(crate) expire_time_caps: u64,
     /// What signals come through.
     pub(crate) signals: SignalFd,
-    reactor: Reactor,
+    pub(crate) reactor: Reactor,
     listeners: Vec<Listener>,
     /// Listening sockets that are not watched because there was no descriptor for a connection.
     pub(crate) is_accepting_paused: bool,
+    /// True if output counts against limits also if it is little (DEBUG CLIENT-ENFORCE-REPLY-LIST).
+    pub(crate) counts_all_output: bool,
+    /// Clients with more output than the soft limit allows for long; some may be gone.
+    pub(crate) soft_limited: Vec<u32>,
     to_close: Vec<u32>,
     ready: Vec<Ready>,
     readable: Vec<u32>,
@@ -193,7 +188,6 @@ impl Server {
             outbox: Outbox::default(),
             pubsub: Pubsub::default(),
             tracking: Tracking::new(unix_ms().0.unsigned_abs()),
-            migrations: Migrations::default(),
             monitors: BTreeSet::new(),
             caller: None,
             happened: Happened::default(),
@@ -204,7 +198,6 @@ impl Server {
             turn_began: now,
             started: now,
             run_id,
-            supervisor: Supervisor::Nobody,
             shutdown: Shutdown::default(),
             next_cron: now,
             last_cron: now,
@@ -224,6 +217,8 @@ impl Server {
             reactor,
             listeners,
             is_accepting_paused: false,
+            counts_all_output: false,
+            soft_limited: Vec::new(),
             to_close: Vec::new(),
             ready: Vec::new(),
             readable: Vec::new(),
@@ -414,100 +409,6 @@ impl Server {
         self.outbox = outbox;
     }
 
-    /// Sends bytes to a client behind what waits already; what the socket does not take waits.
-    pub(crate) fn send(&mut self, index: u32, bytes: &[u8]) {
-        let Some(client) = self.clients.get_mut(index) else { return };
-        if client.closing == Closing::Now {
-            return;
-        }
-        let mut failed = None;
-        let connection = &mut client.connection;
-        if connection.is_flushed() {
-            let mut sent = 0;
-            if !bytes.is_empty() {
-                match client.stream.write(bytes) {
-                    Ok(n) => sent = n,
-                    Err(e) if is_full(&e) => {}
-                    Err(e) => failed = Some(e),
-                }
-            }
-            self.stats.writes += 1;
-            self.stats.output_bytes += sent as u64;
-            client.written_bytes += sent as u64;
-            if sent < bytes.len() {
-                connection.push(&bytes[sent..]);
-            }
-        } else {
-            connection.push(bytes);
-            match client.stream.write(connection.unsent()) {
-                Ok(n) => {
-                    connection.advance(n);
-                    self.stats.writes += 1;
-                    self.stats.output_bytes += n as u64;
-                    client.written_bytes += n as u64;
-                    client.active = self.now_instant;
-                }
-                Err(e) if is_full(&e) => {}
-                Err(e) => failed = Some(e),
-            }
-        }
-        if let Some(e) = failed {
-            self.log.verbose(format_args!("Error writing to client {}: {e}", client.addr));
-            client.close(Closing::Now);
-            self.to_close.push(index);
-            return;
-        }
-        self.after_send(index);
-        self.count_client(index);
-    }
-
-    /// Watches for room if something waits, and lets a client go that is done or takes too little.
-    fn after_send(&mut self, index: u32) {
-        let token = self.clients.token(index);
-        let now = self.now_instant;
-        let Some(client) = self.clients.get_mut(index) else { return };
-        let limit = self.config.output_limits[client.class() as usize];
-        let waiting = client.connection.unsent().len();
-        if client.closing != Closing::No {
-            self.to_close.push(index);
-        }
-        let interest = match (waiting > 0, client.closing) {
-            (true, Closing::No) => Interest::ReadWrite,
-            (true, _) => Interest::Write,
-            (false, _) => Interest::Read,
-        };
-        if interest != client.interest {
-            client.interest = interest;
-            if let Err(e) = self.reactor.modify(client.stream.as_fd(), token, interest) {
-                self.log.warning(format_args!("Cannot watch a client's socket: {e}"));
-            }
-        }
-        if waiting == 0 {
-            client.soft_limit_since = None;
-            return;
-        }
-        self.stats.peak_output = self.stats.peak_output.max(waiting);
-        let waiting = waiting as u64;
-        let over = |bytes: u64| bytes > 0 && waiting >= bytes;
-        // A stranger who does not read what we answer gets little room to pile up answers.
-        let is_stranger = self.has_password && !client.session.is_authenticated;
-        let over_soft = over(limit.soft_bytes);
-        client.soft_limit_since = over_soft.then(|| client.soft_limit_since.unwrap_or(now));
-        let soft_too_long = client.soft_limit_since.is_some_and(|since| {
-            now.duration_since(since).as_secs() > u64::try_from(limit.soft_seconds).unwrap_or(0)
-        });
-        if over(limit.hard_bytes) || soft_too_long || (is_stranger && waiting > STRANGER_OUTPUT_BYTES) {
-            self.log.warning(format_args!(
-                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
-                client.addr
-            ));
-            self.stats.output_buffer_disconnections += 1;
-            client.connection.discard_output();
-            client.close(Closing::Now);
-            self.to_close.push(index);
-        }
-    }
-
     /// Has a client looked at when the turn ends: to be called when it was marked to be closed.
     pub(crate) fn mark_closing(&mut self, index: u32) {
         self.to_close.push(index);
@@ -556,10 +457,6 @@ impl Server {
             }
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn unix_ms() -> UnixMs {

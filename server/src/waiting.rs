@@ -141,6 +141,7 @@ impl Server {
         if let Some(waiter) = self.clients.get_mut(client) {
             waiter.session.hold = Hold::No;
             self.resumed.push(client);
+            self.count_run(client);
         }
         self.update_wants();
     }

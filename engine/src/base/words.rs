@@ -1,13 +1,13 @@
 //! Words of a line with shell-like quotes, as inline commands, redis.conf and AOF manifests have them.
 //!
 //! Double quotes understand `\xHH \n \r \t \b \a` and a backslash before any other byte; single quotes
-//! understand `\'` only. A quote may open inside a word, and its end must be followed by a blank.
+//! understand `\'` only. Quotes may open and close anywhere in a word.
 //! Behaviour: valkey src/sds.c `sdssplitargs`, `sdscatrepr`. Knows no files and no commands.
 
 /// Splits a line into its words, quotes resolved.
 ///
-/// The line ends at its first NUL, as the C string it is for Redis. `None` if a quote is not closed
-/// or is closed in front of something other than a blank. O(n).
+/// The line ends at its first NUL, as the C string it is for Redis. `None` if a quote is not closed.
+/// Redis, and Valkey before 9, also refuse what follows a closing quote without a blank. O(n).
 #[must_use]
 pub fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let end = memchr::memchr(0, line).unwrap_or(line.len());
@@ -36,8 +36,8 @@ fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
         match rest {
             // Vertical tab and form feed do not end a bare word, though they part words.
             [] | [b' ' | b'\n' | b'\r' | b'\t', ..] => return Some(rest),
-            [b'"', tail @ ..] => return double_quoted(tail, word),
-            [b'\'', tail @ ..] => return single_quoted(tail, word),
+            [b'"', tail @ ..] => rest = double_quoted(tail, word)?,
+            [b'\'', tail @ ..] => rest = single_quoted(tail, word)?,
             [b, tail @ ..] => {
                 word.push(*b);
                 rest = tail;
@@ -46,12 +46,12 @@ fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     }
 }
 
-/// Reads up to the closing `"`, which ends the word.
+/// Reads up to the closing `"`. What follows it.
 fn double_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         match rest {
             [] => return None,
-            [b'"', tail @ ..] => return closed(tail),
+            [b'"', tail @ ..] => return Some(tail),
             [b'\\', b'x', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 word.push(hex(*high) << 4 | hex(*low));
                 rest = tail;
@@ -75,12 +75,12 @@ fn double_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]>
     }
 }
 
-/// Reads up to the closing `'`, which ends the word.
+/// Reads up to the closing `'`. What follows it.
 fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         match rest {
             [] => return None,
-            [b'\'', tail @ ..] => return closed(tail),
+            [b'\'', tail @ ..] => return Some(tail),
             [b'\\', b'\'', tail @ ..] => {
                 word.push(b'\'');
                 rest = tail;
@@ -91,11 +91,6 @@ fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]>
             }
         }
     }
-}
-
-/// What follows a closing quote must be a blank or the end.
-fn closed(tail: &[u8]) -> Option<&[u8]> {
-    tail.first().is_none_or(|b| is_blank(*b)).then_some(tail)
 }
 
 fn hex(digit: u8) -> u8 {

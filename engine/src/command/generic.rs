@@ -273,6 +273,9 @@ fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     for key in matching {
         ctx.reply.bulk(key);
         count += 1;
+        if ctx.reply.is_over_limit() {
+            break;
+        }
     }
     ctx.reply.end_array(deferred, count);
     Ok(())
@@ -430,8 +433,7 @@ fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let expire_at = match ttl {
         0 => None,
         ttl if options.absolute => Some(UnixMs(ttl)),
-        // Wraps as in Valkey: a time beyond all times has passed.
-        ttl => Some(UnixMs(ttl.wrapping_add(now.0))),
+        ttl => Some(UnixMs(ttl.saturating_add(now.0))),
     };
     let was_there = ctx.data.remove(key);
     if expire_at.is_some_and(|at| at <= now) {

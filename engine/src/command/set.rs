@@ -292,10 +292,10 @@ impl Draws {
     /// `OutOfRange` if the reply is certainly too long.
     pub(super) fn new(reply: &mut Reply, count: i64, width: usize) -> Result<Draws, CommandError> {
         let draws = Draws { left: count.unsigned_abs(), start: reply.len() };
-        if draws.left > Self::MOST_BYTES / Self::LEAST_BYTES {
+        if draws.left > Self::MOST_BYTES / Self::LEAST_BYTES && !reply.has_limit() {
             return Err(CommandError::OutOfRange);
         }
-        reply.array(draws.left as usize * width);
+        reply.array((draws.left as usize).saturating_mul(width));
         Ok(draws)
     }
 
@@ -304,7 +304,7 @@ impl Draws {
     /// # Errors
     /// `OutOfRange` once the reply has become too long.
     pub(super) fn is_next(&mut self, reply: &Reply) -> Result<bool, CommandError> {
-        if self.left == 0 {
+        if self.left == 0 || reply.is_over_limit() {
             return Ok(false);
         }
         self.left -= 1;

@@ -10,6 +10,7 @@ use crate::value::zset::{AddOutcome, Change, NewScore, Presence, Zset, ZsetRef};
 
 use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
+use super::set::Draws;
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, READS_AND_UPDATES, Spec, UPDATES, WRITE,
 };
@@ -356,9 +357,8 @@ fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let width = if with_scores && !nested { 2 } else { 1 };
     if count < 0 {
-        let draws = count.unsigned_abs() as usize;
-        reply.array(draws * width);
-        for _ in 0..draws {
+        let mut draws = Draws::new(reply, count, width)?;
+        while draws.is_next(reply)? {
             if let Some((member, score)) = zset.random(rng) {
                 write(reply, member, score);
             }

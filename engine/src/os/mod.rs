@@ -9,4 +9,3 @@ pub mod fork;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
 pub mod memory;
-pub mod process_title;

@@ -5,6 +5,5 @@ mod formats;
 mod samples;
 mod snapshot;
 mod specs;
-mod string_effects;
 mod tidy;
 mod zset_effects;

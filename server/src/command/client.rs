@@ -7,7 +7,8 @@ use cairn_engine::command::spec::{
 };
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 
-use super::client_list::{Filter, write_line};
+use super::client_filter::Filter;
+use super::client_list::write_line;
 use super::wait::deadline_ms;
 use super::{Call, SessionCommand, SessionFn, auth, client_tracking};
 use crate::clients::{Closing, Replies};
@@ -227,7 +228,10 @@ fn info(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
 }
 
 fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
-    let filter = Filter::parse(args, false)?;
+    if args.len() == 3 {
+        return Err(CommandError::Syntax);
+    }
+    let filter = Filter::parse(args, false, call.server.config.databases)?;
     let caller = call.client;
     let mut text = Vec::new();
     for (index, client) in call.server.clients.iter() {
@@ -242,7 +246,11 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
 fn kill(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     // The old form names an address, and may end the connection it came through.
     let is_old_form = args.len() == 3;
-    let filter = if is_old_form { Filter::of_address(args.at(2)) } else { Filter::parse(args, true)? };
+    let filter = if is_old_form {
+        Filter::of_address(args.at(2))
+    } else {
+        Filter::parse(args, true, call.server.config.databases)?
+    };
     let caller = call.client;
     let doomed: Vec<u32> = call
         .server

@@ -113,6 +113,7 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             Ok(())
         }
         (b"client-enforce-reply-list", 3) => {
+            call.server.counts_all_output = args.int(2)? != 0;
             call.reply.ok();
             Ok(())
         }

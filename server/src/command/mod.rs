@@ -4,6 +4,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod client;
+pub(crate) mod client_filter;
 pub(crate) mod client_list;
 pub(crate) mod client_tracking;
 pub(crate) mod commands;
@@ -14,7 +15,6 @@ pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod lolwut;
 pub(crate) mod memory;
-pub(crate) mod migrate;
 pub(crate) mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
@@ -73,7 +73,6 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         latency::COMMANDS,
         lolwut::COMMANDS,
         memory::COMMANDS,
-        migrate::COMMANDS,
         module::COMMANDS,
         monitor::COMMANDS,
         persistence::COMMANDS,

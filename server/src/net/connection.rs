@@ -5,6 +5,10 @@ use cairn_engine::codec::resp::Parser;
 /// Buffers larger than this are given back once they are empty.
 const KEEP_BYTES: usize = 16 * 1024;
 
+/// Bytes of output that are not counted against a client's limits: Valkey has a buffer of this size for
+/// each client, and blocks of it behind.
+pub(crate) const OUTPUT_BLOCK_BYTES: usize = 16 * 1024;
+
 /// Received and not used, or written and not sent.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
@@ -53,10 +57,20 @@ impl Connection {
         self.sent = 0;
     }
 
+    /// Bytes that wait to be sent, as the limits count them: nothing for few.
+    pub(crate) fn counted_output(&self) -> usize {
+        count_output(self.output.len() - self.sent)
+    }
+
     /// Bytes of memory for output, room included.
     pub(crate) fn output_bytes(&self) -> usize {
         self.output.capacity()
     }
+}
+
+/// How the limits count so many bytes of output.
+pub(crate) fn count_output(bytes: usize) -> usize {
+    if bytes > OUTPUT_BLOCK_BYTES { bytes } else { 0 }
 }
 
 #[cfg(test)]

@@ -25,10 +25,16 @@ fn lines_part_into_words() {
 }
 
 #[test]
-fn open_or_glued_quotes_are_refused() {
-    for line in [&b"\"abc"[..], b"'abc", b"\"a\"b", b"'a'b", b"\"a\\", b"\"a\\\"", b"x \"a\"\"b\""] {
+fn open_quotes_are_refused() {
+    for line in [&b"\"abc"[..], b"'abc", b"\"a\"b'", b"'a'b\"", b"\"a\\", b"\"a\\\""] {
         check(line, None);
     }
+}
+
+#[test]
+fn quotes_may_stand_anywhere_in_a_word() {
+    check(br#""""tes"t-'k'e"y" "test"'-'value"#, Some(&[b"test-key", b"test-value"]));
+    check(br#"x "a""b""#, Some(&[b"x", b"ab"]));
 }
 
 proptest! {

@@ -45,13 +45,15 @@ const PLACEHOLDER: &[u8; 4] = b"*0\r\n";
 pub struct Reply {
     out: Vec<u8>,
     protocol: Protocol,
+    /// Past this length the reply in progress will not be sent.
+    limit: Option<usize>,
 }
 
 impl Reply {
     /// An empty buffer.
     #[must_use]
     pub const fn new(protocol: Protocol) -> Reply {
-        Reply { out: Vec::new(), protocol }
+        Reply { out: Vec::new(), protocol, limit: None }
     }
 
     /// The protocol of what is written next.
@@ -63,6 +65,26 @@ impl Reply {
     /// Changes the protocol of what is written next.
     pub const fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
+    }
+
+    /// Sets how many bytes more are worth writing; `usize::MAX` for any number.
+    #[inline]
+    pub fn limit_to(&mut self, more: usize) {
+        self.limit = self.out.len().checked_add(more);
+    }
+
+    /// True if there is a limit.
+    #[must_use]
+    pub const fn has_limit(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// True if the reply in progress is so long already that it will not be sent: whoever still has much
+    /// to write can stop.
+    #[must_use]
+    #[inline]
+    pub fn is_over_limit(&self) -> bool {
+        self.limit.is_some_and(|limit| self.out.len() > limit)
     }
 
     /// True if RESP3 is spoken.

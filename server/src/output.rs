@@ -1,0 +1,167 @@
+//! What goes out to clients: sending, and the limits of what may wait for those who do not read.
+//!
+//! A client is disconnected when more waits for it than `client-output-buffer-limit` allows, also if its
+//! socket would take all of it: the limit is one of what a client may ask for, too. Behaviour: valkey
+//! src/networking.c `checkClientOutputBufferLimits`.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::clients::{Client, Closing};
+use crate::command::client_list::log_line;
+use crate::config::kind::OutputLimit;
+use crate::net::connection::{OUTPUT_BLOCK_BYTES, count_output};
+use crate::net::reactor::Interest;
+use crate::server::Server;
+
+/// Output that may wait for a client that has not authenticated.
+const STRANGER_OUTPUT_BYTES: usize = 1024;
+
+impl Server {
+    /// Sends bytes to a client behind what waits already; what the socket does not take waits.
+    pub(crate) fn send(&mut self, index: u32, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        if client.closing == Closing::Now {
+            return;
+        }
+        let hard_bytes = self.config.output_limits[client.class() as usize].hard_bytes;
+        let pending = client.connection.unsent().len() + bytes.len();
+        let counted = match self.counts_all_output {
+            true if pending > 0 => pending + OUTPUT_BLOCK_BYTES,
+            _ => count_output(pending),
+        };
+        let is_stranger = self.has_password && !client.session.is_authenticated;
+        if (hard_bytes > 0 && counted as u64 >= hard_bytes)
+            || (is_stranger && counted > STRANGER_OUTPUT_BYTES)
+        {
+            self.close_for_output(index);
+            return;
+        }
+        let connection = &mut client.connection;
+        let is_flushed = connection.is_flushed();
+        // Who waits for room is told by the poller when there is some.
+        let is_waiting = client.interest != Interest::Read && !bytes.is_empty();
+        let sent = match (is_flushed, is_waiting) {
+            (true, _) if bytes.is_empty() => Ok(0),
+            (true, _) => client.stream.write(bytes),
+            (false, true) => Ok(0),
+            (false, false) => {
+                connection.push(bytes);
+                client.stream.write(connection.unsent())
+            }
+        };
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(e) if is_full(&e) => 0,
+            Err(e) => {
+                self.log.verbose(format_args!("Error writing to client {}: {e}", client.addr));
+                client.close(Closing::Now);
+                self.mark_closing(index);
+                return;
+            }
+        };
+        if is_flushed {
+            connection.push(&bytes[sent..]);
+        } else if is_waiting {
+            connection.push(bytes);
+        } else {
+            connection.advance(sent);
+        }
+        if sent > 0 {
+            client.active = self.now_instant;
+            client.written_bytes += sent as u64;
+            self.stats.writes += 1;
+            self.stats.output_bytes += sent as u64;
+        }
+        self.after_send(index);
+        self.count_client(index);
+    }
+
+    /// Watches for room if something waits, and lets a client go that is done or takes too little.
+    fn after_send(&mut self, index: u32) {
+        let token = self.clients.token(index);
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let waiting = client.connection.unsent().len();
+        let closing = client.closing;
+        let interest = match (waiting > 0, closing) {
+            (true, Closing::No) => Interest::ReadWrite,
+            (true, _) => Interest::Write,
+            (false, _) => Interest::Read,
+        };
+        if interest != client.interest {
+            client.interest = interest;
+            if let Err(e) = self.reactor.modify(client.stream.as_fd(), token, interest) {
+                self.log.warning(format_args!("Cannot watch a client's socket: {e}"));
+            }
+        }
+        if waiting == 0 {
+            client.soft_limit_since = None;
+        } else {
+            self.stats.peak_output = self.stats.peak_output.max(waiting);
+            self.check_soft_limit(index);
+        }
+        if closing != Closing::No {
+            self.mark_closing(index);
+        }
+    }
+
+    /// Notes since when more waits for a client than the soft limit allows, and disconnects it if that
+    /// has been for too long, or if it is a stranger and reads nothing.
+    fn check_soft_limit(&mut self, index: u32) {
+        let now_seconds = self.now.secs();
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let limit = self.config.output_limits[client.class() as usize];
+        let is_over = limit.soft_bytes > 0 && client.connection.counted_output() as u64 >= limit.soft_bytes;
+        let since = is_over.then(|| client.soft_limit_since.unwrap_or(now_seconds));
+        if client.soft_limit_since.is_none() && since.is_some() {
+            self.soft_limited.push(index);
+        }
+        client.soft_limit_since = since;
+        let is_too_long = since.is_some_and(|since| now_seconds.saturating_sub(since) > limit.soft_seconds);
+        let is_stranger = self.has_password && !client.session.is_authenticated;
+        if is_too_long || (is_stranger && client.connection.unsent().len() > STRANGER_OUTPUT_BYTES) {
+            self.close_for_output(index);
+        }
+    }
+
+    /// Looks after clients over the soft limit to which nothing more is sent.
+    pub(crate) fn check_soft_limits(&mut self) {
+        let mut all = std::mem::take(&mut self.soft_limited);
+        let is_over = |client: &Client| client.soft_limit_since.is_some() && client.closing == Closing::No;
+        all.retain(|index| self.clients.get(*index).is_some_and(is_over));
+        all.sort_unstable();
+        all.dedup();
+        all.iter().for_each(|index| self.check_soft_limit(*index));
+        self.soft_limited = all;
+    }
+
+    #[cold]
+    fn close_for_output(&mut self, index: u32) {
+        let Some(client) = self.clients.get(index) else { return };
+        self.log.warning(format_args!(
+            "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            log_line(index, client, self)
+        ));
+        self.stats.output_buffer_disconnections += 1;
+        if let Some(client) = self.clients.get_mut(index) {
+            client.connection.discard_output();
+            client.close(Closing::Now);
+        }
+        self.mark_closing(index);
+    }
+}
+
+impl OutputLimit {
+    /// How long a reply may become before it is not worth going on with: its sending would be refused.
+    #[inline]
+    pub(crate) fn reply_limit(&self) -> usize {
+        match self.hard_bytes {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(OUTPUT_BLOCK_BYTES),
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
