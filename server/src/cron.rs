@@ -54,6 +54,10 @@ impl Server {
     /// Removes keys and fields whose time has passed. A short look in each run, and a long one as long
     /// as much of what is looked at has passed.
     fn expire_keys(&mut self) {
+        // Nothing changes while writes are paused.
+        if self.paused().is_some() {
+            return;
+        }
         let Some(engine) = self.engine.as_mut().filter(|_| self.is_expiring) else { return };
         let begun = Instant::now();
         let mut elapsed;

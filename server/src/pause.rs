@@ -59,6 +59,13 @@ impl Server {
         }
     }
 
+    /// How many clients wait for the pause to end.
+    pub(crate) fn held_clients(&self) -> usize {
+        let is_held =
+            |index: &&u32| self.clients.get(**index).is_some_and(|c| c.session.hold == Hold::Paused);
+        self.held.iter().filter(is_held).count()
+    }
+
     /// Has a client wait until the pause ends.
     pub(crate) fn hold(&mut self, index: u32) {
         if let Some(client) = self.clients.get_mut(index) {

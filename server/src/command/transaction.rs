@@ -115,11 +115,14 @@ fn exec(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
         return Ok(());
     }
     call.reply.array(transaction.len());
+    let own = call.session().last_command;
     for (number, argv) in transaction.commands() {
         let protocol = call.session().protocol;
         call.reply.set_protocol(protocol);
         dispatch::run_in_transaction(call.server, call.client, number, &argv, call.reply);
     }
+    // CLIENT LIST tells what was sent last, not what ran last.
+    call.session().last_command = own;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ pub(super) fn clients(server: &Server, out: &mut String) {
     field(out, "maxclients", server.config.maxclients);
     field(out, "client_recent_max_input_buffer", server.stats.peak_input);
     field(out, "client_recent_max_output_buffer", server.stats.peak_output);
-    field(out, "blocked_clients", server.blocked.len());
+    field(out, "blocked_clients", server.blocked.len() + server.held_clients());
     field(out, "tracking_clients", server.tracking.clients);
     field(out, "pubsub_clients", server.pubsub.clients());
     field(out, "watching_clients", server.watchers.clients());
