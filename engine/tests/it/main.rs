@@ -2,6 +2,7 @@
 
 mod conversations;
 mod formats;
+mod replay;
 mod samples;
 mod snapshot;
 mod specs;
