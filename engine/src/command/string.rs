@@ -513,9 +513,13 @@ fn msetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ctx.reply.int(0);
         return Ok(());
     }
+    // Before anything is set: a key that comes twice must not go by the time that it gets here, which the
+    // log would tell before the call itself.
+    for pair in pairs.chunks_exact(2) {
+        ctx.data.drop_if_expired(pair[0]);
+    }
     for pair in pairs.chunks_exact(2) {
         let (key, value) = (pair[0], pair[1]);
-        ctx.data.drop_if_expired(key);
         let kept = (expiry == Expiry::Keep).then(|| ctx.data.db_ref().expire_at(key));
         // Unlike SET, a time that has passed is stored, too: the keys go when somebody looks.
         ctx.data.set_str(key, value, expire_at.or(kept.flatten()));
