@@ -43,6 +43,7 @@ impl Server {
         if self.cron_runs == hz {
             self.sweep_temp_files();
         }
+        self.migrations.close_unused(self.now_instant);
         self.tend_snapshots();
         self.limit_tracking();
         self.check_soft_limits();

@@ -1,7 +1,8 @@
 //! The log: one line a message in the form that Redis writes and its tools read.
 //!
 //! `PID:M 21 Nov 2026 12:00:00.123 * message`, local time, to standard output or to a file that is
-//! opened anew for each line, so that it can be moved away. Not to be used in a fork child.
+//! opened anew for each line, so that it can be moved away; to syslog as well, if it is asked for. Not
+//! to be used in a fork child.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -9,11 +10,12 @@ use std::fmt::Arguments;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_engine::os::clock;
 
-use crate::config::LogLevel;
+use crate::config::{Config, LogFormat, LogLevel, LogTime};
 
 /// Longest message; what is longer is cut.
 const MAX_MESSAGE_BYTES: usize = 1024;
@@ -22,19 +24,66 @@ const MAX_MESSAGE_BYTES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Log {
     level: Cell<LogLevel>,
+    format: Cell<LogFormat>,
+    time: Cell<LogTime>,
     path: Vec<u8>,
+    syslog: Option<Syslog>,
     pid: u32,
 }
 
-impl Log {
-    /// A log of messages from `level` on, to the file at `path`, or to standard output if it is empty.
-    pub(crate) fn new(level: LogLevel, path: Vec<u8>) -> Log {
-        Log { level: Cell::new(level), path, pid: std::process::id() }
+/// Where syslog's messages go.
+#[derive(Debug)]
+struct Syslog {
+    socket: UnixDatagram,
+    /// `ident[pid]: `, what stands before a message.
+    head: String,
+    facility: u8,
+}
+
+impl Syslog {
+    const PATH: &str = "/dev/log";
+
+    fn connect(config: &Config) -> Option<Syslog> {
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.connect(Syslog::PATH).ok()?;
+        // A message that nobody takes is no reason to wait.
+        socket.set_nonblocking(true).ok()?;
+        let ident = String::from_utf8_lossy(&config.syslog_ident);
+        let head = format!("{ident}[{}]: ", std::process::id());
+        Some(Syslog { socket, head, facility: config.syslog_facility })
     }
 
-    /// Changes the least level that is written.
-    pub(crate) fn set_level(&self, level: LogLevel) {
-        self.level.set(level);
+    fn send(&self, level: LogLevel, message: &str) {
+        // The numbers that syslog(3) gives to debug, info, notice and warning.
+        let severity = match level {
+            LogLevel::Debug => 7,
+            LogLevel::Verbose => 6,
+            LogLevel::Notice => 5,
+            LogLevel::Warning | LogLevel::Nothing => 4,
+        };
+        let priority = (u32::from(self.facility) << 3) | severity;
+        let _ = self.socket.send(format!("<{priority}>{}{message}", self.head).as_bytes());
+    }
+}
+
+impl Log {
+    /// The log that a configuration asks for.
+    pub(crate) fn new(config: &Config) -> Log {
+        Log {
+            level: Cell::new(config.loglevel),
+            format: Cell::new(config.log_format),
+            time: Cell::new(config.log_time),
+            path: config.logfile.clone(),
+            syslog: config.syslog_enabled.then(|| Syslog::connect(config)).flatten(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Follows what may change of the configuration.
+    pub(crate) fn configure(&self, config: &Config) {
+        self.level.set(config.loglevel);
+        self.format.set(config.log_format);
+        self.time.set(config.log_time);
     }
 
     /// Rare enough to be written, too common for most operators.
@@ -56,18 +105,16 @@ impl Log {
         if level < self.level.get() {
             return;
         }
-        let mark = match level {
-            LogLevel::Debug => '.',
-            LogLevel::Verbose => '-',
-            LogLevel::Notice => '*',
-            LogLevel::Warning | LogLevel::Nothing => '#',
-        };
         let mut message = message.to_string();
         if message.len() > MAX_MESSAGE_BYTES {
             let cut = (0..=MAX_MESSAGE_BYTES).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
             message.truncate(cut);
         }
-        self.write(&format!("{}:M {} {mark} {message}\n", self.pid, now_text()));
+        let time = time_text(self.time.get());
+        self.write(&line_text(self.format.get(), self.pid, &time, level, &message));
+        if let Some(syslog) = &self.syslog {
+            syslog.send(level, &message);
+        }
     }
 
     /// Writes a line without time and level, for what starting scripts wait for.
@@ -88,10 +135,70 @@ impl Log {
     }
 }
 
-fn now_text() -> String {
+/// One line.
+fn line_text(format: LogFormat, pid: u32, time: &str, level: LogLevel, message: &str) -> String {
+    let (mark, word) = match level {
+        LogLevel::Debug => ('.', "debug"),
+        LogLevel::Verbose => ('-', "info"),
+        LogLevel::Notice => ('*', "notice"),
+        LogLevel::Warning | LogLevel::Nothing => ('#', "warning"),
+    };
+    match format {
+        LogFormat::Legacy => format!("{pid}:M {time} {mark} {message}\n"),
+        LogFormat::Logfmt => {
+            let message = message.replace('"', "'").replace(['\n', '\r'], " ");
+            format!("pid={pid} role=primary timestamp=\"{time}\" level={word} message=\"{message}\"\n")
+        }
+        LogFormat::Json => {
+            let message = json_text(message);
+            format!(
+                "{{\"pid\":{pid},\"role\":\"primary\",\"timestamp\":\"{time}\",\"level\":\"{word}\",\
+                 \"message\":{message}}}\n"
+            )
+        }
+    }
+}
+
+/// A JSON string.
+fn json_text(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '\\' | '"' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn time_text(how: LogTime) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(now.as_secs()).unwrap_or(0);
-    date_text(seconds + clock::local_offset_seconds(seconds), now.subsec_millis())
+    let offset = clock::local_offset_seconds(seconds);
+    match how {
+        LogTime::Legacy => date_text(seconds + offset, now.subsec_millis()),
+        LogTime::Iso8601 => iso_text(seconds, offset, now.subsec_millis()),
+        LogTime::Millis => now.as_millis().to_string(),
+    }
+}
+
+/// `2026-11-21T12:00:00.123+01:00` for seconds since 1970 and those that local time is ahead.
+fn iso_text(seconds: i64, offset: i64, millis: u32) -> String {
+    const DAY: i64 = 86_400;
+    let local = seconds + offset;
+    let (year, month, day) = civil_from_days(local.div_euclid(DAY));
+    let rest = local.rem_euclid(DAY);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    let sign = if offset < 0 { '-' } else { '+' };
+    let (zone_hours, zone_minutes) = (offset.abs() / 3600, offset.abs() / 60 % 60);
+    format!(
+        "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}{sign}{zone_hours:02}:{zone_minutes:02}"
+    )
 }
 
 /// `21 Nov 2026 12:00:00.123` for seconds since 1970 of the local calendar.
@@ -124,7 +231,23 @@ fn civil_from_days(days: i64) -> (i64, usize, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::date_text;
+    use super::{LogFormat, LogLevel, date_text, iso_text, line_text};
+
+    #[test]
+    fn lines_in_every_format() {
+        let line = |format| line_text(format, 7, "now", LogLevel::Notice, "a \"b\"\nc");
+        assert_eq!(line(LogFormat::Legacy), "7:M now * a \"b\"\nc\n");
+        assert_eq!(
+            line(LogFormat::Logfmt),
+            "pid=7 role=primary timestamp=\"now\" level=notice message=\"a 'b' c\"\n"
+        );
+        assert_eq!(
+            line(LogFormat::Json),
+            "{\"pid\":7,\"role\":\"primary\",\"timestamp\":\"now\",\"level\":\"notice\",\"message\":\"a \\\"b\\\"\\nc\"}\n"
+        );
+        assert_eq!(iso_text(0, 0, 7), "1970-01-01T00:00:00.007+00:00");
+        assert_eq!(iso_text(0, -12_600, 7), "1969-12-31T20:30:00.007-03:30");
+    }
 
     #[test]
     fn dates_as_redis_writes_them() {

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::data::{LastLoad, Loading};
 use crate::log::Log;
 use crate::memory::Memory;
+use crate::migrations::Migrations;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
@@ -33,6 +34,7 @@ use crate::pubsub::Pubsub;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
+use crate::supervise::Supervisor;
 use crate::tracking::Tracking;
 use crate::watch::Watchers;
 
@@ -84,6 +86,8 @@ pub(crate) struct Server {
     pub(crate) pubsub: Pubsub,
     /// What clients keep copies of.
     pub(crate) tracking: Tracking,
+    /// Connections to servers that keys went to.
+    pub(crate) migrations: Migrations,
     /// Clients that see every command.
     pub(crate) monitors: BTreeSet<u32>,
     /// The client whose command runs.
@@ -106,6 +110,8 @@ pub(crate) struct Server {
     pub(crate) started: Instant,
     /// Forty digits, other ones in each run.
     pub(crate) run_id: String,
+    /// Who wants to know how the process is.
+    pub(crate) supervisor: Supervisor,
     /// Ending the process.
     pub(crate) shutdown: Shutdown,
     /// When the periodic steps are due.
@@ -188,6 +194,7 @@ impl Server {
             outbox: Outbox::default(),
             pubsub: Pubsub::default(),
             tracking: Tracking::new(unix_ms().0.unsigned_abs()),
+            migrations: Migrations::default(),
             monitors: BTreeSet::new(),
             caller: None,
             happened: Happened::default(),
@@ -198,6 +205,7 @@ impl Server {
             turn_began: now,
             started: now,
             run_id,
+            supervisor: Supervisor::Nobody,
             shutdown: Shutdown::default(),
             next_cron: now,
             last_cron: now,

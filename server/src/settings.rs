@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use cairn_engine::os::jemalloc;
+use cairn_engine::os::{jemalloc, process_title};
 
 use crate::config::rewrite::rewrite;
+use crate::config::title;
 use crate::config::{Config, SetError};
 use crate::server::Server;
 
@@ -30,7 +31,8 @@ impl Server {
                 "dir" => self.enter_dir()?,
                 "port" | "bind" => self.change_listeners(name, before)?,
                 "maxclients" => self.raise_descriptor_limit(),
-                "loglevel" => self.log.set_level(self.config.loglevel),
+                "loglevel" | "log-format" | "log-timestamp-format" => self.log.configure(&self.config),
+                "proc-title-template" => self.set_title(),
                 "maxmemory-clients" => self.count_clients(),
                 "maxmemory" => self.maxmemory_has_changed(),
                 "requirepass" => self.has_password = !self.config.requirepass.is_empty(),
@@ -106,6 +108,32 @@ impl Server {
             ));
             self.config.maxclients = i64::try_from(clients).unwrap_or(i64::MAX);
         }
+    }
+
+    /// Sets the title of the process as its template says.
+    pub(crate) fn set_title(&self) {
+        if !self.config.set_proc_title {
+            return;
+        }
+        let config = &self.config;
+        let value = |name: &[u8]| match name {
+            b"title" => std::env::args_os().next().map(OsStringExt::into_vec).unwrap_or_default(),
+            b"listen-addr" if config.port != 0 => {
+                let address = config.bind.first().map_or("*", String::as_str);
+                format!("{address}:{}", config.port).into_bytes()
+            }
+            b"listen-addr" => [b"unixsocket:", config.unixsocket.as_slice()].concat(),
+            b"port" => config.port.to_string().into_bytes(),
+            b"tls-port" => b"0".to_vec(),
+            b"unixsocket" => config.unixsocket.clone(),
+            b"config-file" => match &self.config_file {
+                Some(path) => path.as_os_str().as_bytes().to_vec(),
+                None => b"-".to_vec(),
+            },
+            _ => Vec::new(),
+        };
+        // Whether the system lets us or not, it is only a title.
+        let _ = title::expand(&config.proc_title_template, &value).map(|title| process_title::set(&title));
     }
 
     /// CONFIG RESETSTAT.

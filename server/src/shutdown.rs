@@ -98,6 +98,7 @@ impl Server {
     /// it could not save; then nothing has changed.
     pub(crate) fn shut_down(&mut self, how: ShutdownHow) -> bool {
         self.log.notice(format_args!("User requested shutdown..."));
+        self.supervisor.tell("STOPPING=1\n", &self.log);
         if !self.save_for_shutdown(how) {
             if !how.force {
                 self.log.warning(format_args!("Error trying to save the DB, can't exit."));

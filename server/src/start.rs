@@ -18,12 +18,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::batch::Batch;
 use crate::command::table::CommandTable;
-use crate::config::Config;
 use crate::config::file::{ConfigError, Reading};
+use crate::config::{Config, Supervised};
 use crate::log::Log;
 use crate::net::listener::{self, Listener};
 use crate::server::Server;
 use crate::settings::errno_text;
+use crate::supervise::Supervisor;
 use crate::version::{CAIRN_VERSION, REDIS_VERSION};
 
 /// A run is named by twice as many hexadecimal digits.
@@ -47,13 +48,15 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     let commands = commands.map_err(|text| report(&ConfigError { line: None, text }))?;
     let config_file = file.map(|file| absolute(Path::new(&file)));
     let config = enter_dir(config).map_err(|e| report(&e))?;
+    let is_supervised = is_supervised(config.supervised);
     if config.daemonize
+        && !is_supervised
         && let Err(e) = nix::unistd::daemon(true, false)
     {
         eprintln!("Cannot go to the background: {e}");
         return Err(Refused);
     }
-    let log = Log::new(config.loglevel, config.logfile.clone());
+    let log = Log::new(&config);
     let pid = std::process::id();
     log.notice(format_args!("oO0OoO0OoO0Oo Cairn is starting oO0OoO0OoO0Oo"));
     log.notice(format_args!(
@@ -71,6 +74,8 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     for name in config.not_acted_on() {
         log.warning(format_args!("WARNING: '{name}' is known, but this version does not act on it."));
     }
+    let supervisor = Supervisor::find(config.supervised, &log);
+    supervisor.tell("STATUS=Loading the data set\n", &log);
     let seed = random_bytes::<36>().map_err(|e| {
         log.warning(format_args!("Cannot read random numbers from the system: {e}"));
         Refused
@@ -90,8 +95,10 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
             eprintln!("Cannot make an event loop: {e}");
             Refused
         })?;
+    server.supervisor = supervisor;
     server.raise_descriptor_limit();
     server.write_pid_file();
+    server.set_title();
     server.measure_memory();
     server.startup_memory = server.used_memory;
     server.log.raw(&format!(" PID: {pid}"));
@@ -108,7 +115,19 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     if !server.config.unixsocket.is_empty() {
         server.log.notice(format_args!("Ready to accept connections unix"));
     }
+    server.supervisor.tell("STATUS=Ready to accept connections\nREADY=1\n", &server.log);
     Ok(server.run(&mut batch))
+}
+
+/// True if somebody else keeps the process in the background.
+fn is_supervised(asked: Supervised) -> bool {
+    let has = |name: &str| std::env::var_os(name).is_some();
+    match asked {
+        Supervised::No => false,
+        Supervised::Upstart => has("UPSTART_JOB"),
+        Supervised::Systemd => has("NOTIFY_SOCKET"),
+        Supervised::Auto => has("UPSTART_JOB") || has("NOTIFY_SOCKET"),
+    }
 }
 
 /// The configuration of file, standard input and options, in this order.
@@ -172,7 +191,7 @@ fn listen(config: &Config, log: &Log) -> Result<Vec<Listener>, Refused> {
     let mut listeners = listen_tcp(config, log).ok_or(Refused)?;
     if !config.unixsocket.is_empty() {
         let backlog = i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX);
-        match listener::unix(&config.unixsocket, config.unixsocketperm, backlog) {
+        match listener::unix(&config.unixsocket, config.unixsocketperm, &config.unixsocketgroup, backlog) {
             Ok(listener) => listeners.push(listener),
             Err(e) => {
                 log.warning(format_args!("Failed opening Unix socket: bind: {}", errno_text(&e)));

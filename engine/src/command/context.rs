@@ -317,6 +317,16 @@ impl Data<'_> {
         self.counted(key, false)
     }
 
+    /// As `look`, and nobody is told if it is not there: for commands that tell about the key itself.
+    pub fn inspect(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.drop_if_expired(key);
+        if self.counts_reads {
+            let found = self.db_ref().contains(key);
+            *(if found { &mut self.stats.hits } else { &mut self.stats.misses }) += 1;
+        }
+        self.db_ref().get(key)
+    }
+
     #[inline]
     fn counted(&mut self, key: &[u8], touched: bool) -> Option<ValueRef<'_>> {
         // A key that has expired is looked up twice: the first time its going is told.

@@ -433,7 +433,8 @@ fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let expire_at = match ttl {
         0 => None,
         ttl if options.absolute => Some(UnixMs(ttl)),
-        ttl => Some(UnixMs(ttl.saturating_add(now.0))),
+        // Wraps as in Valkey: a time beyond all times has passed.
+        ttl => Some(UnixMs(ttl.wrapping_add(now.0))),
     };
     let was_there = ctx.data.remove(key);
     if expire_at.is_some_and(|at| at <= now) {

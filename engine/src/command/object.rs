@@ -49,7 +49,7 @@ const fn about(name: &'static str, since: &'static str) -> Spec {
 }
 
 fn encoding(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    match ctx.data.look(args.at(2)) {
+    match ctx.data.inspect(args.at(2)) {
         Some(value) => ctx.reply.bulk(value.encoding_name().as_bytes()),
         None => ctx.reply.null(),
     }
@@ -57,7 +57,7 @@ fn encoding(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn refcount(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    match ctx.data.look(args.at(2)) {
+    match ctx.data.inspect(args.at(2)) {
         // Values are owned by their key alone: nothing is shared, so nothing is counted.
         Some(_) => ctx.reply.int(1),
         None => ctx.reply.null(),
@@ -66,7 +66,7 @@ fn refcount(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn freq(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    if ctx.data.look(args.at(2)).is_none() {
+    if ctx.data.inspect(args.at(2)).is_none() {
         ctx.reply.null();
         return Ok(());
     }
@@ -79,7 +79,7 @@ fn freq(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn idletime(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    if ctx.data.look(args.at(2)).is_none() {
+    if ctx.data.inspect(args.at(2)).is_none() {
         ctx.reply.null();
         return Ok(());
     }

@@ -9,3 +9,4 @@ pub mod fork;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
 pub mod memory;
+pub mod process_title;

@@ -6,5 +6,6 @@ mod replay;
 mod samples;
 mod snapshot;
 mod specs;
+mod string_effects;
 mod tidy;
 mod zset_effects;

@@ -66,7 +66,7 @@ fn told(engine: &mut Engine, line: &str) -> String {
 }
 
 /// Runs lines of `command => what it told`.
-fn check(lines: &str) {
+pub(super) fn check(lines: &str) {
     let mut engine = engine();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (call, want) = line.split_once(" =>").expect("an arrow");

@@ -122,13 +122,12 @@ fn hello(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         call.reply.set_protocol(protocol);
     }
     let id = call.session().id;
-    let zone = call.server.config.ignored("availability-zone");
-    write_greeting(call.reply, id, zone);
+    write_greeting(call.reply, id, &call.server.config.availability_zone);
     Ok(())
 }
 
 fn write_greeting(reply: &mut Reply, id: u64, zone: &[u8]) {
-    reply.map(if zone.is_empty() { 7 } else { 8 });
+    reply.map(7 + usize::from(!zone.is_empty()));
     for (key, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         reply.bulk(key.as_bytes());
         reply.bulk(value.as_bytes());

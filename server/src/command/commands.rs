@@ -265,7 +265,8 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, number: u16) {
     }
     if !arguments.is_empty() {
         reply.bulk(b"arguments");
-        write_arguments(reply, &arguments);
+        let mut keys = KeyGroups { next: 0, last: spec.keys.len().saturating_sub(1) };
+        write_arguments(reply, &arguments, &mut keys);
     }
     if !subcommands.is_empty() {
         reply.bulk(b"subcommands");
@@ -276,8 +277,22 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, number: u16) {
     }
 }
 
+/// Which group of keys the next key argument belongs to: they stand in the same order.
+struct KeyGroups {
+    next: usize,
+    last: usize,
+}
+
+impl KeyGroups {
+    fn take(&mut self) -> usize {
+        let group = self.next.min(self.last);
+        self.next += 1;
+        group
+    }
+}
+
 /// Recurses as deep as our own grammars nest.
-fn write_arguments(reply: &mut Reply, arguments: &[Arg]) {
+fn write_arguments(reply: &mut Reply, arguments: &[Arg], keys: &mut KeyGroups) {
     reply.array(arguments.len());
     for argument in arguments {
         let Arg { name, kind, token, optional, multiple } = argument;
@@ -290,13 +305,22 @@ fn write_arguments(reply: &mut Reply, arguments: &[Arg]) {
             .filter(|(set, _)| *set)
             .map(|(_, f)| *f)
             .collect();
-        reply.map(
-            2 + usize::from(token.is_some()) + usize::from(!flags.is_empty()) + usize::from(inner.is_some()),
-        );
+        let group = matches!(kind, Kind::Value("key")).then(|| keys.take());
+        let is_leaf = inner.is_none();
+        let facts = [is_leaf, group.is_some(), token.is_some(), !flags.is_empty(), inner.is_some()];
+        reply.map(2 + facts.iter().filter(|is_there| **is_there).count());
         reply.bulk(b"name");
         reply.bulk(name.as_bytes());
         reply.bulk(b"type");
         reply.bulk(kind.name().as_bytes());
+        if is_leaf {
+            reply.bulk(b"display_text");
+            reply.bulk(name.as_bytes());
+        }
+        if let Some(group) = group {
+            reply.bulk(b"key_spec_index");
+            reply.int(group as i64);
+        }
         if let Some(token) = token {
             reply.bulk(b"token");
             reply.bulk(token.as_bytes());
@@ -310,7 +334,7 @@ fn write_arguments(reply: &mut Reply, arguments: &[Arg]) {
         }
         if let Some(inner) = inner {
             reply.bulk(b"arguments");
-            write_arguments(reply, inner);
+            write_arguments(reply, inner, keys);
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod lolwut;
 pub(crate) mod memory;
+pub(crate) mod migrate;
 pub(crate) mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
@@ -73,6 +74,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         latency::COMMANDS,
         lolwut::COMMANDS,
         memory::COMMANDS,
+        migrate::COMMANDS,
         module::COMMANDS,
         monitor::COMMANDS,
         persistence::COMMANDS,

@@ -74,10 +74,16 @@ const LASTSAVE: SessionCommand = SessionCommand::new(
 );
 
 const SHUTDOWN: SessionCommand = SessionCommand::new(
-    Spec::new("shutdown", Group::Server, "1.0.0", -1, "[ NOSAVE | SAVE ] [ NOW ] [ FORCE ] [ ABORT ]")
-        .flags(ADMIN.or(NOSCRIPT).or(LOADING).or(STALE).or(NO_MULTI).or(ALLOW_BUSY))
-        .complexity("O(N) in the number of keys if it saves")
-        .summary("Saves if there are save rules, and ends the server."),
+    Spec::new(
+        "shutdown",
+        Group::Server,
+        "1.0.0",
+        -1,
+        "[ NOSAVE | SAVE ] [ NOW ] [ FORCE ] [ SAFE ] [ FAILOVER ] [ ABORT ]",
+    )
+    .flags(ADMIN.or(NOSCRIPT).or(LOADING).or(STALE).or(NO_MULTI).or(ALLOW_BUSY))
+    .complexity("O(N) in the number of keys if it saves")
+    .summary("Saves if there are save rules, and ends the server."),
     shutdown,
 );
 
@@ -90,12 +96,17 @@ fn shutdown(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             b"save" => how.save = true,
             b"now" => how.now = true,
             b"force" => how.force = true,
+            b"safe" => how.safe = true,
+            b"failover" => how.failover = true,
             b"abort" => abort = true,
             _ => return Err(CommandError::Syntax),
         }
     }
     if (abort && args.len() > 2) || (how.save && how.nosave) {
         return Err(CommandError::Syntax);
+    }
+    if how.failover {
+        return Err(CommandError::text("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
     }
     if abort {
         if call.server.abort_shutdown() {

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use cairn_engine::base::{glob, words};
 
-pub(crate) use table::{Config, Enable, LogLevel};
+pub(crate) use table::{Config, Enable, LogFormat, LogLevel, LogTime, Supervised};
 
 use crate::dispatch::LOADING_ERROR;
 use kind::OutputLimits;

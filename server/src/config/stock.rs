@@ -5,7 +5,7 @@
 //! would break a promise about data or access, by a refusal to start. Names, types, limits and defaults
 //! are those of valkey 9.1 src/config.c and, for what only Redis has, of redis 8.0 src/config.c.
 
-use super::kind::{Kind, OneOf, OomScores, Primary, SignedMemory, Text, TitleTemplate, Word, Words, YesNo};
+use super::kind::{Kind, OneOf, OomScores, Primary, SignedMemory, Text, Word, Words, YesNo};
 use super::table::{Args, LONG, When, bytes, int};
 
 /// What a value other than the default means.
@@ -119,7 +119,6 @@ stock! {
     "cluster-config-file": Harmless, Start, One, Word, "nodes.conf";
     "cluster-announce-hostname": Harmless, Always, One, Text, "";
     "cluster-announce-human-nodename": Harmless, Always, One, Text, "";
-    "availability-zone": Harmless, Always, One, Word, "";
     "cluster-preferred-endpoint-type": Harmless, Always, One, OneOf(&["ip", "hostname", "unknown-endpoint"]), "ip";
     "cluster-config-save-behavior": Harmless, Always, One, OneOf(&["sync", "best-effort"]), "sync";
     "cluster-databases": Harmless, Start, One, int(1, INT), "1";
@@ -143,7 +142,6 @@ stock! {
     "enable-debug-assert": Harmless, Start, One, YesNo, "no";
     "lua-enable-insecure-api" / "lua-enable-deprecated-api": Harmless, Protected, One, YesNo, "no";
     "aclfile": Unsafe, Start, One, Word, "";
-    "unixsocketgroup": Harmless, Start, One, Text, "";
     "bind-source-addr": Harmless, Always, One, Text, "";
     "acl-pubsub-default": Harmless, Always, One, OneOf(&["allchannels", "resetchannels"]), "resetchannels";
     "enable-module-command": Harmless, Start, One, OneOf(&["no", "yes", "local"]), "no";
@@ -191,18 +189,12 @@ stock! {
     "active-defrag-ignore-bytes": Harmless, Always, One, bytes(1, SIZE), "104857600";
     "oom-score-adj-values": Harmless, Always, Many, OomScores, "0 200 800";
     // Observing.
-    "syslog-enabled": Harmless, Start, One, YesNo, "no";
     "crash-log-enabled": Harmless, Always, One, YesNo, "yes";
     "crash-memcheck-enabled": Harmless, Always, One, YesNo, "yes";
-    "syslog-ident": Harmless, Start, One, Word, "redis";
     "debug-context": Harmless, Always, One, Word, "";
-    "syslog-facility": Harmless, Start, One, OneOf(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]), "local0";
-    "log-format": Harmless, Always, One, OneOf(&["legacy", "logfmt", "json"]), "legacy";
-    "log-timestamp-format": Harmless, Always, One, OneOf(&["legacy", "iso8601", "milliseconds"]), "legacy";
     "watchdog-period": Harmless, Always, One, int(0, INT), "0";
     // The rest.
     "always-show-logo": Harmless, Start, One, YesNo, "no";
-    "set-proc-title": Harmless, Start, One, YesNo, "yes";
     "rdb-save-incremental-fsync": Harmless, Always, One, YesNo, "yes";
     "use-exit-on-panic": Harmless, Always, One, YesNo, "no";
     "extended-redis-compatibility": Harmless, Always, One, YesNo, "no";
@@ -213,10 +205,8 @@ stock! {
     "aof-rewrite-cpulist" / "aof_rewrite_cpulist": Harmless, Start, One, Text, "";
     "bgsave-cpulist" / "bgsave_cpulist": Harmless, Start, One, Text, "";
     "ignore-warnings": Harmless, Always, One, Word, "";
-    "proc-title-template": Harmless, Always, One, TitleTemplate, "{title} {listen-addr} {server-mode}";
     "locale-collate": Harmless, Always, One, Word, "";
     "hash-seed": Harmless, Start, One, Text, "";
-    "supervised": Harmless, Start, One, OneOf(&["upstart", "systemd", "auto", "no"]), "no";
     "propagation-error-behavior": Harmless, Always, One, OneOf(&["ignore", "panic", "panic-on-replicas"]), "ignore";
     "rdb-version-check": Harmless, Always, One, OneOf(&["strict", "relaxed"]), "strict";
     "io-threads": Harmless, Always, One, int(1, 256), "1";

@@ -11,7 +11,7 @@ use super::events::{EventLetters, Notify};
 use super::kind::{
     Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, MemoryOrPercent, Octal,
     OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text,
-    Word, Words, YesNo,
+    TitleTemplate, Word, Words, YesNo,
 };
 
 /// What may be done with a directive.
@@ -113,6 +113,63 @@ pub(crate) enum LogLevel {
     Nothing,
 }
 
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// `PID:M time * message`.
+    Legacy,
+    /// `name=value` pairs.
+    Logfmt,
+    /// A JSON object.
+    Json,
+}
+
+/// How a log line tells the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogTime {
+    /// `21 Nov 2026 12:00:00.123`.
+    Legacy,
+    /// `2026-11-21T12:00:00.123+01:00`.
+    Iso8601,
+    /// Milliseconds since 1970.
+    Millis,
+}
+
+/// Who started the process and wants to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supervised {
+    /// Upstart: by a stop signal.
+    Upstart,
+    /// Systemd: through a socket.
+    Systemd,
+    /// Whichever of them has left its variable in the environment.
+    Auto,
+    /// Nobody.
+    No,
+}
+
+const LOG_FORMAT: Choice<LogFormat> =
+    Choice(&[("legacy", LogFormat::Legacy), ("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)]);
+const LOG_TIME: Choice<LogTime> =
+    Choice(&[("legacy", LogTime::Legacy), ("iso8601", LogTime::Iso8601), ("milliseconds", LogTime::Millis)]);
+const SUPERVISED: Choice<Supervised> = Choice(&[
+    ("upstart", Supervised::Upstart),
+    ("systemd", Supervised::Systemd),
+    ("auto", Supervised::Auto),
+    ("no", Supervised::No),
+]);
+/// Numbers of syslog's facilities.
+const FACILITY: Choice<u8> = Choice(&[
+    ("user", 1),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+]);
 const ENABLE: Choice<Enable> = Choice(&[("no", Enable::No), ("yes", Enable::Yes), ("local", Enable::Local)]);
 const LOG_LEVEL: Choice<LogLevel> = Choice(&[
     ("debug", LogLevel::Debug),
@@ -193,6 +250,7 @@ directives! {
     "tcp-backlog": tcp_backlog, Start, One, int(0, i32::MAX as i64), i64 = 511;
     "unixsocket": unixsocket, Start, One, Text, Vec<u8> = Vec::new();
     "unixsocketperm": unixsocketperm, Start, One, Octal, u32 = 0;
+    "unixsocketgroup": unixsocketgroup, Start, One, Text, Vec<u8> = Vec::new();
     "timeout": timeout_seconds, Always, One, int(0, i32::MAX as i64), i64 = 0;
     "tcp-keepalive": tcp_keepalive_seconds, Always, One, int(0, i32::MAX as i64), i64 = 300;
     "protected-mode": protected_mode, Always, One, YesNo, bool = true;
@@ -207,6 +265,15 @@ directives! {
     "pidfile": pidfile, Start, One, Text, Vec<u8> = Vec::new();
     "loglevel": loglevel, Always, One, LOG_LEVEL, LogLevel = LogLevel::Notice;
     "logfile": logfile, Start, One, Word, Vec<u8> = Vec::new();
+    "log-format": log_format, Always, One, LOG_FORMAT, LogFormat = LogFormat::Legacy;
+    "log-timestamp-format": log_time, Always, One, LOG_TIME, LogTime = LogTime::Legacy;
+    "syslog-enabled": syslog_enabled, Start, One, YesNo, bool = false;
+    "syslog-ident": syslog_ident, Start, One, Word, Vec<u8> = b"redis".to_vec();
+    "syslog-facility": syslog_facility, Start, One, FACILITY, u8 = 16;
+    "supervised": supervised, Start, One, SUPERVISED, Supervised = Supervised::No;
+    "set-proc-title": set_proc_title, Start, One, YesNo, bool = true;
+    "proc-title-template": proc_title_template, Always, One, TitleTemplate,
+        Vec<u8> = b"{title} {listen-addr} {server-mode}".to_vec();
     "hz": hz, Always, One, Hz, i64 = 10;
     "shutdown-timeout": shutdown_timeout_seconds, Always, One, int(0, i32::MAX as i64), i64 = 10;
     "shutdown-on-sigint": shutdown_on_sigint, Always, Many, ShutdownWords, ShutdownHow = ShutdownHow::default();
@@ -221,6 +288,9 @@ directives! {
     "hide-user-data-from-log": hide_user_data_from_log, Always, One, YesNo, bool = true;
     "notify-keyspace-events": notify, Always, One, EventLetters, Notify = Notify::default();
     "tracking-table-max-keys": tracking_table_max_keys, Always, One, int(0, LONG), i64 = 1_000_000;
+
+    // What clients are told.
+    "availability-zone": availability_zone, Always, One, Word, Vec<u8> = Vec::new();
 
     // Snapshots.
     "save": save, Always, Many, SaveRules, Vec<SaveRule> = vec![

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Group};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::stream::Stream;
@@ -83,12 +84,13 @@ fn listen_on(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
 }
 
 /// Listens on a Unix socket, in place of one left behind. It is born with its final permissions, so
-/// that there is no moment at which others could connect.
+/// that there is no moment at which others could connect. An empty group leaves it that of the process.
 ///
 /// # Errors
 /// What the system said.
-pub(crate) fn unix(path: &[u8], permissions: u32, backlog: i32) -> io::Result<Listener> {
+pub(crate) fn unix(path: &[u8], permissions: u32, group: &[u8], backlog: i32) -> io::Result<Listener> {
     let path = OsStr::from_bytes(path);
+    let gid = group_id(group)?;
     let _ = fs::remove_file(path);
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let addr = socket2::SockAddr::unix(path)?;
@@ -101,7 +103,23 @@ pub(crate) fn unix(path: &[u8], permissions: u32, backlog: i32) -> io::Result<Li
         bound
     };
     bound?;
+    if gid.is_some() {
+        nix::unistd::chown(path, None, gid)?;
+    }
     socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
     Ok(Listener::Unix(socket.into()))
+}
+
+/// The number of a group, given by name or number; none for an empty name.
+fn group_id(name: &[u8]) -> io::Result<Option<Gid>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let name = String::from_utf8_lossy(name);
+    if let Some(group) = Group::from_name(&name)? {
+        return Ok(Some(group.gid));
+    }
+    let number = name.parse().map_err(|_| io::Error::other(format!("there is no group '{name}'")))?;
+    Ok(Some(Gid::from_raw(number)))
 }

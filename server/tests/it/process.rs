@@ -61,6 +61,8 @@ fn a_client_ends_it() {
     let mut client = server.client();
     assert_eq!(client.call("SHUTDOWN SAVE NOSAVE"), "-ERR syntax error");
     assert_eq!(client.call("SHUTDOWN foo"), "-ERR syntax error");
+    assert_eq!(client.call("SHUTDOWN SAFE ABORT"), "-ERR syntax error");
+    assert_eq!(client.call("SHUTDOWN FAILOVER"), "-ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
     assert_eq!(client.call("SHUTDOWN ABORT"), "-ERR No shutdown in progress.");
     client.send(b"SET k v\r\nSHUTDOWN SAVE\r\nPING\r\n");
     assert_eq!(client.read_to_end(), "+OK\\r\\n");

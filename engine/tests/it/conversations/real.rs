@@ -120,7 +120,7 @@ impl Driver for Server {
     fn runs(&self, only: Only) -> bool {
         match only {
             Only::Everyone => true,
-            Only::Live(version) => self.version >= version,
+            Only::Live(version) | Only::Small(version) => self.version >= version,
             Only::Ours => false,
             Only::From(redis, valkey) => self.version >= if self.is_valkey { valkey } else { redis },
             Only::Redis(version) => !self.is_valkey && self.version >= version,

@@ -3,7 +3,7 @@
 //! A file is TOML of one shape only: tables `[[conversation]]` with a `name = "..."`, an `only = "..."` if
 //! it is not for everyone, and `lines = '''...'''`. A line is `(who) WORD WORD => REPLY`; replies are written as `expect.rs` tells.
 //! `(who)` is missing for everyone, or `7.2` (servers from that version on), `7.4/9.0` (Redis and Valkey
-//! from these on), `valkey 9.0`, `redis 7.4`, `ours`, or `live` or `live 7.2` (not true after save and load). `wait N` lets N
+//! from these on), `valkey 9.0`, `redis 7.4`, `ours`, `live` or `live 7.2` (not true after save and load), `small` (not true with thresholds that forbid small encodings). `wait N` lets N
 //! milliseconds pass. A word is as in a shell, `"..."` with the escapes \r \n \t \" \\ \xNN, or
 //! `{abc*20}` (text repeated), `{1..9:f#,v}` (words for each number), `{s+9}` and `{ms+9}` (Unix time from
 //! now), `$name` (what an earlier reply captured).
@@ -47,6 +47,8 @@ pub(super) enum Only {
     Ours,
     /// Servers from this version on, as long as nothing is saved and loaded.
     Live(Version),
+    /// As `From`, as long as small values have their small encodings.
+    Small(Version),
 }
 
 /// Major and minor.
@@ -160,9 +162,11 @@ fn parse_only(who: &str) -> Option<Only> {
     Some(match who.split_once(' ') {
         Some(("valkey", from)) => Only::Valkey(parse_version(from)?),
         Some(("live", from)) => Only::Live(parse_version(from)?),
+        Some(("small", from)) => Only::Small(parse_version(from)?),
         Some(("redis", from)) => Only::Redis(parse_version(from)?),
         Some(_) => return None,
         None if who == "ours" => Only::Ours,
+        None if who == "small" => Only::Small((0, 0)),
         None if who == "live" => Only::Live((0, 0)),
         None => {
             let (redis, valkey) = who.split_once('/').unwrap_or((who, who));

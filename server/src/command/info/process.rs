@@ -38,7 +38,7 @@ pub(super) fn server(server: &Server, out: &mut String) {
     field(out, "monotonic_clock", "POSIX clock_gettime");
     field(out, "multiplexing_api", "epoll");
     field(out, "process_id", std::process::id());
-    field(out, "process_supervised", "no");
+    field(out, "process_supervised", server.supervisor.name());
     field(out, "run_id", &server.run_id);
     field(out, "tcp_port", server.config.port);
     field(out, "server_time_usec", clock.as_micros());
@@ -53,7 +53,7 @@ pub(super) fn server(server: &Server, out: &mut String) {
     let file = server.config_file.clone().unwrap_or_default();
     field(out, "config_file", file.display());
     field(out, "io_threads_active", 0);
-    field(out, "availability_zone", String::from_utf8_lossy(server.config.ignored("availability-zone")));
+    field(out, "availability_zone", String::from_utf8_lossy(&server.config.availability_zone));
     listeners(server, out);
 }
 

@@ -2,6 +2,7 @@
 
 use super::{field, line};
 use crate::config::kind::percentile_text;
+use crate::pause::Paused;
 use crate::pubsub::Kind;
 use crate::server::Server;
 use crate::stats::CommandStats;
@@ -20,6 +21,15 @@ pub(super) fn clients(server: &Server, out: &mut String) {
     field(out, "total_watched_keys", server.watchers.keys());
     field(out, "total_blocking_keys", server.blocked.keys());
     field(out, "total_blocking_keys_on_nokey", server.blocked.keys_unblocked_when_gone());
+    let (reason, actions) = match server.paused() {
+        None => ("none", "none"),
+        Some(Paused::Writes) => ("client_pause", "write"),
+        Some(Paused::All) => ("client_pause", "all"),
+    };
+    let until = server.pause.filter(|_| server.paused().is_some()).map(|pause| pause.until);
+    field(out, "paused_reason", reason);
+    field(out, "paused_actions", actions);
+    field(out, "paused_timeout_milliseconds", until.map_or(0, |until| until.0.saturating_sub(server.now.0)));
 }
 
 pub(super) fn stats(server: &Server, out: &mut String) {
@@ -54,7 +64,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "pubsub_patterns", server.pubsub.len(Kind::Pattern));
     field(out, "pubsubshard_channels", server.pubsub.len(Kind::Shard));
     super::persistence::fork_stats(server, out);
-    field(out, "migrate_cached_sockets", 0);
+    field(out, "migrate_cached_sockets", server.migrations.len());
     field(out, "slave_expires_tracked_keys", 0);
     field(out, "active_defrag_hits", 0);
     field(out, "active_defrag_misses", 0);
