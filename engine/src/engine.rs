@@ -359,6 +359,9 @@ impl Engine {
         self.key_stats.expired += step.expired;
         self.key_stats.expired_fields += step.expired_fields;
         self.snapshot_stats.dirty += step.expired;
+        if step.expired + step.emptied > 0 {
+            self.take_out_garbage();
+        }
         step
     }
 

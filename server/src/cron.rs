@@ -11,18 +11,6 @@ use crate::server::Server;
 /// Rates are measured at this interval.
 const RATE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Keys that may expire are looked at so many at a time.
-const EXPIRE_STEP_KEYS: usize = 256;
-
-/// The removal of expired keys takes this long in one run if it finds few.
-const EXPIRE_SHORT: Duration = Duration::from_millis(1);
-
-/// And this long if it finds many.
-const EXPIRE_LONG: Duration = Duration::from_millis(20);
-
-/// Many: more than one in so many of those looked at.
-const FRUITFUL_PART: u64 = 10;
-
 impl Server {
     /// Does what is due and sets when to come next.
     pub(crate) fn cron(&mut self) {
@@ -50,33 +38,6 @@ impl Server {
         self.expire_keys();
         let spent = began.elapsed().as_micros();
         self.stats.cron_us += u64::try_from(spent).unwrap_or(u64::MAX);
-    }
-
-    /// Removes keys and fields whose time has passed. A short look in each run, and a long one as long
-    /// as much of what is looked at has passed.
-    fn expire_keys(&mut self) {
-        // Nothing changes while writes are paused.
-        if self.paused().is_some() {
-            return;
-        }
-        let Some(engine) = self.engine.as_mut().filter(|_| self.is_expiring) else { return };
-        let begun = Instant::now();
-        let mut elapsed;
-        loop {
-            let step = engine.expire_step(self.now, EXPIRE_STEP_KEYS);
-            let gone = step.expired + step.expired_fields;
-            elapsed = begun.elapsed();
-            let is_fruitful = gone * FRUITFUL_PART > step.visited as u64;
-            if step.wrapped || step.visited == 0 || elapsed >= EXPIRE_LONG {
-                self.expire_time_caps += u64::from(elapsed >= EXPIRE_LONG);
-                break;
-            }
-            if elapsed >= EXPIRE_SHORT && !is_fruitful {
-                break;
-            }
-        }
-        self.expire_time += elapsed;
-        self.observe_event("expire-cycle", elapsed);
     }
 
     fn measure_rates(&mut self, elapsed: Duration) {

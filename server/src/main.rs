@@ -10,6 +10,7 @@ mod config;
 mod cron;
 mod data;
 mod dispatch;
+mod expiry;
 mod invalidate;
 mod log;
 mod memory;

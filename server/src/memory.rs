@@ -135,8 +135,6 @@ impl Server {
     pub(crate) fn go_on_evicting(&mut self) {
         if self.memory.is_evicting {
             self.memory.is_evicting = self.make_room() == Room::Later;
-            self.settle();
-            self.deliver();
         }
     }
 
@@ -171,8 +169,13 @@ impl Server {
         if policy == Policy::NoEviction {
             return Room::None;
         }
+        let begun = Instant::now();
         let room = self.evict_for_a_while(limit, policy);
+        // Nobody has asked for this, not even the one whose command is next.
+        let caller = self.caller.take();
         self.tell_effects();
+        self.caller = caller;
+        self.observe_event("eviction-cycle", begun.elapsed());
         room
     }
 

@@ -21,6 +21,7 @@ use crate::clients::{Client, Clients, Closing, FIRST_CLIENT_TOKEN};
 use crate::command::table::CommandTable;
 use crate::config::Config;
 use crate::data::{LastLoad, Loading};
+use crate::expiry::Expiry;
 use crate::log::Log;
 use crate::memory::Memory;
 use crate::migrations::Migrations;
@@ -120,6 +121,8 @@ pub(crate) struct Server {
     pub(crate) last_cron: Instant,
     /// Time since rates were measured.
     pub(crate) since_rates: Duration,
+    /// How looking for what has expired goes.
+    pub(crate) expiry: Expiry,
     /// What happens when memory is full.
     pub(crate) memory: Memory,
     /// Bytes in use, as of the last periodic step.
@@ -210,6 +213,7 @@ impl Server {
             next_cron: now,
             last_cron: now,
             since_rates: Duration::ZERO,
+            expiry: Expiry::default(),
             memory: Memory::default(),
             used_memory: 0,
             startup_memory: 0,
@@ -296,10 +300,13 @@ impl Server {
         readable.clear();
         (self.ready, self.readable) = (ready, readable);
         self.follow_signal();
-        self.go_on_evicting();
-        if self.now_instant >= self.next_cron && !self.is_ending() {
+        if !self.is_ending() {
             self.caller = None;
-            self.cron();
+            self.go_on_evicting();
+            self.expire_more_keys();
+            if self.now_instant >= self.next_cron {
+                self.cron();
+            }
             self.settle();
             self.tell_broadcasts();
             self.deliver();

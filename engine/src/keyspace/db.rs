@@ -522,8 +522,8 @@ impl Db {
         cursor: u64,
         budget: usize,
         mut visit: impl FnMut(&mut Entry) -> Sweep,
-        mut removed: impl FnMut(Entry),
     ) -> (u64, usize) {
+        let (lazily, bin) = (self.laziness.expire, &mut self.bin);
         let counts = std::cell::Cell::new(self.counts);
         let change = |by: &dyn Fn(&mut Counts)| {
             let mut now = counts.get();
@@ -547,7 +547,9 @@ impl Db {
             },
             |entry| {
                 change(&|counts| counts.subtract(entry.view().marks()));
-                removed(entry);
+                if lazily && entry.view().effort() > SMALL_ELEMENTS {
+                    bin.push(Garbage::Entry(entry));
+                }
             },
         );
         self.counts = counts.get();

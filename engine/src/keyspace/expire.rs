@@ -9,8 +9,11 @@ use crate::base::time::UnixMs;
 use crate::structure::table::Sweep as Verdict;
 use crate::value::{IntText, Value, ValueRef};
 
-/// Fields that one step takes out of one hash at most; the rest waits for the next round.
-const FIELDS_PER_VISIT: usize = 1024;
+/// Fields that one step takes out of hashes at most; the rest waits for the next round.
+const FIELDS_PER_STEP: u64 = 8192;
+
+/// So many fields that go take as long as one key that is looked at.
+const FIELDS_PER_KEY: u64 = 4;
 
 /// What one step weighs in the running mean of the time that keys have left, as in Valkey.
 const STEP_WEIGHT: f64 = 0.02;
@@ -33,6 +36,8 @@ pub struct Step {
     pub expired_fields: u64,
     /// Keys removed because their last field had gone.
     pub emptied: u64,
+    /// Whether a hash still has fields whose time has passed: there were too many for one step.
+    pub is_unfinished: bool,
     /// Milliseconds that keys with an expiry have left, summed over those looked at, and how many those are.
     pub left_ms: (i64, usize),
     /// Whether the walk has come to the end of the last database and starts anew.
@@ -103,10 +108,13 @@ impl Sweep {
         let Some(db) = keyspace.dbs.get_mut(index) else { return };
         if db.expires_len() > 0 || db.field_ttl_len() > 0 {
             let mut done = Step::default();
-            let visit = |entry: &mut Entry| visit(entry, index, now, &mut done, tell);
-            let (cursor, visited) = db.sweep(self.cursor, budget - step.visited, visit, drop);
+            let before = step.expired_fields;
+            let visit = |entry: &mut Entry| visit(entry, index, now, before, &mut done, tell);
+            let (cursor, visited) = db.sweep(self.cursor, budget - step.visited, visit);
             self.cursor = cursor;
-            step.visited += visited;
+            step.visited +=
+                visited + usize::try_from(done.expired_fields / FIELDS_PER_KEY).unwrap_or(usize::MAX);
+            step.is_unfinished |= done.is_unfinished;
             step.expired += done.expired;
             step.expired_fields += done.expired_fields;
             step.emptied += done.emptied;
@@ -133,6 +141,7 @@ fn visit(
     entry: &mut Entry,
     db: usize,
     now: UnixMs,
+    fields_before: u64,
     step: &mut Step,
     tell: &mut impl FnMut(Gone<'_>),
 ) -> Verdict {
@@ -148,14 +157,21 @@ fn visit(
     if hash.next_expiry_bound().is_none_or(|at| !at.is_past(now)) {
         return Verdict::Keep;
     }
+    let most = FIELDS_PER_STEP.saturating_sub(fields_before + step.expired_fields);
+    if most == 0 {
+        step.is_unfinished = true;
+        return Verdict::Keep;
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     let key = entry.view().key().to_vec();
     let gone = entry.modify(|value| match value {
-        Value::Hash(hash) => hash.remove_expired(now, FIELDS_PER_VISIT, |field| {
+        Value::Hash(hash) => hash.remove_expired(now, most, |field| {
             tell(Gone::Field { db, key: &key, field: field.text(&mut IntText::new()) });
         }),
         _ => 0,
     });
     step.expired_fields += gone as u64;
+    step.is_unfinished |= gone == most;
     if entry.view().view().is_empty() {
         step.emptied += 1;
         tell(Gone::Emptied { db, key: &key });

@@ -88,7 +88,7 @@ pub(super) fn key_stats(server: &Server, out: &mut String) {
     // The one name is Valkey's, the other Redis's.
     field(out, "expired_fields", keys.expired_fields);
     field(out, "expired_subkeys", keys.expired_fields);
-    field(out, "expired_stale_perc", "0.00");
+    field(out, "expired_stale_perc", format_args!("{:.2}", server.expiry.stale_percent));
     field(out, "expired_keys_with_volatile_items_stale_perc", "0.00");
     field(out, "expired_time_cap_reached_count", server.expire_time_caps);
     field(out, "expire_cycle_cpu_milliseconds", server.expire_time.as_millis());
