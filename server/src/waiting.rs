@@ -103,18 +103,20 @@ impl Server {
         }
     }
 
-    /// All keys of some databases have gone or come: watched ones that were or are there have changed.
+    /// Other keys, or none, are in some databases now: a watched key has changed if it was there or is
+    /// there now, and not merely as one whose time has passed.
     fn break_watches_of(&mut self, dbs: &[usize]) {
         for client in self.watchers.all() {
             let Some(client) = self.clients.get_mut(client) else { continue };
-            let is_there = |db: usize, key: &[u8]| {
-                self.engine.as_ref().is_some_and(|engine| engine.keyspace().db(db).contains(key))
-            };
             let session = &mut client.session;
-            session.is_watch_broken |= session
-                .watched
-                .iter()
-                .any(|w| dbs.contains(&w.key.0) && (w.was_there || is_there(w.key.0, &w.key.1)));
+            for watched in session.watched.iter_mut().filter(|watched| dbs.contains(&watched.key.0)) {
+                let (db, key) = &watched.key;
+                let entry = self.engine.as_ref().and_then(|engine| engine.keyspace().db(*db).entry(key));
+                let is_expired = entry.is_some_and(|entry| entry.is_expired(self.now));
+                let is_there = entry.is_some() && !is_expired;
+                session.is_watch_broken |= watched.was_there || is_there;
+                watched.was_expired = is_expired;
+            }
         }
     }
 
