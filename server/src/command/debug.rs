@@ -361,11 +361,11 @@ fn protocol(reply: &mut Reply, kind: &[u8]) -> Outcome {
             if !reply.is_resp3() {
                 return Err(CommandError::text("ERR RESP2 is not supported by this command"));
             }
+            // A push is no reply, and those of a command itself come behind its reply.
+            reply.bulk(b"Some real reply following the push reply");
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.int(42);
-            // A push is no reply.
-            reply.bulk(b"Some real reply following the push reply");
         }
         b"verbatim" => reply.verbatim(b"This is a verbatim\nstring"),
         b"true" => reply.bool(true),
@@ -373,7 +373,7 @@ fn protocol(reply: &mut Reply, kind: &[u8]) -> Outcome {
         b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
         _ => {
             let text = "ERR Wrong protocol type name. Please use one of the following: \
-                string|integer|double|null|array|set|map|attrib|push|verbatim|true|false";
+                string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
             return Err(CommandError::text(text));
         }
     }
@@ -382,12 +382,13 @@ fn protocol(reply: &mut Reply, kind: &[u8]) -> Outcome {
 
 fn populate(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let count = args.int(2)?;
+    const NEGATIVE: CommandError = CommandError::text("ERR value is out of range, must be positive");
     if count < 0 {
-        return Err(CommandError::OutOfRange);
+        return Err(NEGATIVE);
     }
     let prefix = args.get(3).unwrap_or(b"key");
     let size = args.get(4).map(|_| args.int(4)).transpose()?;
-    let size = size.map(|n| usize::try_from(n).map_err(|_| CommandError::OutOfRange)).transpose()?;
+    let size = size.map(|n| usize::try_from(n).map_err(|_| NEGATIVE)).transpose()?;
     if size.is_some_and(|size| size as u64 > call.server.config.proto_max_bulk_len) {
         return Err(CommandError::StringTooLong);
     }

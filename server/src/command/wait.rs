@@ -43,7 +43,7 @@ const WAITAOF: SessionCommand = SessionCommand::new(
 fn waitaof(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let local = args.int(1)?;
     if !(0..=1).contains(&local) {
-        return Err(CommandError::text("ERR value is out of range, must be between 0 and 1"));
+        return Err(CommandError::text("ERR value is out of range, value must between 0 and 1"));
     }
     let replicas = args.int(2)?;
     if replicas < 0 {

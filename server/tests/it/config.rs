@@ -43,6 +43,7 @@ fn config_get_and_set() {
         "-ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected config"
     );
     assert_eq!(client.call("CONFIG GET appendonly"), "[appendonly no]");
+    assert_eq!(client.call("CONFIG GET HZ hz SLAVE-Priority"), "[HZ 10 SLAVE-Priority 100]");
 }
 
 #[test]
