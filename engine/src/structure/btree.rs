@@ -14,11 +14,9 @@ mod inner;
 mod iter;
 mod leaf;
 
-use std::cmp::Ordering;
-
 use index::{LeafHashes, LeafIndex, tag_of};
 use inner::{Child, Inner, prefix_of};
-use leaf::{Leaf, NONE, cmp_scores};
+use leaf::{Leaf, NONE};
 
 use super::hash::HashSeed;
 
@@ -114,7 +112,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         let (mut node, mut parent) = (place.leaf, leaf.parent);
         while parent != NONE {
             let inner = self.inner(parent);
-            rank += inner.children.iter().take_while(|c| c.node != node).map(|c| c.count).sum::<u64>();
+            rank += inner.children.counts()[..inner.position(node)].iter().sum::<u64>();
             (node, parent) = (parent, inner.parent);
         }
         Some((rank, leaf.score(place.slot)))
@@ -163,7 +161,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let blocks: usize = self.leaves.iter().map(Leaf::memory_bytes).sum();
-        let children: usize = self.inners.iter().map(|i| i.children.capacity() * size_of::<Child>()).sum();
+        let children: usize = self.inners.iter().map(|i| i.children.memory_bytes()).sum();
         blocks
             + children
             + self.leaves.capacity() * size_of::<Leaf>()
@@ -201,9 +199,9 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         let (mut node, mut rank) = (self.root, 0);
         for level in (0..self.height).rev() {
             let children = &self.inner(node).children;
-            let at = children[1..].partition_point(|child| before(level, child));
-            rank += children[..at].iter().map(|c| c.count).sum::<u64>();
-            node = children[at].node;
+            let at = children.last_before(|child| before(level, child));
+            rank += children.counts()[..at].iter().sum::<u64>();
+            node = children.nodes()[at];
         }
         (self.leaf(node), rank)
     }
@@ -214,11 +212,8 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         let mut node = self.root;
         for level in (0..self.height).rev() {
             let children = &self.inner(node).children;
-            let at = children[1..].partition_point(|child| {
-                let order = cmp_scores(child.score, score).then(child.prefix.cmp(&prefix));
-                order.then_with(|| self.first_member(level, child.node).cmp(member)) != Ordering::Greater
-            });
-            node = children[at].node;
+            let is_above = |i: usize| self.first_member(level, children.nodes()[i]) > member;
+            node = children.nodes()[children.last_not_above(score, prefix, is_above)];
         }
         Place { leaf: node, slot: self.leaf(node).lower_bound(score, member) }
     }
@@ -229,14 +224,15 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         }
         let mut node = self.root;
         for _ in 0..self.height {
-            let below = self.inner(node).children.iter().find(|child| {
-                let here = rank < child.count;
+            let children = &self.inner(node).children;
+            let below = children.counts().iter().position(|&count| {
+                let here = rank < count;
                 if !here {
-                    rank -= child.count;
+                    rank -= count;
                 }
                 here
             });
-            node = below.expect("counts of children add up").node;
+            node = children.nodes()[below.expect("counts of children add up")];
         }
         Some(Place { leaf: node, slot: rank as usize })
     }
@@ -244,7 +240,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
     /// The first member below a node, `level` levels above the leaves.
     fn first_member(&self, level: u32, mut node: u32) -> &[u8] {
         for _ in 0..level {
-            node = self.inner(node).children[0].node;
+            node = self.inner(node).children.nodes()[0];
         }
         self.leaf(node).member_at(0, 0)
     }

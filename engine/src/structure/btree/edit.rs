@@ -1,7 +1,7 @@
 //! Insertion and removal: how leaves and inner nodes are split, merged and linked.
 
 use super::index::tag_of;
-use super::inner::{Child, Inner, prefix_of};
+use super::inner::{Child, Children, Inner, prefix_of};
 use super::leaf::{Leaf, NONE, Parts, cmp_scores};
 use super::{Place, ScoreTree};
 
@@ -30,7 +30,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         let Some(score) = choose(old) else { return old };
         assert!(!score.is_nan(), "NaN has no place in an order");
         let Some(place) = place else {
-            self.add(hash, member, score);
+            self.add(hash, member, score, None);
             self.balance();
             return None;
         };
@@ -40,8 +40,8 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
                 self.refresh(0, place.leaf);
             }
         } else {
-            self.take(place, hash);
-            self.add(hash, member, score);
+            self.take_out(place);
+            self.add(hash, member, score, Some(place.leaf));
         }
         old
     }
@@ -130,8 +130,8 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         after_left && before_right
     }
 
-    /// Puts a member in that is not there.
-    fn add(&mut self, hash: u64, member: &[u8], score: f64) {
+    /// Puts a member in that is in no leaf; the index has it already if it comes `from` a leaf.
+    fn add(&mut self, hash: u64, member: &[u8], score: f64, from: Option<u32>) {
         let mut place = self.locate(score, member);
         self.len += 1;
         loop {
@@ -140,18 +140,18 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             let count = leaf.len();
             if count == 0 || leaf.bytes_with(member) <= LEAF {
                 self.leaves[id as usize].insert(slot, tag_of(hash) as u8, score, member);
-                self.index.insert(hash, id);
+                self.tell_index(hash, from, id);
                 self.entry_added(id, slot, score, member);
                 return;
             }
             // At the ends of the tree full leaves stay full, so that ascending input packs them.
             let alone = count == 1 || member.len() > LEAF / 2;
             if slot == count && (alone || leaf.next == NONE) {
-                self.add_leaf(id, true, hash, score, member);
+                self.add_leaf((id, true), (hash, from), score, member);
                 return;
             }
             if slot == 0 && (alone || leaf.prev == NONE) {
-                self.add_leaf(id, false, hash, score, member);
+                self.add_leaf((id, false), (hash, from), score, member);
                 return;
             }
             let at = if alone { slot } else { self.middle_of(id) };
@@ -180,22 +180,36 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         while parent != NONE {
             let inner = &mut self.inners[parent as usize];
             let at = inner.position(node);
-            let child = &mut inner.children[at];
-            child.count += 1;
+            *inner.children.count_mut(at) += 1;
             if is_first {
-                (child.score, child.prefix) = (score, prefix_of(member));
+                inner.children.set_first(at, score, prefix_of(member));
                 is_first = at == 0;
             }
             (node, parent) = (parent, inner.parent);
         }
     }
 
+    /// A member is in a leaf now, and was in none, or in another one, or in the same.
+    fn tell_index(&mut self, hash: u64, from: Option<u32>, leaf: u32) {
+        match from {
+            None => self.index.insert(hash, leaf),
+            Some(from) if from == leaf => {}
+            Some(from) => self.index.relocate(hash, from, leaf),
+        }
+    }
+
     /// Makes a leaf of one new entry beside another leaf.
-    fn add_leaf(&mut self, beside: u32, after: bool, hash: u64, score: f64, member: &[u8]) {
+    fn add_leaf(
+        &mut self,
+        (beside, after): (u32, bool),
+        (hash, from): (u64, Option<u32>),
+        score: f64,
+        member: &[u8],
+    ) {
         let mut parts = Parts::default();
         parts.push(tag_of(hash) as u8, score, member);
         let id = self.store_leaf(Leaf::from_parts(&parts));
-        self.index.insert(hash, id);
+        self.tell_index(hash, from, id);
         self.link_leaf(id, beside, after);
         self.add_sibling(0, beside, id, after);
     }
@@ -232,10 +246,8 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
     fn add_sibling(&mut self, level: u32, beside: u32, id: u32, after: bool) {
         let parent = self.parent_of(level, beside);
         if parent == NONE {
-            let mut children = vec![self.summary(level, beside), self.summary(level, id)];
-            if !after {
-                children.swap(0, 1);
-            }
+            let order = if after { [beside, id] } else { [id, beside] };
+            let children = order.into_iter().map(|node| self.summary(level, node)).collect();
             let root = self.store_inner(Inner::new(children));
             self.set_parent(level, beside, root);
             self.set_parent(level, id, root);
@@ -257,7 +269,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             self.inners[holder as usize].children.insert(at, child);
             self.set_parent(level, id, holder);
             for i in 0..self.inner(right).children.len() {
-                let node = self.inner(right).children[i].node;
+                let node = self.inner(right).children.nodes()[i];
                 self.set_parent(level, node, right);
             }
             self.add_sibling(level + 1, parent, right, true);
@@ -266,10 +278,16 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         self.refresh(level, id);
     }
 
-    /// Takes the entry at `place` out of its leaf.
+    /// Takes the entry at `place` out.
     fn take(&mut self, place: Place, hash: u64) {
+        self.index.remove(hash, place.leaf);
+        self.take_out(place);
+    }
+
+    /// Takes the entry at `place` out of its leaf, but not out of the index. Another member's slot that
+    /// looks the same may be told to move in its stead: such slots stand for one another.
+    fn take_out(&mut self, place: Place) {
         let Place { leaf: id, slot } = place;
-        self.index.remove(hash, id);
         self.len -= 1;
         if self.leaf(id).len() == 1 {
             self.drop_leaf(id);
@@ -283,7 +301,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             while parent != NONE {
                 let inner = &mut self.inners[parent as usize];
                 let at = inner.position(node);
-                inner.children[at].count -= 1;
+                *inner.children.count_mut(at) -= 1;
                 (node, parent) = (parent, inner.parent);
             }
         }
@@ -344,7 +362,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
         while self.height > 0 && self.inner(self.root).children.len() == 1 {
             let root = self.root;
             self.height -= 1;
-            self.root = self.inner(root).children[0].node;
+            self.root = self.inner(root).children.nodes()[0];
             self.set_parent(self.height, self.root, NONE);
             self.free_inner_node(root);
         }
@@ -367,21 +385,17 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             return;
         }
         let at = self.inner(grandparent).position(parent);
-        let siblings = &self.inner(grandparent).children;
+        let siblings = self.inner(grandparent).children.nodes();
         let left = if at > 0 { at - 1 } else { at };
-        let (Some(left), Some(right)) =
-            (siblings.get(left).map(|c| c.node), siblings.get(left + 1).map(|c| c.node))
-        else {
-            return;
-        };
+        let (Some(&left), Some(&right)) = (siblings.get(left), siblings.get(left + 1)) else { return };
         if self.inner(left).children.len() + self.inner(right).children.len() > FANOUT / 4 * 3 {
             return;
         }
-        let moved = std::mem::take(&mut self.inners[right as usize].children);
-        for child in &moved {
-            self.set_parent(level, child.node, left);
+        let mut moved = std::mem::take(&mut self.inners[right as usize].children);
+        for &node in moved.nodes() {
+            self.set_parent(level, node, left);
         }
-        self.inners[left as usize].children.extend(moved);
+        self.inners[left as usize].children.append(&mut moved);
         self.drop_child(level + 1, right);
         self.free_inner_node(right);
         self.refresh(level + 1, left);
@@ -397,7 +411,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             let summary = self.summary(level, node);
             let inner = &mut self.inners[parent as usize];
             let at = inner.position(node);
-            inner.children[at] = summary;
+            inner.children.set(at, summary);
             (level, node) = (level + 1, parent);
         }
     }
@@ -409,7 +423,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             return Child { count: leaf.len() as u64, score: leaf.score(0), prefix, node };
         }
         let children = &self.inner(node).children;
-        Child { count: children.iter().map(|c| c.count).sum(), node, ..children[0] }
+        Child { count: children.counts().iter().sum(), node, ..children.at(0) }
     }
 
     pub(super) fn parent_of(&self, level: u32, node: u32) -> u32 {
@@ -450,7 +464,7 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
     }
 
     fn free_inner_node(&mut self, id: u32) {
-        self.inners[id as usize] = Inner { parent: self.free_inner, children: Vec::new() };
+        self.inners[id as usize] = Inner { parent: self.free_inner, children: Children::default() };
         self.free_inner = id;
     }
 }

@@ -148,7 +148,7 @@ fn len_width_of(longest: usize) -> u8 {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_uint(data: &[u8], at: usize, width: u8) -> u64 {
     match width {
         1 => u64::from(data[at]),
@@ -166,6 +166,36 @@ fn write_uint(data: &mut [u8], at: usize, width: u8, v: u64) {
         4 => data[at..at + 4].copy_from_slice(&(v as u32).to_le_bytes()),
         _ => data[at..at + 8].copy_from_slice(&v.to_le_bytes()),
     }
+}
+
+/// How many of these ascending scores are below `score`, and how many are the same. No branch depends
+/// on a score: there are few of them, and guessing wrong costs more than looking at all.
+#[inline]
+pub(super) fn count_below(scores: &[f64], score: f64) -> (usize, usize) {
+    let mut counts = (0u64, 0u64);
+    for &s in scores {
+        // Wrapping, because checked additions are not vectorised.
+        counts.0 = counts.0.wrapping_add(u64::from(s < score));
+        counts.1 = counts.1.wrapping_add(u64::from(s == score));
+    }
+    (counts.0 as usize, counts.1 as usize)
+}
+
+/// How many of these distances are below one end and how many below another.
+#[inline(always)]
+fn count_distances<const N: usize>(
+    distances: &[u8],
+    read: impl Fn([u8; N]) -> u64,
+    ends: (u64, u64),
+) -> (usize, usize) {
+    let mut counts = (0u16, 0u16);
+    for distance in distances.as_chunks::<N>().0 {
+        let distance = read(*distance);
+        // Wrapping, because checked additions are not vectorised; a leaf has fewer entries.
+        counts.0 = counts.0.wrapping_add(u16::from(distance < ends.0));
+        counts.1 = counts.1.wrapping_add(u16::from(distance < ends.1));
+    }
+    (usize::from(counts.0), usize::from(counts.1))
 }
 
 /// What an allocation of `bytes` really takes, four steps to a doubling as jemalloc has them.
@@ -283,7 +313,25 @@ impl Leaf {
     /// The slot of a member.
     #[inline]
     pub(super) fn find(&self, tag: u8, member: &[u8]) -> Option<usize> {
-        self.slots_with_tag(tag).find(|&i| self.member_len(i) == member.len() && self.member(i) == member)
+        /// Every byte's lowest bit, and its highest.
+        const LOW: u64 = 0x0101_0101_0101_0101;
+        const HIGH: u64 = LOW << 7;
+        let is_it = |i: usize| self.member_len(i) == member.len() && self.member(i) == member;
+        // Eight tags at a time. A borrow may mark a byte behind a true match; the member decides.
+        let (words, rest) = self.data[..self.len()].as_chunks::<8>();
+        for (at, word) in words.iter().enumerate() {
+            let differs = u64::from_le_bytes(*word) ^ u64::from(tag).wrapping_mul(LOW);
+            let mut same = differs.wrapping_sub(LOW) & !differs & HIGH;
+            while same != 0 {
+                let slot = at * 8 + same.trailing_zeros() as usize / 8;
+                if is_it(slot) {
+                    return Some(slot);
+                }
+                same &= same - 1;
+            }
+        }
+        let first = words.len() * 8;
+        (0..rest.len()).find(|&i| rest[i] == tag && is_it(first + i)).map(|i| first + i)
     }
 
     /// The first slot for which `before` is false; it must be true for all slots before.
@@ -304,7 +352,49 @@ impl Leaf {
     /// The first slot not below (score, member).
     #[inline]
     pub(super) fn lower_bound(&self, score: f64, member: &[u8]) -> usize {
-        self.partition(|i| cmp_scores(self.score(i), score).then_with(|| self.member(i).cmp(member)).is_lt())
+        let (mut low, mut high) = self.slots_of_score(score);
+        while low < high {
+            let middle = (low + high) / 2;
+            if self.member(middle) < member {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The slots with this score: from the first one, or where it would be, to behind the last one.
+    #[inline]
+    fn slots_of_score(&self, score: f64) -> (usize, usize) {
+        let width = usize::from(self.score_width);
+        let at = self.scores_at();
+        let bytes = &self.data[at..at + self.len() * width];
+        // Distances below the first end belong to lower scores, those below the second to no higher
+        // ones. Far away, an end is outside of what a leaf can hold, however it is rounded.
+        let end = |score: f64, more: i64| {
+            let distance = (score as i64).saturating_sub(self.base as i64).saturating_add(more);
+            u64::try_from(distance).unwrap_or(0)
+        };
+        let ends = || (end(score.ceil(), 0), end(score.floor(), 1));
+        match self.score_width {
+            0 => {
+                let own = f64::from_bits(self.base);
+                (if own < score { self.len() } else { 0 }, if own <= score { self.len() } else { 0 })
+            }
+            1 => count_distances(bytes, |[b]: [u8; 1]| u64::from(b), ends()),
+            2 => count_distances(bytes, |b| u64::from(u16::from_le_bytes(b)), ends()),
+            4 => count_distances(bytes, |b| u64::from(u32::from_le_bytes(b)), ends()),
+            _ => {
+                let mut counts = (0u64, 0u64);
+                for s in bytes.as_chunks::<8>().0 {
+                    let s = f64::from_le_bytes(*s);
+                    counts.0 = counts.0.wrapping_add(u64::from(s < score));
+                    counts.1 = counts.1.wrapping_add(u64::from(s <= score));
+                }
+                (counts.0 as usize, counts.1 as usize)
+            }
+        }
     }
 
     /// Bytes in use after one more entry, if the layout stays.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::inner::prefix_of;
+use super::leaf::cmp_scores;
 use super::*;
 use crate::base::rng::Rng;
 
@@ -29,9 +30,10 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             for &node in &level {
                 let children = &self.inner(node).children;
                 assert!(!children.is_empty() && children.len() <= FANOUT);
-                for child in children {
+                for i in 0..children.len() {
+                    let child = children.at(i);
                     assert_eq!(self.parent_of(above, child.node), node);
-                    assert_eq!(*child, self.summary(above, child.node));
+                    assert_eq!(child, self.summary(above, child.node));
                     below.push(child.node);
                 }
             }
@@ -369,4 +371,32 @@ fn prefixes_order_as_their_strings() {
     assert_eq!(prefix_of(b"a"), prefix_of(b"a\0"));
     assert!(prefix_of(b"12345678") < prefix_of(b"12345679"));
     assert_eq!(prefix_of(b"123456781"), prefix_of(b"123456782"));
+}
+
+#[test]
+fn slots_of_a_score_are_found_in_every_form() {
+    let forms: [&[f64]; 7] = [
+        &[5.0, 5.0, 5.0],
+        &[-3.0, 0.0, 0.0, 1.0, 200.0],
+        &[-300.0, 0.0, 17.0, 17.0, 40_000.0],
+        &[0.0, 1e5, 1e5, 4e9],
+        &[-1.5, -0.0, 0.0, 0.5, 1e300, f64::INFINITY],
+        &[f64::NEG_INFINITY, -9_007_199_254_740_992.0, 3.0],
+        &[9_007_199_254_740_990.0, 9_007_199_254_740_991.0, 9_007_199_254_740_992.0],
+    ];
+    let asked = [0.0, -0.0, 0.5, 1.0, 5.0, 16.9, 17.0, 17.1, 199.0, 200.0, 1e5, 4e9, 4.5e9, 1e19, 1e300];
+    let edges = [9_007_199_254_740_990.0, 9_007_199_254_740_991.0, 9_007_199_254_740_993.0, f64::INFINITY];
+    for scores in forms {
+        let mut parts = leaf::Parts::default();
+        for (i, &score) in scores.iter().enumerate() {
+            parts.push(0, score, &[i as u8]);
+        }
+        let leaf = Leaf::from_parts(&parts);
+        for score in asked.iter().chain(&edges).flat_map(|s| [*s, -*s]) {
+            let low = scores.iter().filter(|s| **s < score).count();
+            let high = scores.iter().filter(|s| **s <= score).count();
+            assert_eq!(leaf.lower_bound(score, b""), low, "{score} in {scores:?}");
+            assert_eq!(leaf.lower_bound(score, b"\xff"), high, "{score} in {scores:?}");
+        }
+    }
 }
