@@ -353,6 +353,7 @@ impl Engine {
 
     /// Removes expired keys and fields, looking at about `budget` entries that may expire.
     pub fn expire_step(&mut self, now: UnixMs, budget: usize) -> expire::Step {
+        self.keyspace.tick(now);
         let mut told = Told::new(&mut self.effects);
         let step = self.sweep.step_with(&mut self.keyspace, now, budget, |gone| told.tell(gone));
         drop(told);
@@ -378,6 +379,7 @@ impl Engine {
     /// # Errors
     /// `SaveError`; the old file is as it was.
     pub fn save(&mut self, now: UnixMs, used_memory: u64) -> Result<Saved, SaveError> {
+        self.keyspace.tick(now);
         let producer = self.producer(now, used_memory);
         let saved = snapshot::save(
             self.storage.as_ref(),
@@ -417,6 +419,7 @@ impl Engine {
     /// # Errors
     /// `Fork`.
     pub fn start_background_save(&mut self, now: UnixMs, used_memory: u64) -> Result<i32, SaveError> {
+        self.keyspace.tick(now);
         let producer = self.producer(now, used_memory);
         self.snapshot_stats.last_attempt = Some(now);
         let started =
@@ -430,6 +433,7 @@ impl Engine {
                 self.running = Some(Running { background, started: now, dirty_at_start: stats.dirty });
                 // Moving entries between buckets would copy pages that the child shares.
                 self.keyspace.allow_resize(false);
+                self.keyspace.hold_clocks(true);
                 Ok(pid)
             }
             Err(error) => {
@@ -446,6 +450,7 @@ impl Engine {
         let result = running.background.poll()?;
         let running = self.running.take()?;
         self.keyspace.allow_resize(true);
+        self.keyspace.hold_clocks(false);
         let pid = running.background.pid();
         let stats = &mut self.snapshot_stats;
         stats.last_duration =
@@ -475,6 +480,7 @@ impl Engine {
         let pid = running.background.pid();
         running.background.kill(self.storage.as_ref(), &self.rdb_path);
         self.keyspace.allow_resize(true);
+        self.keyspace.hold_clocks(false);
         Some(pid)
     }
 

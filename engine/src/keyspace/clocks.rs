@@ -139,6 +139,11 @@ impl Clocks {
         (clock & LFU_COUNTER).saturating_sub(periods) as u8
     }
 
+    /// The counter that an LFU clock has at the time that was last told.
+    pub(super) fn freq_now(&self, clock: u32) -> u8 {
+        self.freq(clock, self.now)
+    }
+
     /// The clock of a key that a file or RESTORE brings with these; `None` if they are of the other
     /// kind.
     pub(super) fn restored(&self, idle_s: Option<u64>, freq: Option<u8>) -> Option<u32> {

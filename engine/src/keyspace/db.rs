@@ -21,7 +21,7 @@ use super::clocks::Clocks;
 use super::entry::{Entry, EntryRef, Marks};
 use super::lazy::{Garbage, Laziness, SMALL_ELEMENTS};
 use access::Keeping;
-pub use access::Lookup;
+pub use access::{Lookup, Used};
 
 /// Home buckets that a scan may visit for each element it was asked for, as Redis bounds empty ones.
 const BUCKETS_PER_COUNT: usize = 10;
@@ -36,6 +36,7 @@ pub struct Db {
     counts: Counts,
     clocks: Clocks,
     keeping: Keeping,
+    has_policy: bool,
     laziness: Laziness,
     bin: Vec<Garbage>,
     avg_ttl_ms: i64,
@@ -118,6 +119,7 @@ impl Db {
             counts: Counts::default(),
             clocks: Clocks::new(seed.0 ^ seed.1),
             keeping: Keeping::WhileSmall,
+            has_policy: false,
             laziness: Laziness::NONE,
             bin: Vec::new(),
             avg_ttl_ms: 0,

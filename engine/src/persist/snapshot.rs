@@ -14,6 +14,7 @@ use byteorder::{ByteOrder, LittleEndian};
 use crate::base::time::UnixMs;
 use crate::codec::rdb::{Dialect, Drain, Target, Writer, WriterOptions};
 use crate::keyspace::Keyspace;
+use crate::keyspace::db::Used;
 use crate::os::fork::{self, Ended};
 use crate::os::memory;
 use crate::transcode::save::{self, Fault, Feature};
@@ -248,7 +249,12 @@ fn write_all(
     for (index, db) in contents.keyspace.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
         w.select_db(index as u64).map_err(disk)?;
         w.resize_db(db.len() as u64, db.expires_len() as u64).map_err(disk)?;
-        for entry in db {
+        for (entry, used) in db.iter_used() {
+            match used {
+                Some(Used::Idle(seconds)) => w.idle(seconds).map_err(disk)?,
+                Some(Used::Freq(counter)) => w.freq(counter).map_err(disk)?,
+                None => {}
+            }
             save::entry(&mut w, target, entry.key(), entry.expire_at(), entry.view())
                 .map_err(|fault| (format!("db {index}, key \"{}\"", entry.key().escape_ascii()), fault))?;
             keys += 1;

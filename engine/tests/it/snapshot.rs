@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{Dialect, Options};
+use cairn_engine::command::effects::{Classes, Wants};
 use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::keyspace::evict::Policy;
+use cairn_engine::keyspace::{Laziness, LfuTuning};
 use cairn_engine::persist::snapshot::{SaveError, Settings, TargetChoice};
 use cairn_engine::persist::storage::{Disk, InputFile, OutputFile, Storage};
 use cairn_engine::value::{Limits, StringValue, Value};
@@ -241,4 +244,49 @@ fn a_refused_file_is_not_changed() {
     assert!(error.contains("dump.rdb: offset"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
     assert_eq!(names(dir.path()), ["dump.rdb"]);
+}
+
+/// What a key's clock says after it was saved at `NOW` and loaded in the same moment, under two policies.
+fn clock_after(saved_under: Policy, loaded_under: Policy) -> (Option<u64>, Option<u8>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut engine = Engine::new(config(&path), NOW);
+    engine.keep_clocks_for(saved_under);
+    engine.keyspace_mut().tick(NOW);
+    fill(&mut engine, 3);
+    let db = engine.keyspace_mut().db_mut(0);
+    db.restore_clock(b"key:1", Some(77), Some(99));
+    engine.save(NOW, 0).unwrap();
+    let mut engine = Engine::new(config(&path), NOW);
+    engine.keep_clocks_for(loaded_under);
+    engine.keyspace_mut().tick(NOW);
+    engine.load(NOW, Options::default(), &mut |_| {}).unwrap();
+    let db = engine.keyspace_mut().db_mut(0);
+    (db.idle_s(b"key:1"), db.freq(b"key:1", NOW))
+}
+
+#[test]
+fn a_policy_writes_how_keys_are_used() {
+    let (lru, lfu) = (Policy::AllkeysLru, Policy::VolatileLfu);
+    assert_eq!(clock_after(lru, lru), (Some(77), None));
+    assert_eq!(clock_after(lru, Policy::NoEviction), (Some(77), None));
+    assert_eq!(clock_after(lfu, lfu), (None, Some(99)));
+    assert_eq!(clock_after(Policy::NoEviction, lru), (Some(0), None), "nobody had asked for it");
+    assert_eq!(clock_after(lru, lfu), (None, Some(5)), "one kind says nothing about the other");
+}
+
+#[test]
+fn eviction_tells_and_logs_what_goes() {
+    let mut engine = Engine::new(config(Path::new("unused.rdb")), NOW);
+    engine.set_wants(Wants { keys: true, events: Classes::EVICTED, log: true });
+    engine.tune(Laziness::ALL, LfuTuning::default());
+    fill(&mut engine, 1);
+    assert!(engine.evict_one(Policy::AllkeysRandom, 5, NOW));
+    assert!(!engine.evict_one(Policy::AllkeysRandom, 5, NOW), "there is no other");
+    let happened: Vec<String> = engine.effects().happened().iter().map(|e| format!("{e:?}")).collect();
+    assert_eq!(happened.len(), 2, "{happened:?}");
+    assert!(happened[1].contains("evicted"), "{happened:?}");
+    let log: Vec<u8> = engine.effects().log().flat_map(|(_, words)| words.to_vec()).collect();
+    assert!(log.starts_with(b"*2\r\n$6\r\nUNLINK\r\n"));
+    assert_eq!((engine.key_stats().evicted, engine.keyspace().keys()), (1, 0));
 }

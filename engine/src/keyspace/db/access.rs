@@ -27,6 +27,15 @@ pub(super) enum Keeping {
     Always,
 }
 
+/// How an entry is used, as a file says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Used {
+    /// Whole seconds since the last access.
+    Idle(u64),
+    /// How often it is used, from 0 to 255.
+    Freq(u8),
+}
+
 /// The outcome of a lookup.
 #[derive(Debug, Clone, Copy)]
 pub enum Lookup<'a> {
@@ -80,6 +89,7 @@ impl Db {
     /// Chooses the access clock that a policy needs. Switching between LRU and LFU forgets what the
     /// other kind had counted; `Off` leaves what answers questions.
     pub fn set_clock_kind(&mut self, kind: ClockKind) {
+        self.has_policy = kind != ClockKind::Off;
         let wanted = match (kind, self.clocks.kind) {
             (ClockKind::Off, ClockKind::Lfu) => ClockKind::Lru,
             (ClockKind::Off, _) => return,
@@ -92,6 +102,19 @@ impl Db {
             self.table.enable_clocks_at(self.clocks.fresh());
         }
         self.outgrow();
+    }
+
+    /// All entries, and how each is used if an eviction policy goes by that.
+    pub fn iter_used(&self) -> impl Iterator<Item = (EntryRef<'_>, Option<Used>)> {
+        let kind = if self.has_policy { self.clocks.kind } else { ClockKind::Off };
+        self.table.iter().map(move |(entry, clock)| {
+            let used = match kind {
+                ClockKind::Off => None,
+                ClockKind::Lru => Some(Used::Idle(self.clocks.idle_s(clock))),
+                ClockKind::Lfu => Some(Used::Freq(self.clocks.freq_now(clock))),
+            };
+            (entry, used)
+        })
     }
 
     /// The access clock that is kept.
