@@ -223,7 +223,7 @@ impl Data<'_> {
     /// `WrongType`, `NotInteger`, `Overflow`; nothing has changed then.
     pub fn incr(&mut self, key: &[u8], by: i64) -> Result<i64, CommandError> {
         self.drop_if_expired(key);
-        self.tell_if_new(key);
+        self.make_way(key);
         if !self.is_no_touch {
             self.db_mut().touch(key);
         }
@@ -360,9 +360,11 @@ impl Data<'_> {
         self.view(key).is_some()
     }
 
-    /// The event of a new key, if it is not there yet and somebody wants to hear it.
+    /// Before a key is set: removes what is there with its time passed, and tells of a new key, if it is
+    /// one and somebody wants to hear it.
     #[inline]
-    fn tell_if_new(&mut self, key: &[u8]) {
+    fn make_way(&mut self, key: &[u8]) {
+        self.drop_if_expired(key);
         if self.effects.wants().events.has(Classes::NEW) && !self.db_ref().contains(key) {
             self.event(Classes::NEW, "new", key);
         }
@@ -370,13 +372,13 @@ impl Data<'_> {
 
     /// Sets a key to a value, in place of what was there.
     pub fn set(&mut self, key: &[u8], value: Value, expire_at: Option<UnixMs>) {
-        self.tell_if_new(key);
+        self.make_way(key);
         self.db_mut().set(key, value, expire_at);
     }
 
     /// Sets a key to a string, in place of what was there.
     pub fn set_str(&mut self, key: &[u8], bytes: &[u8], expire_at: Option<UnixMs>) {
-        self.tell_if_new(key);
+        self.make_way(key);
         self.db_mut().set_str(key, bytes, expire_at);
     }
 

@@ -152,12 +152,17 @@ impl Client {
 
     /// Reads one reply and gives it as text, see `show`.
     pub(crate) fn read(&mut self) -> String {
+        self.read_both().0
+    }
+
+    /// Reads one reply and gives it as text and as its bytes, escaped.
+    fn read_both(&mut self) -> (String, String) {
         loop {
             match decode(&self.buf) {
                 Decoded::Reply(nodes, len) => {
                     let text = show(&mut nodes.iter());
-                    self.buf.drain(..len);
-                    return text;
+                    let bytes = self.buf.drain(..len).collect::<Vec<u8>>();
+                    return (text, bytes.escape_ascii().to_string());
                 }
                 Decoded::Bad(at) => panic!("no RESP at {at}: {}", self.buf.escape_ascii()),
                 Decoded::NeedMore => {
@@ -180,6 +185,12 @@ impl Client {
     pub(crate) fn call_words(&mut self, words: &[&[u8]]) -> String {
         self.send(&request(words));
         self.read()
+    }
+
+    /// Sends a command and gives the reply as text and as its bytes, escaped.
+    pub(crate) fn call_both(&mut self, words: &[&[u8]]) -> (String, String) {
+        self.send(&request(words));
+        self.read_both()
     }
 
     /// Sends PING; the reply, or nothing if the server has closed.

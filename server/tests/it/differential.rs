@@ -3,7 +3,7 @@
 //!
 //! Arguments are made from each command's own grammar, over few keys, so that commands meet values of
 //! every type; then some are spoilt. Runs when `CAIRN_REFERENCE_SERVER` names a server.
-//! `CAIRN_DIFFERENTIAL_SEED` and `CAIRN_DIFFERENTIAL_STEPS` choose another run.
+//! `CAIRN_DIFFERENTIAL_SEED` (an even one speaks RESP3) and `CAIRN_DIFFERENTIAL_STEPS` choose another run.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -247,17 +247,41 @@ impl Maker {
     }
 }
 
-/// A reply to compare: lists without an order are sorted, and of errors only the code counts with a
-/// server of another version.
-fn comparable(name: &str, reply: &str, is_old: bool) -> String {
-    if UNORDERED.contains(&name) && reply.starts_with('[') {
-        let mut words: Vec<&str> = reply.trim_matches(['[', ']']).split(' ').collect();
+/// A reply to compare, given as text and as bytes: of lists without an order the sorted words, of errors
+/// only the code with a server of another version, of all others every byte.
+fn comparable(name: &str, (text, bytes): (String, String), is_old: bool) -> String {
+    if UNORDERED.contains(&name) && text.starts_with(['[', '{']) {
+        let mut words: Vec<&str> = text.trim_matches(['[', ']', '{', '}']).split(' ').collect();
         words.sort_unstable();
         return words.join(" ");
     }
-    match reply.split_once(' ') {
-        Some((code, _)) if is_old && reply.starts_with('-') => code.to_owned(),
-        _ => reply.to_owned(),
+    match text.split_once(' ') {
+        Some((code, _)) if is_old && text.starts_with('-') => code.to_owned(),
+        _ => bytes,
+    }
+}
+
+/// Hears the key-space events of a server.
+struct Listener {
+    heard: Client,
+    speaker: Client,
+}
+
+impl Listener {
+    /// What is told of keys whose time has passed hangs on when a server looks: it is not asked for.
+    fn new(mut heard: Client, mut speaker: Client) -> Listener {
+        assert_eq!(speaker.call("CONFIG SET notify-keyspace-events Kg$lshzetdmn"), "OK");
+        heard.call("SUBSCRIBE end");
+        heard.call("PSUBSCRIBE __key*");
+        Listener { heard, speaker }
+    }
+
+    /// The events since the last call.
+    fn events(&mut self) -> Vec<String> {
+        self.speaker.call("PUBLISH end of");
+        let messages =
+            std::iter::from_fn(|| Some(self.heard.read()).filter(|m| !m.starts_with("[message end")));
+        messages.map(|message| message.trim_start_matches("[pmessage __key* __").to_owned()).collect()
     }
 }
 
@@ -284,6 +308,12 @@ fn random_commands_are_answered_as_by_a_real_server() {
     let server = Server::start(&["--enable-debug-command", "yes", "--rdb-target", target]);
     let mut ours = server.client();
     let is_old = !facts.contains("valkey_version:9");
+    let mut their_listener = Listener::new(Client::connect(reference.port), Client::connect(reference.port));
+    let mut our_listener = Listener::new(server.client(), server.client());
+    if seed.is_multiple_of(2) {
+        theirs.call("HELLO 3");
+        ours.call("HELLO 3");
+    }
     let mut maker = Maker { rng: Rng::new(seed), is_old };
     let mut specs: Vec<(&Spec, Vec<Arg>)> = Vec::new();
     for command in command::all() {
@@ -308,9 +338,9 @@ fn random_commands_are_answered_as_by_a_real_server() {
         }
         tried.insert(spec.full_name());
         let bytes: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        let told = [theirs.call_words(&bytes), ours.call_words(&bytes)];
+        let told = [theirs.call_both(&bytes), ours.call_both(&bytes)];
         history.push(words);
-        let [expected, got] = told.map(|reply| comparable(&history[history.len() - 1][0], &reply, is_old));
+        let [expected, got] = told.map(|reply| comparable(&history[history.len() - 1][0], reply, is_old));
         let about = || {
             history[history.len().saturating_sub(12)..]
                 .iter()
@@ -318,6 +348,16 @@ fn random_commands_are_answered_as_by_a_real_server() {
                 .collect::<Vec<_>>()
                 .join("\n")
         };
+        let (their_events, our_events) = (their_listener.events(), our_listener.events());
+        if !is_old
+            && our_events != their_events
+            && differences.insert(format!("events of {}", spec.full_name()))
+        {
+            eprintln!(
+                "seed {seed}, step {step}: told {our_events:?}, not {their_events:?}, after\n{}\n",
+                about()
+            );
+        }
         if got != expected && differences.insert(history[history.len() - 1][0].clone()) {
             eprintln!("seed {seed}, step {step}: answered {got}, not {expected}, after\n{}\n", about());
         }
