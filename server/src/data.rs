@@ -264,6 +264,9 @@ impl Server {
             Ok(pid) => {
                 let fork = Duration::from_micros(engine.snapshot_stats().last_fork_us);
                 self.observe_event("fork", fork);
+                if let Err(e) = self.oom_score.apply_to_child(&self.config, pid) {
+                    self.log.warning(format_args!("Unable to write the child's oom_score_adj: {e}"));
+                }
                 self.log.notice(format_args!("Background saving started by pid {pid}"));
                 self.next_cron = self.next_cron.min(self.now_instant + CHILD_POLL);
                 Ok(())

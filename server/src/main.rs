@@ -18,6 +18,7 @@ mod migrations;
 mod monitor;
 mod net;
 mod observe;
+mod oom;
 mod outbox;
 mod output;
 mod pause;

@@ -29,6 +29,7 @@ use crate::net::listener::Listener;
 use crate::net::reactor::{Interest, Reactor, Ready};
 use crate::net::stream::Stream;
 use crate::observe::Observer;
+use crate::oom::OomScore;
 use crate::outbox::Outbox;
 use crate::pause::Pause;
 use crate::pubsub::Pubsub;
@@ -111,6 +112,8 @@ pub(crate) struct Server {
     pub(crate) started: Instant,
     /// Forty digits, other ones in each run.
     pub(crate) run_id: String,
+    /// How likely the system is to end the process.
+    pub(crate) oom_score: OomScore,
     /// Who wants to know how the process is.
     pub(crate) supervisor: Supervisor,
     /// Ending the process.
@@ -208,6 +211,7 @@ impl Server {
             turn_began: now,
             started: now,
             run_id,
+            oom_score: OomScore::default(),
             supervisor: Supervisor::Nobody,
             shutdown: Shutdown::default(),
             next_cron: now,

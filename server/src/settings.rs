@@ -33,6 +33,7 @@ impl Server {
                 "maxclients" => self.raise_descriptor_limit(),
                 "loglevel" | "log-format" | "log-timestamp-format" => self.log.configure(&self.config),
                 "proc-title-template" => self.set_title(),
+                "oom-score-adj" | "oom-score-adj-values" => self.set_oom_score(name)?,
                 "maxmemory-clients" => self.count_clients(),
                 "maxmemory" => self.maxmemory_has_changed(),
                 "requirepass" => self.has_password = !self.config.requirepass.is_empty(),
@@ -108,6 +109,14 @@ impl Server {
             ));
             self.config.maxclients = i64::try_from(clients).unwrap_or(i64::MAX);
         }
+    }
+
+    fn set_oom_score(&mut self, name: &str) -> Result<(), SetError> {
+        self.oom_score.apply(&self.config).map_err(|e| {
+            self.log.warning(format_args!("Unable to write oom_score_adj: {}", errno_text(&e)));
+            let why = "Failed to apply new oom_score_adj configuration, check server logs.";
+            SetError::Refused(name.to_owned(), why.to_owned())
+        })
     }
 
     /// Sets the title of the process as its template says.

@@ -99,6 +99,9 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     server.raise_descriptor_limit();
     server.write_pid_file();
     server.set_title();
+    if let Err(e) = server.oom_score.apply(&server.config) {
+        server.log.warning(format_args!("Unable to write oom_score_adj: {}", errno_text(&e)));
+    }
     server.measure_memory();
     server.startup_memory = server.used_memory;
     server.log.raw(&format!(" PID: {pid}"));

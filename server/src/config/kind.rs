@@ -383,6 +383,17 @@ pub(crate) fn percentile_text(value: f64) -> String {
     format!("{value:.6}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// What the values of `oom-score-adj-values` mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OomHow {
+    /// Nothing.
+    No,
+    /// They add to what the process had.
+    Relative,
+    /// They are the scores.
+    Absolute,
+}
+
 /// How likely the system is to end the process for want of memory: as primary, as replica, as child.
 pub(crate) struct OomScores;
 

@@ -5,7 +5,7 @@
 //! would break a promise about data or access, by a refusal to start. Names, types, limits and defaults
 //! are those of valkey 9.1 src/config.c and, for what only Redis has, of redis 8.0 src/config.c.
 
-use super::kind::{Kind, OneOf, OomScores, Primary, SignedMemory, Text, Word, Words, YesNo};
+use super::kind::{Kind, OneOf, Primary, SignedMemory, Text, Word, Words, YesNo};
 use super::table::{Args, LONG, When, bytes, int};
 
 /// What a value other than the default means.
@@ -179,7 +179,6 @@ stock! {
     "jemalloc-bg-thread": Harmless, Always, One, YesNo, "yes";
     "activedefrag": Harmless, Always, One, YesNo, "no";
     "disable-thp": Harmless, Start, One, YesNo, "yes";
-    "oom-score-adj": Harmless, Always, One, OneOf(&["no", "yes", "relative", "absolute"]), "no";
     "active-defrag-cycle-min": Harmless, Always, One, int(1, 99), "1";
     "active-defrag-cycle-max": Harmless, Always, One, int(1, 99), "25";
     "active-defrag-threshold-lower": Harmless, Always, One, int(0, 1000), "10";
@@ -187,7 +186,6 @@ stock! {
     "active-defrag-cycle-us": Harmless, Always, One, int(0, 100000), "500";
     "active-defrag-max-scan-fields": Harmless, Always, One, int(1, LONG), "1000";
     "active-defrag-ignore-bytes": Harmless, Always, One, bytes(1, SIZE), "104857600";
-    "oom-score-adj-values": Harmless, Always, Many, OomScores, "0 200 800";
     // Observing.
     "crash-log-enabled": Harmless, Always, One, YesNo, "yes";
     "crash-memcheck-enabled": Harmless, Always, One, YesNo, "yes";

@@ -9,9 +9,9 @@ use cairn_engine::keyspace::evict::Policy;
 
 use super::events::{EventLetters, Notify};
 use super::kind::{
-    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, MemoryOrPercent, Octal,
-    OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords, Text,
-    TitleTemplate, Word, Words, YesNo,
+    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, MemoryOrPercent, Octal, OomHow,
+    OomScores, OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow,
+    ShutdownWords, Text, TitleTemplate, Word, Words, YesNo,
 };
 
 /// What may be done with a directive.
@@ -148,6 +148,12 @@ pub(crate) enum Supervised {
     No,
 }
 
+const OOM_HOW: Choice<OomHow> = Choice(&[
+    ("no", OomHow::No),
+    ("yes", OomHow::Relative),
+    ("relative", OomHow::Relative),
+    ("absolute", OomHow::Absolute),
+]);
 const LOG_FORMAT: Choice<LogFormat> =
     Choice(&[("legacy", LogFormat::Legacy), ("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)]);
 const LOG_TIME: Choice<LogTime> =
@@ -274,6 +280,8 @@ directives! {
     "set-proc-title": set_proc_title, Start, One, YesNo, bool = true;
     "proc-title-template": proc_title_template, Always, One, TitleTemplate,
         Vec<u8> = b"{title} {listen-addr} {server-mode}".to_vec();
+    "oom-score-adj": oom_score_adj, Always, One, OOM_HOW, OomHow = OomHow::No;
+    "oom-score-adj-values": oom_score_adj_values, Always, Many, OomScores, [i64; 3] = [0, 200, 800];
     "hz": hz, Always, One, Hz, i64 = 10;
     "shutdown-timeout": shutdown_timeout_seconds, Always, One, int(0, i32::MAX as i64), i64 = 10;
     "shutdown-on-sigint": shutdown_on_sigint, Always, Many, ShutdownWords, ShutdownHow = ShutdownHow::default();

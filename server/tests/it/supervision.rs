@@ -103,3 +103,30 @@ fn clients_are_told_where_it_is() {
     assert!(server.client().call("HELLO").ends_with(" availability_zone us-1a]"));
     assert!(server.client().call("INFO server").contains("availability_zone:us-1a\r\n"));
 }
+
+#[test]
+fn scores_for_want_of_memory() {
+    let score = |pid: u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("its score");
+        text.trim().parse::<i64>().expect("a number")
+    };
+    let options = ["--oom-score-adj", "relative", "--oom-score-adj-values", "5", "200", "80"];
+    let server = Server::start(&[&options[..], &["--rdb-key-save-delay", "100000"]].concat());
+    let base = score(std::process::id());
+    assert_eq!(score(server.child.id()), base + 5);
+    let mut client = server.client();
+    assert_eq!(client.call_words(&[b"CONFIG", b"SET", b"oom-score-adj-values", b"7 200 81"]), "OK");
+    assert_eq!(score(server.child.id()), base + 7);
+    for i in 0..50 {
+        assert_eq!(client.call(&format!("SET {i} v")), "OK");
+    }
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    let child = server
+        .log()
+        .lines()
+        .find_map(|l| Some(l.split_once("Background saving started by pid ")?.1.to_owned()));
+    assert_eq!(score(child.and_then(|pid| pid.parse().ok()).expect("a child")), base + 81);
+    assert_eq!(client.call("BGSAVE CANCEL"), "Background saving cancelled");
+    assert_eq!(client.call("CONFIG SET oom-score-adj no"), "OK");
+    assert_eq!(score(server.child.id()), base);
+}

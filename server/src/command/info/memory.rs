@@ -62,6 +62,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "mem_replication_backlog", 0);
     field(out, "mem_total_replication_buffers", 0);
     field(out, "mem_replicas_repl_buffer", 0);
+    field(out, "mem_replica_full_sync_buffer", 0);
     field(out, "mem_clients_slaves", 0);
     field(out, "mem_clients_normal", server.client_memory());
     field(out, "mem_cluster_links", 0);
