@@ -378,9 +378,11 @@ impl Shape {
     #[must_use]
     pub fn cover(&self) -> Vec<Cell> {
         let bounds = self.bounds();
-        let mut center = self.center();
-        // The middle of a polygon around a pole is off the map.
-        center.latitude = center.latitude.clamp(LATITUDES.min, LATITUDES.max);
+        let center = self.center();
+        if center.latitude.abs() > MAX_LATITUDE {
+            // The middle of a polygon around a pole is off the map: all of it is looked through.
+            return (0..4).map(|bits| Cell { bits, step: 1 }).collect();
+        }
         let mut step = step_for(self.reach_m(bounds), center.latitude);
         let mut cell = Cell::of(center, step);
         let latitude_of = |north| cell.neighbor(0, north).area().1;

@@ -54,19 +54,6 @@ impl<'a> Args<'a> {
         i32::try_from(self.int(i)?).map_err(|_| OUT_OF_RANGE)
     }
 
-    /// Argument `i` as a number of random elements: if below zero, an element may come again.
-    ///
-    /// # Errors
-    /// `NotInteger`, or `OutOfRange` beyond half of the integers: the reply could not be counted.
-    pub fn draws(&self, i: usize) -> Result<i64, CommandError> {
-        const MOST_DRAWS: i64 = i64::MAX / 2;
-        match self.int(i)? {
-            i64::MIN => Err(CommandError::LEAST_INTEGER),
-            draws if draws.unsigned_abs() > MOST_DRAWS.unsigned_abs() => Err(CommandError::OutOfRange),
-            draws => Ok(draws),
-        }
-    }
-
     /// The `COUNT n` that LMPOP and ZMPOP may end with, at `i`: 1 if it is not there.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::value::zset::{AddOutcome, Change, NewScore, Presence, Zset, ZsetRef};
 
 use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
-use super::set::Draws;
+use super::set::{Draws, draws};
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, KeySpec, LOOKS, READONLY, READS, READS_AND_UPDATES, Spec, UPDATES, WRITE,
 };
@@ -335,12 +335,16 @@ fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
         return Ok(());
     }
-    let count = args.draws(2)?;
+    const MOST_PAIRS: u64 = i64::MAX as u64 / 2;
+    let count = draws(args, 2)?;
     let with_scores = match args.len() {
         3 => false,
         4 if args.is(3, "WITHSCORES") => true,
         _ => return Err(CommandError::Syntax),
     };
+    if with_scores && count.unsigned_abs() > MOST_PAIRS {
+        return Err(CommandError::OutOfRange);
+    }
     let Some(zset) = data.zset(args.at(1))? else {
         reply.array(0);
         return Ok(());

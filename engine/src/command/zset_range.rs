@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use crate::base::num;
 use crate::codec::resp::{Protocol, Reply};
-use crate::value::Value;
 use crate::value::zset::{LexBound, LexRange, ScoreBound, ScoreRange, Zset, ZsetBuilder, ZsetRef};
+use crate::value::{Element, Value};
 
 use super::effects::Classes;
 use super::spec::{DELETES, DENYOOM, FAST, Group, KeySpec, OVERWRITES, READONLY, READS, Spec, WRITE};
@@ -307,16 +307,27 @@ fn zrangestore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let mut count = 0;
     if let Some(zset) = ctx.data.zset(source)? {
         let ranks = options.limited(zset, limits.ranks(zset, options.reversed));
-        for (member, score) in zset.range(ranks) {
-            member
-                .with_bytes(|bytes| stored.push(bytes, score))
-                .expect("members of a sorted set are distinct");
+        let most = value_limits.zset_max_listpack_entries as u64;
+        // Valkey begins with the small form, where -0 becomes 0, unless it knows that it will not do.
+        let mut is_small = options.by != By::Rank || ranks.end - ranks.start <= most;
+        let mut push = |(member, score): (Element<'_>, f64)| {
+            member.with_bytes(|bytes| {
+                is_small &= count < most && bytes.len() <= value_limits.zset_max_listpack_value;
+                let score = if is_small { score + 0.0 } else { score };
+                stored.push(bytes, score).expect("members of a sorted set are distinct");
+            });
             count += 1;
+        };
+        let members = zset.range(ranks);
+        if options.reversed {
+            members.rev().for_each(&mut push);
+        } else {
+            members.for_each(&mut push);
         }
     }
     let zset = stored.finish(value_limits).expect("members of a sorted set are distinct");
     store(&mut ctx.data, destination, zset, "zrangestore", 1);
-    ctx.reply.int(count);
+    ctx.reply.int(count as i64);
     Ok(())
 }
 
