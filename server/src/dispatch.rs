@@ -27,6 +27,8 @@ const ECHO_BYTES: usize = 128;
 const NOAUTH: &str = "NOAUTH Authentication required.";
 /// While the data set loads.
 pub(crate) const LOADING_ERROR: &str = "LOADING Redis is loading the dataset in memory";
+/// With `min-replicas-to-write`.
+const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
 Commands that may modify the data set are disabled, because this instance is configured to report errors during \
 writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about \
@@ -261,6 +263,9 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     let entry = server.commands.entry(number);
     if (flags.has(WRITE) || spec.name == "ping") && server.is_refusing_writes() {
         return Err(Refusal::new(number, MISCONF));
+    }
+    if flags.has(WRITE) && server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
+        return Err(Refusal::new(number, NOREPLICAS));
     }
     let session = server.clients.get(client).map(|client| &client.session);
     let is_special = session.is_some_and(|session| session.is_subscriber || session.is_monitor);

@@ -94,6 +94,9 @@ impl Server {
         for client in self.watchers.of(db, key) {
             let Some(client) = self.clients.get_mut(client) else { continue };
             let session = &mut client.session;
+            if session.is_watch_broken {
+                continue;
+            }
             let watched = session.watched.iter().find(|w| w.key.0 == db && w.key.1 == key);
             if let Some(watched) = watched {
                 // Whoever saw the key expired when watching it does not mind that it is removed.

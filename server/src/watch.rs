@@ -42,6 +42,11 @@ impl Watchers {
         self.by_key.len()
     }
 
+    /// True if a client watches a key. O(clients that do).
+    pub(crate) fn has(&self, key: &DbKey, client: u32) -> bool {
+        self.by_key.get(key).is_some_and(|clients| clients.contains(&client))
+    }
+
     /// Adds a client's key; `is_first` if it watched nothing so far.
     pub(crate) fn add(&mut self, key: DbKey, client: u32, is_first: bool) {
         self.by_key.entry(key).or_default().push(client);

@@ -6,7 +6,9 @@ use crate::value::hyperloglog::{self as hll, Corrupt, Encoding, HllRef, REGISTER
 use crate::value::{StrRef, StringValue};
 
 use super::effects::Classes;
-use super::spec::{ADMIN, DENYOOM, FAST, Group, INSERTS, KeySpec, KeyUse, READONLY, READS, Spec, WRITE};
+use super::spec::{
+    ADMIN, DENYOOM, FAST, Group, INSERTS, KeySpec, KeyUse, MAY_REPLICATE, READONLY, READS, Spec, WRITE,
+};
 use super::{Args, CommandError, Context, Data, DataCommand, Outcome};
 
 /// Every command of this file.
@@ -69,7 +71,7 @@ fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 const PFCOUNT: DataCommand = DataCommand::new(
     Spec::new("pfcount", Group::Hyperloglog, "2.8.9", -2, "key...")
-        .flags(READONLY)
+        .flags(READONLY.or(MAY_REPLICATE))
         .keys(&[KeySpec::rest(1, 1, READS_AND_KEEPS)])
         .complexity("O(1) for one key that has not changed since; else O(N) in the number of keys")
         .summary("Counts about how many different elements were added, to one key or to any of several."),

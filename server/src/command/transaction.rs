@@ -173,7 +173,8 @@ impl Server {
         let Some(client) = self.clients.get_mut(index) else { return };
         let session = &mut client.session;
         let key = (session.db, key.to_vec());
-        if session.watched.iter().any(|watched| watched.key == key) {
+        // Not looked for among the client's own keys: there may be many.
+        if self.watchers.has(&key, index) {
             return;
         }
         let entry = self.engine.as_ref().and_then(|engine| engine.keyspace().db(key.0).entry(&key.1));

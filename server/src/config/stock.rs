@@ -96,8 +96,6 @@ stock! {
     "replica-announce-port" / "slave-announce-port": Harmless, Always, One, int(0, 65535), "0";
     "repl-timeout": Harmless, Always, One, int(1, INT), "60";
     "repl-ping-replica-period" / "repl-ping-slave-period": Harmless, Always, One, int(1, INT), "10";
-    "min-replicas-to-write" / "min-slaves-to-write": Unsafe, Always, One, int(0, INT), "0";
-    "min-replicas-max-lag" / "min-slaves-max-lag": Harmless, Always, One, int(0, INT), "10";
     "repl-diskless-sync-max-replicas": Harmless, Always, One, int(0, INT), "0";
     "repl-backlog-size": Harmless, Always, One, bytes(1, SIZE), "10485760";
     "slot-migration-max-failover-repl-bytes": Harmless, Always, One, SignedMemory { min: -1 }, "0";

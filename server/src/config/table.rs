@@ -316,6 +316,9 @@ directives! {
     "stop-writes-on-bgsave-error": stop_writes_on_bgsave_error, Always, One, YesNo, bool = true;
 
     // Observing.
+    // There are no replicas yet, so any number of them is too few.
+    "min-replicas-to-write" / "min-slaves-to-write": min_replicas_to_write, Always, One, int(0, i64::from(i32::MAX)), i64 = 0;
+    "min-replicas-max-lag" / "min-slaves-max-lag": min_replicas_max_lag, Always, One, int(0, i64::from(i32::MAX)), i64 = 10;
     "commandlog-execution-slower-than" / "slowlog-log-slower-than": slower_than_us, Always, One, int(-1, LONG), i64 = 10_000;
     "commandlog-slow-execution-max-len" / "slowlog-max-len": slow_max_len, Always, One, int(0, LONG), i64 = 128;
     "commandlog-request-larger-than": request_larger_than, Always, One, int(-1, LONG), i64 = 1 << 20;
