@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cairn_engine::base::crc64;
+use cairn_engine::keyspace::Db;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::batch::Batch;
+use crate::command::info::machine_memory;
 use crate::command::table::CommandTable;
 use crate::config::file::{ConfigError, Reading};
 use crate::config::{Config, Supervised};
@@ -47,6 +49,7 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     let commands = CommandTable::new(&config.renames);
     let commands = commands.map_err(|text| report(&ConfigError { line: None, text }))?;
     let config_file = file.map(|file| absolute(Path::new(&file)));
+    check_databases(&config).map_err(|e| report(&e))?;
     let config = enter_dir(config).map_err(|e| report(&e))?;
     let is_supervised = is_supervised(config.supervised);
     if config.daemonize
@@ -120,6 +123,18 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     }
     server.supervisor.tell("STATUS=Ready to accept connections\nREADY=1\n", &server.log);
     Ok(server.run(&mut batch))
+}
+
+/// Databases take memory though they are empty, so there may be too many.
+fn check_databases(config: &Config) -> Result<(), ConfigError> {
+    /// They may have this part of the machine's memory.
+    const PART: u64 = 8;
+    let bytes = u64::try_from(config.databases).unwrap_or(0).saturating_mul(size_of::<Db>() as u64);
+    if bytes <= machine_memory() / PART {
+        return Ok(());
+    }
+    let text = format!("this machine has no memory for {} databases", config.databases);
+    Err(ConfigError { line: None, text })
 }
 
 /// True if somebody else keeps the process in the background.

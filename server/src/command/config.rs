@@ -59,18 +59,7 @@ const fn sub(
 }
 
 fn get(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
-    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    for pattern in args.from(2) {
-        let is_pattern = pattern.iter().any(|b| matches!(b, b'*' | b'?' | b'['));
-        for (name, value) in call.server.config.get(pattern) {
-            if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())) {
-                // A name comes back as it was written.
-                let name = if is_pattern { name.as_bytes() } else { pattern };
-                found.push((name.to_vec(), value));
-            }
-        }
-    }
-    found.sort_unstable();
+    let found = call.server.config.get(args.from(2));
     call.reply.map(found.len());
     for (name, value) in &found {
         call.reply.bulk(name);

@@ -14,6 +14,7 @@ use cairn_engine::value::list::NodeRef;
 use cairn_engine::value::{ListRef, StringValue, Value, ValueRef};
 use nix::sys::signal::Signal;
 
+use super::info::machine_memory;
 use super::{Call, SessionCommand};
 use crate::config::kind::parse_memory;
 use crate::dispatch::LOADING_ERROR;
@@ -385,6 +386,11 @@ fn populate(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     const NEGATIVE: CommandError = CommandError::text("ERR value is out of range, must be positive");
     if count < 0 {
         return Err(NEGATIVE);
+    }
+    // A key takes more than these bytes; a count beyond them would be a request to run out of memory.
+    const KEY_BYTES: u64 = 16;
+    if count.unsigned_abs() > machine_memory() / KEY_BYTES {
+        return Err(CommandError::text("ERR OOM in dbExpand"));
     }
     let prefix = args.get(3).unwrap_or(b"key");
     let size = args.get(4).map(|_| args.int(4)).transpose()?;

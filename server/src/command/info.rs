@@ -16,6 +16,8 @@ use cairn_engine::command::{Args, Outcome};
 use super::{Call, SessionCommand};
 use crate::server::Server;
 
+pub(crate) use process::machine_memory;
+
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[INFO];
 

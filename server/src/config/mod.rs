@@ -99,29 +99,40 @@ pub(crate) fn is_secret(name: &[u8]) -> bool {
 }
 
 impl Config {
-    /// The names and values that a pattern of CONFIG GET matches, other names included.
-    pub(crate) fn get(&self, pattern: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-        let is_pattern = pattern.iter().any(|b| matches!(b, b'*' | b'?' | b'['));
+    /// Names and values that the patterns of CONFIG GET match, other names included, each once and in
+    /// their order. A name without wildcards comes back as it was written. O(patterns).
+    pub(crate) fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let rows = ROWS.iter().map(|row| (Directive::Row(row), [row.name, row.alias]));
+        let stock = STOCK.iter().enumerate().map(|(i, s)| (Directive::Stock(i), [s.name, s.alias]));
+        let mut names: Vec<(Directive, &str)> =
+            rows.chain(stock).flat_map(|(directive, names)| names.map(|name| (directive, name))).collect();
+        names.retain(|(_, name)| !name.is_empty());
         let mut found = Vec::new();
-        let mut matching = |name: &'static str, alias: &'static str, show: &dyn Fn() -> Vec<u8>| {
-            for name in [name, alias].into_iter().filter(|name| !name.is_empty()) {
-                let is_named = if is_pattern {
-                    !HIDDEN.contains(&name) && glob::matches(pattern, name.as_bytes(), true)
+        for pattern in patterns {
+            let is_pattern = pattern.iter().any(|b| matches!(b, b'*' | b'?' | b'['));
+            names.retain(|(directive, name)| {
+                let is_meant = if is_pattern {
+                    !HIDDEN.contains(name) && glob::matches(pattern, name.as_bytes(), true)
                 } else {
                     name.as_bytes().eq_ignore_ascii_case(pattern)
                 };
-                if is_named {
-                    found.push((name, show()));
+                if is_meant {
+                    let shown = if is_pattern { name.as_bytes() } else { pattern };
+                    found.push((shown.to_vec(), self.show(*directive)));
                 }
-            }
-        };
-        for row in ROWS {
-            matching(row.name, row.alias, &|| (row.show)(self));
+                // What was found once need not be looked for again.
+                !is_meant
+            });
         }
-        for (i, stock) in STOCK.iter().enumerate() {
-            matching(stock.name, stock.alias, &|| self.stock_value(i).to_vec());
-        }
+        found.sort_unstable();
         found
+    }
+
+    fn show(&self, directive: Directive) -> Vec<u8> {
+        match directive {
+            Directive::Row(row) => (row.show)(self),
+            Directive::Stock(i) => self.stock_value(i).to_vec(),
+        }
     }
 
     fn stock_value(&self, i: usize) -> &[u8] {
@@ -232,8 +243,9 @@ mod tests {
     use super::*;
 
     fn get(config: &Config, name: &str) -> String {
-        let found = config.get(name.as_bytes());
-        found.iter().map(|(k, v)| format!("{k}={}", String::from_utf8_lossy(v))).collect::<Vec<_>>().join(" ")
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let found = config.get(&[name.as_bytes()]);
+        found.iter().map(|(k, v)| format!("{}={}", text(k), text(v))).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::server::Server;
 
 pub(super) fn memory(server: &Server, out: &mut String) {
     let allocator = jemalloc::stats();
-    let policy = server.config.get(b"maxmemory-policy").pop().map(|(_, value)| value).unwrap_or_default();
+    let policy = server.config.get(&[b"maxmemory-policy"]).pop().map(|(_, value)| value).unwrap_or_default();
     let policy = String::from_utf8_lossy(&policy);
     let used = jemalloc::used_bytes();
     let peak = server.stats.peak_memory.max(used);

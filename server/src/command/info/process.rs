@@ -108,7 +108,7 @@ pub(super) fn cluster(_: &Server, out: &mut String) {
 }
 
 /// Bytes of memory that the machine has.
-pub(super) fn machine_memory() -> u64 {
+pub(crate) fn machine_memory() -> u64 {
     let pages = nix::unistd::sysconf(nix::unistd::SysconfVar::_PHYS_PAGES).ok().flatten();
     pages.and_then(|n| u64::try_from(n).ok()).unwrap_or(0).saturating_mul(memory::page_bytes())
 }
