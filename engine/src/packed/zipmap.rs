@@ -115,7 +115,11 @@ impl ExactSizeIterator for Iter<'_> {}
 /// A length and what is behind it.
 fn read_len(bytes: &[u8]) -> Option<(usize, &[u8])> {
     match bytes {
-        [BIG_LEN, a, b, c, d, rest @ ..] => Some((u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest)),
+        [BIG_LEN, a, b, c, d, rest @ ..] => {
+            let len = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+            // A short length in the long form is nothing that a server has written.
+            (len >= usize::from(BIG_LEN)).then_some((len, rest))
+        }
         [short, rest @ ..] if *short < BIG_LEN => Some((usize::from(*short), rest)),
         _ => None,
     }
