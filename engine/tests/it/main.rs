@@ -6,6 +6,7 @@ mod replay;
 mod samples;
 mod snapshot;
 mod specs;
+mod stream_effects;
 mod string_effects;
 mod tidy;
 mod zset_effects;

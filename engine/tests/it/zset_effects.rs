@@ -38,6 +38,7 @@ fn told(engine: &mut Engine, line: &str) -> String {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
     let name = line.split(' ').next().expect("a name").to_ascii_lowercase();
     let command = command::all().find(|c| c.spec.name == name).expect("a data command");
+    let command = words.get(1).and_then(|word| command.subcommand(word)).unwrap_or(command);
     let caller = Caller { may_wait: true, ..Caller::new(0, UnixMs(1)) };
     let ran = engine.apply(command, Args(&words), caller, &mut Reply::new(Protocol::Resp2));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

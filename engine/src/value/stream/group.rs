@@ -22,6 +22,8 @@ pub struct Group {
     pel: BTreeMap<StreamId, Nack>,
     names: BTreeMap<Box<[u8]>, u32>,
     consumers: Vec<Option<Box<Consumer>>>,
+    /// Numbers of consumers that are gone.
+    free: Vec<u32>,
     nacked: Vec<StreamId>,
     /// What consumers have by the time of its delivery: made when it is first asked for.
     by_time: Option<BTreeSet<(UnixMs, StreamId)>>,
@@ -99,6 +101,7 @@ impl Group {
             pel: BTreeMap::new(),
             names: BTreeMap::new(),
             consumers: Vec::new(),
+            free: Vec::new(),
             nacked: Vec::new(),
             by_time: None,
         }
@@ -200,13 +203,15 @@ impl Group {
         }
         let consumer =
             Box::new(Consumer { name: name.into(), seen_at: now, active_at: None, pending: BTreeSet::new() });
-        let free = self.consumers.iter().position(Option::is_none);
-        let at = free.unwrap_or_else(|| {
-            self.consumers.push(None);
-            self.consumers.len() - 1
-        });
-        self.consumers[at] = Some(consumer);
-        let at = u32::try_from(at).expect("four billion consumers do not fit into memory");
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None => {
+                self.consumers.push(None);
+                let at = self.consumers.len() - 1;
+                u32::try_from(at).expect("four billion consumers do not fit into memory")
+            }
+        };
+        self.consumers[at as usize] = Some(consumer);
         self.names.insert(name.into(), at);
         Some(ConsumerId(at))
     }
@@ -215,6 +220,7 @@ impl Group {
     pub(super) fn remove_consumer(&mut self, name: &[u8]) -> Option<u64> {
         let at = self.names.remove(name)?;
         let consumer = self.consumers[at as usize].take()?;
+        self.free.push(at);
         for id in &consumer.pending {
             let nack = self.pel.remove(id);
             if let (Some(by_time), Some(nack)) = (&mut self.by_time, nack) {
