@@ -152,7 +152,7 @@ impl Operation {
 
 fn bitfield(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let key = args.at(1);
-    let operations = parse(args, ctx.data.limits.max_string_bytes)?;
+    let operations = parse(args, ctx.data.max_string_bytes())?;
     let writes = operations.iter().filter(|op| !matches!(op.action, Action::Get));
     let Some(last_bit) = writes.map(|op| op.offset + u64::from(op.kind.bits) - 1).max() else {
         ctx.data.counts_reads = true;

@@ -41,7 +41,7 @@ const SETBIT: DataCommand = DataCommand::new(
 
 fn setbit(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let offset = bit_offset(args.at(2), 1, ctx.data.limits.max_string_bytes)?;
+    let offset = bit_offset(args.at(2), 1, ctx.data.max_string_bytes())?;
     let on = match num::parse_i64(args.at(3)) {
         Some(0) => false,
         Some(1) => true,
@@ -70,7 +70,7 @@ const GETBIT: DataCommand = DataCommand::new(
 );
 
 fn getbit(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let offset = bit_offset(args.at(2), 1, ctx.data.limits.max_string_bytes)?;
+    let offset = bit_offset(args.at(2), 1, ctx.data.max_string_bytes())?;
     let text = ctx.data.string(args.at(1))?;
     let bit = text.is_some_and(|text| bitmap::bit(text.bytes(&mut IntText::new()), offset));
     ctx.reply.int(i64::from(bit));

@@ -217,6 +217,21 @@ impl Data<'_> {
         self.event(Classes::EXPIRED, "expired", key);
     }
 
+    /// Whether a time that the call gives to a key has passed, so that the key is to go at once. When a
+    /// log is repeated it stays: what came of it is in the log as well.
+    #[must_use]
+    pub fn has_passed(&self, at: UnixMs) -> bool {
+        at <= self.now && !self.must_obey
+    }
+
+    /// The longest string that the call may make. A log may hold longer ones than are allowed today.
+    #[must_use]
+    pub fn max_string_bytes(&self) -> usize {
+        const LONGEST_REPEATED: usize = 1 << 32;
+        let allowed = self.limits.max_string_bytes;
+        if self.must_obey { allowed.max(LONGEST_REPEATED) } else { allowed }
+    }
+
     /// Adds to the integer at a key, 0 if the key is not there; answers the sum.
     ///
     /// # Errors

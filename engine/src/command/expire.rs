@@ -162,7 +162,7 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outc
         ctx.reply.int(0);
         return Ok(());
     }
-    if at <= ctx.data.now {
+    if ctx.data.has_passed(at) {
         ctx.data.expire_at_once(key);
     } else {
         set_expiry(ctx, key, at, args.from(3));

@@ -437,7 +437,7 @@ fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ttl => Some(UnixMs(ttl.wrapping_add(now.0))),
     };
     let was_there = ctx.data.remove(key);
-    if expire_at.is_some_and(|at| at <= now) {
+    if expire_at.is_some_and(|at| ctx.data.has_passed(at)) {
         if was_there {
             ctx.data.wrote(Classes::GENERIC, "del", key);
             ctx.data.log_as(&[b"UNLINK", key]);

@@ -306,7 +306,7 @@ fn store<N: Number>(
     old_expiry: Option<UnixMs>,
 ) {
     let data = &mut ctx.data;
-    if matches!(expiry, Expiry::At(at) if at <= data.now) {
+    if matches!(expiry, Expiry::At(at) if data.has_passed(at)) {
         if was_there {
             data.remove(key);
             data.wrote(Classes::GENERIC, "del", key);

@@ -5,7 +5,7 @@
 //! is the one that a table of whole numbers has there.
 
 use crate::codec::resp::Reply;
-use crate::value::ValueRef;
+use crate::value::{IntText, ValueRef};
 
 use super::spec::{BeginSearch, FindKeys, Group, KeySpec, READONLY, READS, Spec};
 use super::{Args, CommandError, Context, DataCommand, Outcome};
@@ -69,20 +69,22 @@ impl Options {
 }
 
 fn lcs(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let mut texts = [Vec::new(), Vec::new()];
-    let mut are_strings = true;
-    for (text, key) in texts.iter_mut().zip(args.from(1)) {
-        match ctx.data.view(key) {
-            None => {}
-            Some(ValueRef::String(found)) => *text = found.to_vec(),
-            Some(_) => are_strings = false,
-        }
-    }
-    if !are_strings {
+    let keys = [args.at(1), args.at(2)];
+    // Both are looked up whatever the first one is: lookups are counted.
+    let are_strings = keys.map(|key| matches!(ctx.data.view(key), None | Some(ValueRef::String(_))));
+    if are_strings.contains(&false) {
         return Err(CommandError::text("ERR The specified keys must contain string values"));
     }
     let options = Options::parse(args)?;
-    let [a, b] = &texts;
+    let mut int_texts = [IntText::new(), IntText::new()];
+    let [a, b] = {
+        let db = ctx.data.db_ref();
+        let [first, second] = &mut int_texts;
+        [(keys[0], first), (keys[1], second)].map(|(key, int_text)| match db.get(key) {
+            Some(ValueRef::String(text)) => text.bytes(int_text),
+            _ => b"",
+        })
+    };
     check_sizes(a.len(), b.len(), ctx.data.limits.max_string_bytes)?;
     let table = Table::build(a, b, !options.length_only);
     if options.length_only {

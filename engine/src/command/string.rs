@@ -227,7 +227,7 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 /// Sets a key to a string that expires. One whose time has passed is not even stored: what was there
 /// goes, by that time.
 fn set_until(ctx: &mut Context<'_>, key: &[u8], value: &[u8], at: UnixMs) {
-    if at <= ctx.data.now {
+    if ctx.data.has_passed(at) {
         if ctx.data.peek(key).is_some() {
             ctx.data.expire_at_once(key);
         }
@@ -260,7 +260,7 @@ fn log_set(ctx: &mut Context<'_>, args: Args<'_>, options: &SetOptions<'_>, expi
 
 fn log_set_until(ctx: &mut Context<'_>, key: &[u8], value: &[u8], at: UnixMs) {
     // What has removed a key instead has said so itself.
-    if ctx.data.is_logging() && at > ctx.data.now {
+    if ctx.data.is_logging() && !ctx.data.has_passed(at) {
         ctx.data.log_as(&[b"SET", key, value, b"PXAT", IntText::new().format(at.0)]);
     }
 }
@@ -374,7 +374,7 @@ fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Ok(());
     }
     match expire_at {
-        Some(at) if at <= now => ctx.data.expire_at_once(key),
+        Some(at) if ctx.data.has_passed(at) => ctx.data.expire_at_once(key),
         Some(at) => expire::set_expiry(ctx, key, at, &[]),
         None => {
             if expire::remove_expiry(ctx, key) {
@@ -580,7 +580,7 @@ const APPEND: DataCommand = DataCommand::new(
 fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (key, more) = (args.at(1), args.at(2));
     let old_len = ctx.data.string(key)?.map_or(0, StrRef::len);
-    if old_len.saturating_add(more.len()) > ctx.data.limits.max_string_bytes {
+    if old_len.saturating_add(more.len()) > ctx.data.max_string_bytes() {
         return Err(CommandError::StringTooLong);
     }
     if ctx.data.edit_string(key, |text, _| text.append(more))?.is_none() {
@@ -636,7 +636,7 @@ fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ctx.reply.int(old.unwrap_or(0) as i64);
         return Ok(());
     }
-    if offset.saturating_add(piece.len()) > ctx.data.limits.max_string_bytes {
+    if offset.saturating_add(piece.len()) > ctx.data.max_string_bytes() {
         return Err(CommandError::StringTooLong);
     }
     let len =
