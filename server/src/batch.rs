@@ -19,6 +19,9 @@ use crate::server::Server;
 /// Bytes taken from a client in one turn.
 const READ_BYTES: usize = 32 * 1024;
 
+/// Bytes of a big argument taken from a client in one turn.
+const MAX_READ_BYTES: usize = 4 << 20;
+
 /// Bytes of the shared arena. Small enough to stay in the processor's cache.
 const ARENA_BYTES: usize = 512 * 1024;
 
@@ -222,8 +225,12 @@ impl Batch {
         let missing = connection.parser.bulk_missing(rest);
         let (source, at, end) = if missing >= BIG_ARGUMENT_BYTES || rest > READ_BYTES {
             // At most doubles what has come, whatever length the client has announced.
-            let max = missing.clamp(READ_BYTES, rest.max(1 << 20));
-            connection.input.reserve(max);
+            let room = missing.clamp(READ_BYTES, rest.max(2 * READ_BYTES));
+            if connection.input.capacity() - rest < room.min(READ_BYTES) {
+                connection.input.reserve_exact(room);
+            }
+            // Nobody waits for one who sends faster than we read.
+            let max = (connection.input.capacity() - rest).min(MAX_READ_BYTES);
             match client.stream.read_append(max, &mut connection.input) {
                 Err(e) if is_nothing(&e) => return Ok(None),
                 Err(e) => return Err(e),

@@ -9,6 +9,7 @@ use crate::clients::{Client, Closing};
 use crate::command::client_list::write_line;
 use crate::command::transaction::Transaction;
 use crate::server::Server;
+use crate::tracking::Caching;
 use crate::watch::Watched;
 
 /// No limit is smaller: with less nobody could put it right.
@@ -16,6 +17,10 @@ const LEAST_LIMIT: u64 = 128 * 1024;
 
 /// What a watched key takes besides its name: its place in the list of the client and in that of the key.
 const WATCH_BYTES: usize = 2 * size_of::<Watched>() + 64;
+
+/// What a subscription takes besides the channel's name, which all who listen to it share: its places in
+/// the sets of the client and of the channel.
+const SUBSCRIPTION_BYTES: usize = 128;
 
 impl Client {
     /// Bytes that the client takes, itself included; those aside that it waits with for a key.
@@ -32,13 +37,18 @@ impl Client {
             + connection.output_bytes()
             + session.transaction.as_deref().map_or(0, Transaction::memory_bytes)
             + session.watched.len() * WATCH_BYTES
+            + session.caching.as_deref().map_or(0, Caching::memory_bytes)
     }
 }
 
 impl Server {
     /// Bytes that a client takes.
     pub(crate) fn client_bytes(&self, index: u32, client: &Client) -> usize {
-        client.memory_bytes() + self.blocked.get(index).map_or(0, Waiting::memory_bytes)
+        let subscriptions = match client.session.is_subscriber {
+            true => self.pubsub.counts(index).total() * SUBSCRIPTION_BYTES,
+            false => 0,
+        };
+        client.memory_bytes() + subscriptions + self.blocked.get(index).map_or(0, Waiting::memory_bytes)
     }
 
     /// Bytes that all clients take. O(n).

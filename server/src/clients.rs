@@ -75,6 +75,8 @@ pub(crate) struct Session {
     pub(crate) lib_ver: Vec<u8>,
     /// Has given the password, or came when there was none.
     pub(crate) is_authenticated: bool,
+    /// Has been authenticated once: no stranger, whatever it is now.
+    pub(crate) was_authenticated: bool,
     /// CLIENT REPLY.
     pub(crate) replies: Replies,
     /// CLIENT NO-EVICT.
@@ -154,6 +156,7 @@ impl Client {
             lib_name: Vec::new(),
             lib_ver: Vec::new(),
             is_authenticated,
+            was_authenticated: is_authenticated,
             replies: Replies::On,
             no_evict: false,
             no_touch: false,

@@ -30,7 +30,7 @@ impl Server {
             true if pending > 0 => pending + OUTPUT_BLOCK_BYTES,
             _ => count_output(pending),
         };
-        let is_stranger = self.has_password && !client.session.is_authenticated;
+        let is_stranger = self.has_password && !client.session.was_authenticated;
         if (hard_bytes > 0 && counted as u64 >= hard_bytes)
             || (is_stranger && counted > STRANGER_OUTPUT_BYTES)
         {
@@ -118,7 +118,7 @@ impl Server {
         }
         client.soft_limit_since = since;
         let is_too_long = since.is_some_and(|since| now_seconds.saturating_sub(since) > limit.soft_seconds);
-        let is_stranger = self.has_password && !client.session.is_authenticated;
+        let is_stranger = self.has_password && !client.session.was_authenticated;
         if is_too_long || (is_stranger && client.connection.unsent().len() > STRANGER_OUTPUT_BYTES) {
             self.close_for_output(index);
         }

@@ -57,6 +57,14 @@ pub(crate) struct Caching {
 }
 
 impl Caching {
+    /// Bytes that it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        // A prefix is known to the client and to the table.
+        const PREFIX_BYTES: usize = 2 * size_of::<Vec<u8>>() + 64;
+        let prefixes = self.prefixes.iter().map(|prefix| 2 * prefix.len() + PREFIX_BYTES);
+        size_of::<Caching>() + prefixes.sum::<usize>()
+    }
+
     /// True if the keys that the client reads now are to be remembered.
     pub(crate) fn remembers(&self) -> bool {
         match self.mode {

@@ -5,11 +5,16 @@
 //! tests. One of them: a text that is matched only beyond the thousandth star is not matched.
 //!
 //! Every token but `*` takes exactly one byte of text, so only the latest star ever has to be
-//! tried again: no recursion, and time at worst pattern times text.
+//! tried again: no recursion. Time at worst would be pattern times text; a match that takes unreasonably
+//! long is given up as none, so that nobody waits for a megabyte against a megabyte.
 
 /// Most runs of stars with something behind them that a match goes through: Valkey recurses for each,
 /// and gives up here.
 const MOST_STARS: usize = 1000;
+
+/// Bytes that a match may look at: so many, and so many times those of pattern and text.
+const MOST_WORK: usize = 1 << 24;
+const MOST_PASSES: usize = 16;
 
 /// Whether the whole of `text` matches the whole of `pattern`.
 ///
@@ -26,6 +31,8 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     // Where to go on after the latest star, and the text position it was last tried at.
     let mut retry: Option<(usize, usize)> = None;
     let mut stars = 0;
+    let most_work = MOST_PASSES.saturating_mul(pattern.len() + text.len()).saturating_add(MOST_WORK);
+    let mut work = 0;
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
             p += 1;
@@ -41,10 +48,15 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
             }
             continue;
         }
-        if let Some(next) = step(pattern, p, text[t], nocase) {
+        let (next, cost) = step(pattern, p, text[t], nocase);
+        work += cost;
+        if let Some(next) = next {
             p = next;
             t += 1;
             continue;
+        }
+        if work > most_work {
+            return false;
         }
         let Some((star, from)) = retry else { return false };
         let Some(from) = next_candidate(&pattern[star..], text, from + 1, nocase) else { return false };
@@ -69,17 +81,20 @@ fn next_candidate(rest: &[u8], text: &[u8], from: usize, nocase: bool) -> Option
     memchr::memchr(first, &text[from.min(text.len())..]).map(|i| from + i)
 }
 
-/// Matches the one-byte token at `p` against `byte`; answers where the next token starts.
-fn step(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> Option<usize> {
-    match *pattern.get(p)? {
-        b'?' => Some(p + 1),
+/// Matches the one-byte token at `p` against `byte`; answers where the next token starts if it does, and
+/// how many bytes of the pattern were looked at.
+#[inline]
+fn step(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> (Option<usize>, usize) {
+    let Some(&token) = pattern.get(p) else { return (None, 1) };
+    match token {
+        b'?' => (Some(p + 1), 1),
         b'[' => {
             let (matched, next) = class(pattern, p + 1, byte, nocase);
-            matched.then_some(next)
+            (matched.then_some(next), next - p)
         }
         // A backslash at the very end stands for itself.
-        b'\\' if p + 1 < pattern.len() => same(pattern[p + 1], byte, nocase).then_some(p + 2),
-        literal => same(literal, byte, nocase).then_some(p + 1),
+        b'\\' if p + 1 < pattern.len() => (same(pattern[p + 1], byte, nocase).then_some(p + 2), 2),
+        literal => (same(literal, byte, nocase).then_some(p + 1), 1),
     }
 }
 

@@ -53,6 +53,7 @@ fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Outcome {
         return Err(WRONGPASS);
     }
     call.session().is_authenticated = true;
+    call.session().was_authenticated = true;
     Ok(())
 }
 

@@ -150,6 +150,11 @@ impl Client {
         self.stream.write_all(bytes).expect("sent");
     }
 
+    /// Sends bytes, as many as the server takes before it closes.
+    pub(crate) fn send_some(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
     /// Reads one reply and gives it as text, see `show`.
     pub(crate) fn read(&mut self) -> String {
         self.read_both().0

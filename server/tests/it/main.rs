@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod debug;
 mod differential;
+mod hostile;
 mod migrate;
 mod observe;
 mod persistence;

@@ -196,6 +196,11 @@ fn hostile_patterns_end_soon() {
     assert!(!matches(&[b"*a".repeat(1000), b"b".to_vec()].concat(), &text, false));
     assert!(matches(&vec![b'*'; 1 << 20], &text, true));
     assert!(!matches(&vec![b'['; 1 << 20], &text, true));
+    let text = &text[..1 << 18];
+    let half = vec![b'a'; 1 << 17];
+    assert!(!matches(&[b"*".to_vec(), half.clone(), b"b*".to_vec()].concat(), text, false));
+    assert!(!matches(&[b"*[".to_vec(), vec![b'b'; 1 << 18], b"]".to_vec()].concat(), text, false));
+    assert!(matches(&[b"*".to_vec(), half, b"*".to_vec()].concat(), text, false));
 }
 
 proptest! {
