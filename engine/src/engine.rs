@@ -123,6 +123,8 @@ pub struct Caller {
     pub may_wait: bool,
     /// Whether its reads leave the access clocks alone.
     pub is_no_touch: bool,
+    /// Whether what has expired stays where it is, hidden from commands that only read (CLIENT PAUSE).
+    pub keeps_expired: bool,
     /// Whether it repeats what was allowed once (a log, a primary): see [`Data::must_obey`].
     pub must_obey: bool,
     /// Position of a key among the arguments, and its hash in the keyspace, if that is known.
@@ -132,7 +134,15 @@ pub struct Caller {
 impl Caller {
     /// One that neither waits nor hides.
     pub const fn new(db: usize, now: UnixMs) -> Caller {
-        Caller { db, now, may_wait: false, is_no_touch: false, must_obey: false, key_hash: None }
+        Caller {
+            db,
+            now,
+            may_wait: false,
+            is_no_touch: false,
+            keeps_expired: false,
+            must_obey: false,
+            key_hash: None,
+        }
     }
 
     /// One that repeats what was allowed once.
@@ -234,6 +244,7 @@ impl Engine {
             stats: &mut self.key_stats,
             counts_reads: command.spec.flags.has(READONLY),
             is_no_touch: caller.is_no_touch,
+            keeps_expired: caller.keeps_expired && command.spec.flags.has(READONLY),
             must_obey: caller.must_obey,
             dirty: 0,
             effects: &mut self.effects,

@@ -312,6 +312,7 @@ fn run(
     reply: &mut Reply,
 ) {
     let args = Args(argv);
+    let keeps_expired = server.pause.is_some() && server.paused().is_some();
     let caller = match server.clients.get_mut(client) {
         Some(client) => {
             let session = &mut client.session;
@@ -322,6 +323,7 @@ fn run(
             Caller {
                 may_wait,
                 is_no_touch: session.no_touch,
+                keeps_expired,
                 key_hash,
                 ..Caller::new(session.db, server.now)
             }

@@ -88,6 +88,8 @@ pub struct Data<'a> {
     pub counts_reads: bool,
     /// Whether reads leave the access clocks alone (CLIENT NO-TOUCH).
     pub is_no_touch: bool,
+    /// Whether what has expired is hidden but stays where it is.
+    pub keeps_expired: bool,
     /// Whether the call repeats what was done once (a log, a primary): then nothing limits its work, or
     /// it would not have the same effect.
     pub must_obey: bool,
@@ -187,8 +189,17 @@ impl Data<'_> {
         }
     }
 
+    /// True if the key is there though its time has passed, because it may not be removed now.
+    #[cold]
+    fn is_hidden(&self, key: &[u8]) -> bool {
+        self.db_ref().entry(key).is_some_and(|entry| entry.is_expired(self.now))
+    }
+
     /// Removes the key if its time has passed. True if it was removed.
     pub fn drop_if_expired(&mut self, key: &[u8]) -> bool {
+        if self.keeps_expired {
+            return false;
+        }
         let now = self.now;
         let gone = self.db_mut().remove_expired(key, now);
         if gone {
@@ -335,11 +346,12 @@ impl Data<'_> {
     /// As `look`, and nobody is told if it is not there: for commands that tell about the key itself.
     pub fn inspect(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
         self.drop_if_expired(key);
+        let hides = self.keeps_expired && self.is_hidden(key);
         if self.counts_reads {
-            let found = self.db_ref().contains(key);
+            let found = !hides && self.db_ref().contains(key);
             *(if found { &mut self.stats.hits } else { &mut self.stats.misses }) += 1;
         }
-        self.db_ref().get(key)
+        self.db_ref().get(key).filter(|_| !hides)
     }
 
     #[inline]
@@ -348,8 +360,10 @@ impl Data<'_> {
         if self.db_ref().expires_len() > 0 {
             self.drop_if_expired(key);
         }
+        let hides = self.keeps_expired && self.is_hidden(key);
         let Data { keyspace, db, now, stats, counts_reads, effects, .. } = self;
-        match keyspace.db_mut(*db).look_up(key, *now, touched) {
+        let found = if hides { Lookup::Missing } else { keyspace.db_mut(*db).look_up(key, *now, touched) };
+        match found {
             Lookup::There(entry) => {
                 stats.hits += u64::from(*counts_reads);
                 Some(entry.view())
@@ -367,7 +381,8 @@ impl Data<'_> {
     /// The value of a key, without counting or touching.
     pub fn peek(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
         self.drop_if_expired(key);
-        self.db_ref().get(key)
+        let hides = self.keeps_expired && self.is_hidden(key);
+        self.db_ref().get(key).filter(|_| !hides)
     }
 
     /// True if the key is there. Counts as a read.

@@ -161,6 +161,34 @@ fn a_key_of_another_type_serves_nobody() {
 }
 
 #[test]
+fn nothing_expires_in_a_pause() {
+    let server = Server::start(&[]);
+    let mut a = server.client();
+    a.call("MULTI");
+    a.call("SET k v PX 5");
+    a.call("CLIENT PAUSE 60000 WRITE");
+    a.call("EXEC");
+    sleep(Duration::from_millis(30));
+    let unseen = [
+        ("GET k", "nil"),
+        ("EXISTS k", "0"),
+        ("TTL k", "-2"),
+        ("OBJECT ENCODING k", "nil"),
+        ("KEYS *", "[]"),
+    ];
+    for (line, answer) in unseen {
+        assert_eq!(a.call(line), answer, "{line}");
+    }
+    assert_eq!(a.call("DBSIZE"), "1");
+    // It has to name one, and there is no other.
+    assert_eq!(a.call("RANDOMKEY"), "k");
+    assert!(a.call("INFO stats").contains("expired_keys:0\r\n"));
+    assert_eq!(a.call("CLIENT UNPAUSE"), "OK");
+    assert_eq!(a.call("GET k"), "nil");
+    assert_eq!(a.call("DBSIZE"), "0");
+}
+
+#[test]
 fn a_pause_holds_writes_and_lets_them_go() {
     let server = Server::start(&[]);
     let (mut a, mut b) = (server.client(), server.client());
