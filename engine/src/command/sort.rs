@@ -10,15 +10,14 @@ use crate::value::list::{End, List};
 use crate::value::{Element, StrRef, Value, ValueRef};
 
 use super::effects::Classes;
-use super::spec::{DENYOOM, Group, KeySpec, KeyUse, MAY_OVERWRITE_SOMEWHERE, READONLY, READS, Spec, WRITE};
+use super::spec::{DENYOOM, Group, KeySpec, OVERWRITES, READONLY, READS, Spec, WRITE};
 use super::{Args, CommandError, Context, Data, DataCommand, Outcome, finders};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[SORT, SORT_RO];
 
 /// Keys that patterns name: nobody can tell which.
-const BY_PATTERN: KeySpec = KeySpec::somewhere(READS_SOMEWHERE);
-const READS_SOMEWHERE: KeyUse = KeyUse { mode: "RO", effects: &["access", "incomplete"] };
+const BY_PATTERN: KeySpec = KeySpec::somewhere(READS);
 
 const SORT: DataCommand = DataCommand::new(
     Spec::new(
@@ -30,7 +29,7 @@ const SORT: DataCommand = DataCommand::new(
          [ ASC | DESC ] [ ALPHA ] [ STORE destination:key ]",
     )
     .flags(WRITE.or(DENYOOM))
-    .keys(&[KeySpec::one(1, READS), BY_PATTERN, KeySpec::somewhere(MAY_OVERWRITE_SOMEWHERE)])
+    .keys(&[KeySpec::one(1, READS), BY_PATTERN, KeySpec::somewhere(OVERWRITES)])
     .finder(finders::sort)
     .categories(&["list", "set", "sortedset", "dangerous"])
     .complexity("O(N+M*log(M)) for N elements of which M are given; O(N) without sorting")

@@ -195,9 +195,6 @@ pub const READS_AND_MAY_UPDATE: KeyUse =
     KeyUse { mode: "RW", effects: &["access", "update", "variable_flags"] };
 /// Overwrites if its option is there.
 pub const MAY_OVERWRITE: KeyUse = KeyUse { mode: "OW", effects: &["update", "variable_flags"] };
-/// Overwrites a key that only a look at every option finds.
-pub const MAY_OVERWRITE_SOMEWHERE: KeyUse = KeyUse { mode: "OW", effects: &["update", "incomplete"] };
-
 /// No keys but channels of a shard, which have a slot as keys do.
 pub const CHANNELS: KeyUse = KeyUse { mode: "not_key", effects: &[] };
 

@@ -6,7 +6,7 @@ use cairn_engine::base::glob;
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::grammar::{self, Arg, Kind};
 use cairn_engine::command::spec::{
-    BeginSearch, FindKeys, Group, HINTS, KeySpec, LOADING, NO_MANDATORY_KEYS, STALE, Spec,
+    BeginSearch, CHANNELS, FindKeys, Group, HINTS, KeySpec, LOADING, NO_MANDATORY_KEYS, STALE, Spec,
 };
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 
@@ -379,7 +379,7 @@ fn write_keys(call: &mut Call<'_>, args: Args<'_>, with_flags: bool) -> Outcome 
         number = sub;
     }
     let spec: &Spec = table.entry(number).spec;
-    if spec.keys.is_empty() {
+    if spec.keys.iter().all(|key| key.uses == CHANNELS) {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !spec.accepts(argv.len()) {

@@ -382,18 +382,16 @@ fn protocol(reply: &mut Reply, kind: &[u8]) -> Outcome {
 }
 
 fn populate(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
-    let count = args.int(2)?;
     const NEGATIVE: CommandError = CommandError::text("ERR value is out of range, must be positive");
-    if count < 0 {
-        return Err(NEGATIVE);
-    }
+    let positive = |i| args.int(i).ok().filter(|n| *n >= 0).ok_or(NEGATIVE);
+    let count = positive(2)?;
     // A key takes more than these bytes; a count beyond them would be a request to run out of memory.
     const KEY_BYTES: u64 = 16;
     if count.unsigned_abs() > machine_memory() / KEY_BYTES {
         return Err(CommandError::text("ERR OOM in dbExpand"));
     }
     let prefix = args.get(3).unwrap_or(b"key");
-    let size = args.get(4).map(|_| args.int(4)).transpose()?;
+    let size = args.get(4).map(|_| positive(4)).transpose()?;
     let size = size.map(|n| usize::try_from(n).map_err(|_| NEGATIVE)).transpose()?;
     if size.is_some_and(|size| size as u64 > call.server.config.proto_max_bulk_len) {
         return Err(CommandError::StringTooLong);
