@@ -3,6 +3,7 @@
 //! Sizes of values are known, not sampled, so SAMPLES is read and changes nothing. Behaviour: valkey
 //! src/object.c `memoryCommand`; the words of DOCTOR are our own.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use cairn_engine::base::num;
@@ -98,7 +99,7 @@ struct Overview {
     startup: u64,
     clients: u64,
     client_count: u64,
-    /// Number and bytes of the tables of databases that have one.
+    /// Databases, and the bytes of their tables.
     tables: Vec<(usize, u64)>,
     keys: u64,
     allocator: jemalloc::AllocatorStats,
@@ -110,7 +111,11 @@ impl Overview {
         let engine = server.engine.as_ref().ok_or(CommandError::text(LOADING_ERROR))?;
         let used = jemalloc::used_bytes();
         let tables = engine.keyspace().iter().enumerate();
-        let tables = tables.filter(|(_, db)| !db.is_empty()).map(|(i, db)| (i, db.table_bytes() as u64));
+        // Those that somebody works with are told though they are empty.
+        let selected: HashSet<usize> = server.clients.iter().map(|(_, client)| client.session.db).collect();
+        let tables = tables
+            .map(|(i, db)| (i, db.table_bytes() as u64))
+            .filter(|(i, bytes)| *bytes > 0 || selected.contains(i));
         Ok(Overview {
             used,
             peak: server.stats.peak_memory.max(used),

@@ -15,8 +15,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     let peak = server.stats.peak_memory.max(used);
     let resident = memory::resident_bytes();
     let databases = server.engine.as_ref().map(|engine| engine.keyspace().iter());
-    let tables: u64 =
-        databases.into_iter().flatten().filter(|db| !db.is_empty()).map(|db| db.table_bytes() as u64).sum();
+    let tables: u64 = databases.into_iter().flatten().map(|db| db.table_bytes() as u64).sum();
     let overhead = server.client_memory() + server.startup_memory + tables;
     let dataset = used.saturating_sub(overhead);
     let both = |out: &mut String, name: &str, bytes: u64| {
