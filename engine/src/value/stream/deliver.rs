@@ -4,8 +4,6 @@
 //! propagated are the callers' business, who are told of each id. Behaviour: valkey src/t_stream.c,
 //! `streamReplyWithRange`, `xclaimCommand`, `xautoclaimCommand`.
 
-use std::ops::Bound;
-
 use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
 
@@ -183,16 +181,16 @@ impl Stream {
         let group = self.groups.get_mut(reader.group).ok_or(NoGroup)?;
         let consumer = group.find_consumer(reader.consumer).ok_or(NoGroup)?;
         let mut delivered = 0;
-        let mut from = Bound::Included(start);
+        let mut from = Some(start);
         while (limit == 0 || delivered < limit)
-            && let Some(id) = group.pending_of_after(consumer, from)
+            && let Some(id) = from.and_then(|from| group.pending_of_from(consumer, from))
         {
             let found = Walk::new(&self.nodes, id, id, Direction::Forward).next();
             if found.is_some() {
                 group.deliver_again(id, reader.now);
             }
             with(id, found.map(|f| f.entry()));
-            from = Bound::Excluded(id);
+            from = id.next();
             delivered += 1;
         }
         Ok(delivered)
@@ -283,16 +281,16 @@ impl Stream {
         let claim = Claim { min_idle_ms, delivered_at: reader.now, deliveries, force: false };
         let mut done = AutoClaimed::default();
         let (mut attempts, mut left) = (count.saturating_mul(ATTEMPTS_PER_ENTRY), count);
-        let mut from = Bound::Included(start);
+        let mut from = Some(start);
         loop {
             let group = self.groups.get(reader.group).ok_or(NoGroup)?;
-            let Some(id) = group.pending_after(from) else { break };
+            let Some(id) = from.and_then(|from| group.pending_from(from)) else { break };
             if attempts == 0 || left == 0 {
                 done.next = id;
                 break;
             }
             attempts -= 1;
-            from = Bound::Excluded(id);
+            from = id.next();
             match self.claim(reader, id, &claim)? {
                 Claimed::No => continue,
                 became => done.found.push((id, became)),

@@ -1,15 +1,16 @@
 //! A consumer group: how far it has read, who its consumers are, which entries they have yet to
 //! acknowledge.
 //!
-//! Pending entries are in one tree by id, each with the number of its consumer; each consumer has
+//! Pending entries are in order of their ids, each with the number of its consumer; each consumer has
 //! the ids of its own. Both always agree. Names are in byte order, as Redis saves them. Knows no
 //! entries: what an id stands for is the stream's business. Behaviour: valkey src/t_stream.c.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
+
+use super::pending::ById;
 
 /// The number of no consumer: of entries that were given back (XNACK).
 const NOBODY: u32 = u32::MAX;
@@ -19,7 +20,7 @@ const NOBODY: u32 = u32::MAX;
 pub struct Group {
     pub(super) last_id: StreamId,
     pub(super) entries_read: Option<u64>,
-    pel: BTreeMap<StreamId, Nack>,
+    pel: ById<Nack>,
     names: BTreeMap<Box<[u8]>, u32>,
     consumers: Vec<Option<Box<Consumer>>>,
     /// Numbers of consumers that are gone.
@@ -47,7 +48,7 @@ pub struct Consumer {
     pub seen_at: UnixMs,
     /// The last time it got something; `None` before the first.
     pub active_at: Option<UnixMs>,
-    pending: BTreeSet<StreamId>,
+    pending: ById<()>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +90,7 @@ impl Consumer {
 
     /// The ids of the entries it has yet to acknowledge, in order.
     pub fn pending_ids(&self) -> impl Iterator<Item = StreamId> {
-        self.pending.iter().copied()
+        self.pending.iter().map(|(id, ())| id)
     }
 }
 
@@ -98,7 +99,7 @@ impl Group {
         Self {
             last_id,
             entries_read,
-            pel: BTreeMap::new(),
+            pel: ById::default(),
             names: BTreeMap::new(),
             consumers: Vec::new(),
             free: Vec::new(),
@@ -128,13 +129,12 @@ impl Group {
     /// The least and the greatest id that wait for an acknowledgement.
     #[must_use]
     pub fn pending_bounds(&self) -> Option<(StreamId, StreamId)> {
-        Some((*self.pel.first_key_value()?.0, *self.pel.last_key_value()?.0))
+        self.pel.bounds()
     }
 
     /// The pending entries with ids from `start` to `end`, both included, in order.
     pub fn pending(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Pending<'_>> {
-        let bounds = if start <= end { Some(start..=end) } else { None };
-        bounds.into_iter().flat_map(|b| self.pel.range(b)).map(|(&id, nack)| self.describe(id, nack))
+        self.pel.range(start, end).map(|(id, nack)| self.describe(id, nack))
     }
 
     /// The pending entries of one consumer with ids from `start` to `end`, in order.
@@ -144,15 +144,13 @@ impl Group {
         start: StreamId,
         end: StreamId,
     ) -> impl Iterator<Item = Pending<'a>> {
-        let bounds = if start <= end { Some(start..=end) } else { None };
-        let ids = bounds.into_iter().flat_map(|b| consumer.pending.range(b));
-        ids.filter_map(|&id| self.pending_at(id))
+        consumer.pending.range(start, end).filter_map(|(id, ())| self.pending_at(id))
     }
 
     /// The pending entry with this id.
     #[must_use]
     pub fn pending_at(&self, id: StreamId) -> Option<Pending<'_>> {
-        self.pel.get(&id).map(|nack| self.describe(id, nack))
+        self.pel.get(id).map(|nack| self.describe(id, nack))
     }
 
     /// The pending entries that were given back, in the order in which that happened.
@@ -202,7 +200,7 @@ impl Group {
             return None;
         }
         let consumer =
-            Box::new(Consumer { name: name.into(), seen_at: now, active_at: None, pending: BTreeSet::new() });
+            Box::new(Consumer { name: name.into(), seen_at: now, active_at: None, pending: ById::default() });
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
@@ -221,10 +219,10 @@ impl Group {
         let at = self.names.remove(name)?;
         let consumer = self.consumers[at as usize].take()?;
         self.free.push(at);
-        for id in &consumer.pending {
+        for id in consumer.pending_ids() {
             let nack = self.pel.remove(id);
             if let (Some(by_time), Some(nack)) = (&mut self.by_time, nack) {
-                by_time.remove(&(nack.delivered_at, *id));
+                by_time.remove(&(nack.delivered_at, id));
             }
         }
         Some(consumer.pending.len() as u64)
@@ -232,7 +230,7 @@ impl Group {
 
     /// Removes a pending entry from the group and from its consumer.
     pub(super) fn remove_pending(&mut self, id: StreamId) -> bool {
-        let Some(nack) = self.pel.remove(&id) else { return false };
+        let Some(nack) = self.pel.remove(id) else { return false };
         if let Some(by_time) = &mut self.by_time {
             by_time.remove(&(nack.delivered_at, id));
         }
@@ -242,7 +240,7 @@ impl Group {
 
     fn disown(&mut self, id: StreamId, owner: u32) {
         match self.consumers.get_mut(owner as usize).and_then(Option::as_deref_mut) {
-            Some(consumer) => drop(consumer.pending.remove(&id)),
+            Some(consumer) => drop(consumer.pending.remove(id)),
             None => self.nacked.retain(|&n| n != id),
         }
     }
@@ -263,12 +261,12 @@ impl Group {
             }
             self.disown(id, old.consumer);
         }
-        self.consumer_mut(to).pending.insert(id);
+        self.consumer_mut(to).pending.insert(id, ());
     }
 
     /// Counts one more delivery of a pending entry.
     pub(super) fn deliver_again(&mut self, id: StreamId, now: UnixMs) {
-        if let Some(nack) = self.pel.get_mut(&id) {
+        if let Some(nack) = self.pel.get_mut(id) {
             if let Some(by_time) = &mut self.by_time {
                 by_time.remove(&(nack.delivered_at, id));
                 by_time.insert((now, id));
@@ -278,15 +276,15 @@ impl Group {
         }
     }
 
-    /// The first pending id above `id`, or from `start` on.
-    pub(super) fn pending_after(&self, bound: Bound<StreamId>) -> Option<StreamId> {
-        self.pel.range((bound, Bound::Unbounded)).next().map(|(&id, _)| id)
+    /// The first pending id from `start` on.
+    pub(super) fn pending_from(&self, start: StreamId) -> Option<StreamId> {
+        self.pel.iter_from(start).next().map(|(id, _)| id)
     }
 
-    /// The first pending id of a consumer from `bound` on.
-    pub(super) fn pending_of_after(&self, consumer: ConsumerId, bound: Bound<StreamId>) -> Option<StreamId> {
+    /// The first pending id of a consumer from `start` on.
+    pub(super) fn pending_of_from(&self, consumer: ConsumerId, start: StreamId) -> Option<StreamId> {
         let consumer = self.consumers[consumer.0 as usize].as_deref()?;
-        consumer.pending.range((bound, Bound::Unbounded)).next().copied()
+        consumer.pending.iter_from(start).next().map(|(id, ())| id)
     }
 
     /// Adds a pending entry of nobody, as files have them before their consumers; `false` if there.
@@ -297,16 +295,16 @@ impl Group {
 
     /// Gives a pending entry of nobody to a consumer; `false` if it is not there or is taken.
     pub(super) fn load_owner(&mut self, id: StreamId, to: ConsumerId) -> bool {
-        match self.pel.get_mut(&id) {
+        match self.pel.get_mut(id) {
             Some(nack) if nack.consumer == NOBODY => nack.consumer = to.0,
             _ => return false,
         }
-        self.consumer_mut(to).pending.insert(id)
+        self.consumer_mut(to).pending.insert(id, ()).is_none()
     }
 
     /// Marks a pending entry as given back; `false` if it is not there or is marked already.
     pub(super) fn load_nacked(&mut self, id: StreamId) -> bool {
-        if !self.pel.contains_key(&id) {
+        if self.pel.get(id).is_none() {
             return false;
         }
         self.nacked.push(id);
@@ -317,7 +315,7 @@ impl Group {
     pub(super) fn is_complete(&self) -> bool {
         let given_back: BTreeSet<_> = self.nacked.iter().collect();
         given_back.len() == self.nacked.len()
-            && self.pel.iter().all(|(id, nack)| (nack.consumer == NOBODY) == given_back.contains(id))
+            && self.pel.iter().all(|(id, nack)| (nack.consumer == NOBODY) == given_back.contains(&id))
     }
 
     /// The pending entries that `exists` says are there and that were delivered at least `min_idle_ms`
@@ -332,12 +330,12 @@ impl Group {
         let Group { pel, nacked, by_time, .. } = self;
         let by_time = by_time.get_or_insert_with(|| {
             let owned = pel.iter().filter(|(_, nack)| nack.consumer != NOBODY);
-            owned.map(|(id, nack)| (nack.delivered_at, *id)).collect()
+            owned.map(|(id, nack)| (nack.delivered_at, id)).collect()
         });
         let mut idle = Idle::default();
         let given_back = nacked.iter().copied();
         for id in given_back.chain(by_time.iter().map(|(_, id)| *id)) {
-            let Some(nack) = pel.get(&id) else { continue };
+            let Some(nack) = pel.get(id) else { continue };
             let idle_ms = now.ms_after(nack.delivered_at);
             if idle.entries.len() == limit {
                 break;
@@ -355,11 +353,11 @@ impl Group {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let pel = self.pel.len() * (size_of::<StreamId>() + size_of::<Nack>())
+        let pel = self.pel.memory_bytes()
             + self.by_time.as_ref().map_or(0, |by_time| by_time.len() * size_of::<(UnixMs, StreamId)>());
         let consumers: usize = self
             .consumers()
-            .map(|c| size_of::<Consumer>() + 2 * c.name.len() + c.pending.len() * size_of::<StreamId>())
+            .map(|c| size_of::<Consumer>() + 2 * c.name.len() + c.pending.memory_bytes())
             .sum();
         pel + consumers
             + self.consumers.capacity() * size_of::<Option<Box<Consumer>>>()

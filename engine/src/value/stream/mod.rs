@@ -10,6 +10,7 @@ mod group;
 mod load;
 mod node;
 mod nodes;
+mod pending;
 mod range;
 mod references;
 mod totals;
