@@ -108,20 +108,38 @@ impl Point {
     /// The way to another place along a great circle, in meters (haversine).
     #[must_use]
     pub fn distance_m(self, other: Point) -> f64 {
+        Radians::of(self).distance_m(Radians::of(other))
+    }
+}
+
+/// A place in radians, with what distances from it need.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Radians {
+    longitude: f64,
+    latitude: f64,
+    cos_latitude: f64,
+}
+
+impl Radians {
+    fn of(point: Point) -> Radians {
+        let latitude = radians(point.latitude);
+        Radians { longitude: radians(point.longitude), latitude, cos_latitude: latitude.cos() }
+    }
+
+    fn distance_m(self, other: Radians) -> f64 {
         /// Below this, longitudes count as the same: some nanometers on the ground.
         const SAME: f64 = 1e-15;
-        let half = |from: f64, to: f64| ((radians(to) - radians(from)) / 2.0).sin();
-        let v = half(self.longitude, other.longitude);
+        let v = ((other.longitude - self.longitude) / 2.0).sin();
         if v.abs() <= SAME {
             return self.latitude_distance_m(other);
         }
-        let u = half(self.latitude, other.latitude);
-        let a = u * u + radians(self.latitude).cos() * radians(other.latitude).cos() * v * v;
+        let u = ((other.latitude - self.latitude) / 2.0).sin();
+        let a = u * u + self.cos_latitude * other.cos_latitude * v * v;
         2.0 * EARTH_RADIUS_M * a.sqrt().asin()
     }
 
-    fn latitude_distance_m(self, other: Point) -> f64 {
-        EARTH_RADIUS_M * (radians(other.latitude) - radians(self.latitude)).abs()
+    fn latitude_distance_m(self, other: Radians) -> f64 {
+        EARTH_RADIUS_M * (other.latitude - self.latitude).abs()
     }
 }
 
@@ -302,26 +320,10 @@ impl Shape {
         }
     }
 
-    /// How far a place is from the middle, in meters, if it is inside.
+    /// The test for places inside.
     #[must_use]
-    pub fn distance_inside_m(&self, point: Point) -> Option<f64> {
-        match self {
-            Shape::Circle { center, radius, to_meters } => {
-                let distance = center.distance_m(point);
-                // A radius that is no number bounds nothing.
-                let outside = distance > radius * to_meters;
-                (!outside).then_some(distance)
-            }
-            Shape::Box { center, width, height, to_meters } => {
-                let far_north = point.latitude_distance_m(*center) > height * to_meters / 2.0;
-                let along = Point { longitude: center.longitude, latitude: point.latitude };
-                let outside = far_north || point.distance_m(along) > width * to_meters / 2.0;
-                (!outside).then(|| center.distance_m(point))
-            }
-            Shape::Polygon { vertices, center } => {
-                surrounds(vertices, point).then(|| center.distance_m(point))
-            }
-        }
+    pub fn inside(&self) -> Inside<'_> {
+        Inside { shape: self, center: Radians::of(self.center()) }
     }
 
     fn bounds(&self) -> Bounds {
@@ -417,6 +419,47 @@ impl Shape {
             }
         }
         cells
+    }
+}
+
+/// Tells for place after place if it is in a shape.
+#[derive(Debug, Clone, Copy)]
+pub struct Inside<'s> {
+    shape: &'s Shape,
+    center: Radians,
+}
+
+impl Inside<'_> {
+    /// How far a place is from the middle, in meters, if it is inside.
+    #[must_use]
+    pub fn distance_m(&self, point: Point) -> Option<f64> {
+        let center = self.center;
+        match self.shape {
+            Shape::Circle { radius, to_meters, .. } => {
+                let radius_m = radius * to_meters;
+                // No place is nearer than its latitude is; a little more, so that no rounding counts.
+                let apart = EARTH_RADIUS_M * (radians(point.latitude) - center.latitude).abs();
+                if apart > radius_m * 1.000_001 + 0.001 {
+                    return None;
+                }
+                let distance = center.distance_m(Radians::of(point));
+                let outside = distance > radius_m;
+                (!outside).then_some(distance)
+            }
+            Shape::Box { width, height, to_meters, .. } => {
+                let apart = EARTH_RADIUS_M * (center.latitude - radians(point.latitude)).abs();
+                if apart > height * to_meters / 2.0 {
+                    return None;
+                }
+                let place = Radians::of(point);
+                let along = Radians { longitude: center.longitude, ..place };
+                let outside = place.distance_m(along) > width * to_meters / 2.0;
+                (!outside).then(|| center.distance_m(place))
+            }
+            Shape::Polygon { vertices, .. } => {
+                surrounds(vertices, point).then(|| center.distance_m(Radians::of(point)))
+            }
+        }
     }
 }
 

@@ -283,12 +283,13 @@ struct Hit<'d> {
 /// The members in a shape, cell by cell; `most` at most.
 fn hits<'d>(zset: ZsetRef<'d>, shape: &Shape, most: usize) -> Vec<Hit<'d>> {
     let mut found = Vec::new();
+    let inside = shape.inside();
     for cell in shape.cover() {
         let (min, max) = cell.scores();
         let range = ScoreRange { min: ScoreBound::Inclusive(min), max: ScoreBound::Exclusive(max) };
         for (member, score) in zset.range(zset.score_ranks(&range)) {
             let place = Point::of_score(score);
-            if let Some(distance_m) = shape.distance_inside_m(place) {
+            if let Some(distance_m) = inside.distance_m(place) {
                 found.push(Hit { member, score, place, distance_m });
                 if found.len() >= most {
                     return found;

@@ -368,15 +368,9 @@ fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             }
         }
     } else {
-        let (mut left, len) = ((count as usize).min(zset.len()), zset.len());
-        reply.array(left * width);
-        // One pass: each member is taken with the chance that fills the rest exactly.
-        for (i, (member, score)) in zset.iter().enumerate() {
-            if left > 0 && rng.index(len - i) < left {
-                left -= 1;
-                write(reply, member, score);
-            }
-        }
+        let count = (count as usize).min(zset.len());
+        reply.array(count * width);
+        zset.sample(count, rng, |member, score| write(reply, member, score));
     }
     Ok(())
 }

@@ -418,6 +418,35 @@ impl<'a> ZsetRef<'a> {
         self.at(rng.below(self.len() as u64))
     }
 
+    /// Visits `count` different members, or all if there are fewer, each as likely as the others.
+    pub fn sample(self, count: usize, rng: &mut Rng, mut visit: impl FnMut(Element<'a>, f64)) {
+        /// A walk over so many members costs as much as finding one by its rank.
+        const WALK_FACTOR: usize = 8;
+        let len = self.len();
+        if !self.is_packed() && count.saturating_mul(WALK_FACTOR) < len {
+            // Floyd's way to draw distinct numbers: each draw is from one more, and if it was drawn
+            // before, the new one stands for it.
+            let mut drawn = std::collections::BTreeSet::new();
+            for most in (len - count) as u64..len as u64 {
+                let rank = rng.below(most + 1);
+                let rank = if drawn.insert(rank) { rank } else { most };
+                drawn.insert(rank);
+                if let Some((member, score)) = self.at(rank) {
+                    visit(member, score);
+                }
+            }
+            return;
+        }
+        let mut left = count.min(len);
+        // One pass: each member is taken with the chance that fills the rest exactly.
+        for (i, (member, score)) in self.iter().enumerate() {
+            if left > 0 && rng.index(len - i) < left {
+                left -= 1;
+                visit(member, score);
+            }
+        }
+    }
+
     /// Visits about `count` members from `cursor` on and answers the next cursor, 0 at the end; all
     /// of them at once if small. Members that stay are visited at least once between 0 and 0.
     pub fn scan(self, cursor: u64, count: usize, mut visit: impl FnMut(Element<'_>, f64)) -> u64 {

@@ -77,7 +77,7 @@ proptest! {
                 latitude: center.latitude + north * reach,
             };
             let read = Point::of_score(other.score());
-            if shape.distance_inside_m(read).is_some() {
+            if shape.inside().distance_m(read).is_some() {
                 let score = other.score();
                 let covered = cells.iter().any(|cell| { let (min, max) = cell.scores(); min <= score && score < max });
                 prop_assert!(covered, "{other:?}");
@@ -119,10 +119,10 @@ fn a_polygon_has_what_its_edges_surround() {
     let at = |longitude, latitude| Point { longitude, latitude };
     // An arrow head that points to the east, with a notch in the west.
     let shape = Shape::polygon(vec![at(0.0, 0.0), at(10.0, 5.0), at(0.0, 10.0), at(5.0, 5.0)]);
-    assert!(shape.distance_inside_m(at(7.0, 5.0)).is_some());
-    assert!(shape.distance_inside_m(at(2.0, 5.0)).is_none());
-    assert!(shape.distance_inside_m(at(2.0, 1.5)).is_some());
-    assert!(shape.distance_inside_m(at(9.0, 8.0)).is_none());
+    assert!(shape.inside().distance_m(at(7.0, 5.0)).is_some());
+    assert!(shape.inside().distance_m(at(2.0, 5.0)).is_none());
+    assert!(shape.inside().distance_m(at(2.0, 1.5)).is_some());
+    assert!(shape.inside().distance_m(at(9.0, 8.0)).is_none());
 }
 
 #[test]

@@ -261,8 +261,32 @@ impl Reply {
             num::push_f64_shortest(&mut self.out, value);
             self.end_line();
         } else {
-            self.bulk_with(|out| num::push_f64_shortest(out, value));
+            self.bulk_double(value);
         }
+    }
+
+    /// A double as a bulk string.
+    fn bulk_double(&mut self, value: f64) {
+        /// Doubles that print as integers do.
+        const MOST: f64 = (1u64 << 53) as f64;
+        const HEAD: &[u8; 5] = b"$00\r\n";
+        let is_minus_0 = value == 0.0 && value.is_sign_negative();
+        if value.abs() <= MOST && value.trunc() == value && !is_minus_0 {
+            return self.bulk_int(value as i64);
+        }
+        // Most texts are ten to ninety-nine bytes long, none is longer.
+        let at = self.out.len();
+        self.out.extend_from_slice(HEAD);
+        num::push_f64_shortest(&mut self.out, value);
+        let len = (self.out.len() - at - HEAD.len()) as u8;
+        if len >= 10 {
+            self.out[at + 1] = b'0' + len / 10;
+            self.out[at + 2] = b'0' + len % 10;
+        } else {
+            self.out[at + 1] = b'0' + len;
+            self.out.remove(at + 2);
+        }
+        self.end_line();
     }
 
     /// A truth value; 1 or 0 in RESP2.
@@ -331,11 +355,11 @@ impl Reply {
             self.out.resize(end + extra, 0);
             self.out.copy_within(body..end, body + extra);
         }
-        let mut head = Vec::with_capacity(num::MAX_INT_CHARS + 3);
-        head.push(kind);
-        num::push_u64(&mut head, len as u64);
-        head.extend_from_slice(b"\r\n");
-        self.out[at..at + head.len()].copy_from_slice(&head);
+        let mut room = itoa::Buffer::new();
+        let text = room.format(len).as_bytes();
+        self.out[at] = kind;
+        self.out[at + 1..=at + digits].copy_from_slice(text);
+        self.out[at + digits + 1..at + digits + 3].copy_from_slice(b"\r\n");
     }
 
     #[inline]

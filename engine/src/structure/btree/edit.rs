@@ -83,6 +83,13 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
             let place = self.place_at(start).expect("the range lies inside");
             let id = place.leaf;
             let count = (self.leaf(id).len() - place.slot).min(usize::try_from(left).unwrap_or(usize::MAX));
+            if count == 1 {
+                let hash = self.seed.hash(self.leaf(id).member(place.slot));
+                self.take(place, hash);
+                self.balance();
+                left -= 1;
+                continue;
+            }
             for slot in place.slot..place.slot + count {
                 let hash = self.seed.hash(self.leaves[id as usize].member(slot));
                 self.index.remove(hash, id);

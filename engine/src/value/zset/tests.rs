@@ -355,3 +355,27 @@ fn random_members_are_all_met() {
         assert_eq!(met.len(), 10);
     }
 }
+
+#[test]
+fn samples_are_distinct_and_meet_everybody() {
+    for (entries, count) in [(0, 2), (0, 5), (100, 5), (0, 40), (0, 100), (100, 0), (0, 0)] {
+        let mut zset = Zset::new();
+        for n in 0..40u32 {
+            zset.insert(n.to_string().as_bytes(), f64::from(n), &limits(entries, 64));
+        }
+        let mut rng = Rng::new(7);
+        let mut met = std::collections::HashSet::new();
+        for _ in 0..300 {
+            let mut sample = Vec::new();
+            zset.view().sample(count, &mut rng, |member, score| {
+                assert_eq!(member.to_vec(), score.to_string().into_bytes());
+                sample.push(member.to_vec());
+            });
+            assert_eq!(sample.len(), count.min(40));
+            let distinct: std::collections::HashSet<_> = sample.iter().cloned().collect();
+            assert_eq!(distinct.len(), sample.len());
+            met.extend(distinct);
+        }
+        assert_eq!(met.len(), if count == 0 { 0 } else { 40 });
+    }
+}
