@@ -5,8 +5,8 @@
 
 use crate::base::num;
 use crate::codec::resp::Reply;
+use crate::value::IntText;
 use crate::value::bitmap::{self, FieldType, Overflow};
-use crate::value::{IntText, StrRef, StringValue};
 
 use super::bitmap::bit_offset;
 use super::effects::Classes;
@@ -168,19 +168,19 @@ fn bitfield(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Outcome {
         return Err(CommandError::text("ERR BITFIELD_RO only supports the GET subcommand"));
     }
     let len = (last_bit / 8) as usize + 1;
-    let has_grown = ctx.data.string(key)?.map(StrRef::len).is_none_or(|old| old < len);
     let Context { data, reply, .. } = ctx;
     reply.array(operations.len());
-    let changes = data.upsert_string(
+    let changes = data.edit_bytes(
         key,
-        |_| StringValue::new(b""),
-        |text, _| {
-            let bytes = text.edit_to(len);
+        |old| old.max(len),
+        |bytes, old| {
+            let has_grown = old < len;
             let changed = |op: &Operation| op.run(bytes, reply).is_some_and(|other| other || has_grown);
-            operations.iter().map(changed).filter(|changed| *changed).count() as u64
+            let changes = operations.iter().map(changed).filter(|changed| *changed).count() as u64;
+            // A string that only grew, because everything written to it overflowed, has changed as well.
+            changes.max(u64::from(has_grown))
         },
     )?;
-    // A string that only grew, because everything written to it overflowed, has changed as well.
-    data.wrote_many(Classes::STRING, "setbit", key, changes.max(u64::from(has_grown)));
+    data.wrote_many(Classes::STRING, "setbit", key, changes);
     Ok(())
 }

@@ -48,13 +48,12 @@ fn setbit(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         _ => return Err(CommandError::text("ERR bit is not an integer or out of range")),
     };
     let len = (offset / 8) as usize + 1;
-    let old_len = ctx.data.string(key)?.map(StrRef::len);
-    let was = ctx.data.upsert_string(
+    let (was, has_grown) = ctx.data.edit_bytes(
         key,
-        |_| StringValue::new(b""),
-        |text, _| bitmap::set_bit(text.edit_to(len), offset, on),
+        |old| old.max(len),
+        |bytes, old| (bitmap::set_bit(bytes, offset, on), old < len),
     )?;
-    if was != on || old_len.is_none_or(|old| old < len) {
+    if was != on || has_grown {
         ctx.data.wrote(Classes::STRING, "setbit", key);
     }
     ctx.reply.int(i64::from(was));

@@ -260,6 +260,34 @@ impl Data<'_> {
         })
     }
 
+    /// Lets `change` edit the bytes of the string at a key in place, made as long as `len` wants it, with
+    /// zero bytes; both are told how long it was. A key that is not there gets an empty string first.
+    ///
+    /// # Errors
+    /// `WrongType` if the key holds another type.
+    pub fn edit_bytes<R>(
+        &mut self,
+        key: &[u8],
+        len: impl Fn(usize) -> usize,
+        change: impl FnOnce(&mut [u8], usize) -> R,
+    ) -> Result<R, CommandError> {
+        self.drop_if_expired(key);
+        if !self.is_no_touch {
+            self.db_mut().touch(key);
+        }
+        let mut change = Some(change);
+        let edit = |bytes: &mut [u8], old| change.take().map(|change| change(bytes, old));
+        let edited = self.db_mut().edit_string(key, &len, edit).map_err(|_| CommandError::WrongType)?;
+        if let Some(answer) = edited.flatten() {
+            return Ok(answer);
+        }
+        let change = change.take().expect("nothing was edited: the key is not there");
+        let mut bytes = vec![0; len(0)];
+        let answer = change(&mut bytes, 0);
+        self.set(key, Value::String(StringValue::edited(bytes)), None);
+        Ok(answer)
+    }
+
     /// A key is gone because its time had passed: whoever keeps a copy has to remove it.
     #[cold]
     fn tell_expired(&mut self, key: &[u8]) {

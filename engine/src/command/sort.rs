@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::base::num;
 use crate::value::list::{End, List};
-use crate::value::{Element, StrRef, Value, ValueRef};
+use crate::value::{Element, IntText, Value, ValueRef};
 
 use super::effects::Classes;
 use super::spec::{DENYOOM, Group, KeySpec, OVERWRITES, READONLY, READS, Spec, WRITE};
@@ -177,19 +177,22 @@ fn sort(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Outcome {
         (0..all.len()).collect::<Vec<_>>()
     };
     let order = &order[options.range(order.len())];
+    let get: Vec<Pattern<'_>> = options.get.iter().map(|text| Pattern::new(text)).collect();
     match options.store {
-        Some(key) => store(ctx, key, &all, order, &options.get),
+        Some(key) => store(ctx, key, &all, order, &get),
         None => {
-            ctx.reply.array(order.len() * options.get.len().max(1));
+            let mut name = Vec::new();
+            ctx.reply.array(order.len() * get.len().max(1));
             for &i in order {
-                if options.get.is_empty() {
+                if get.is_empty() {
                     ctx.reply.bulk(all.at(i));
                 }
-                for pattern in &options.get {
-                    match named_by(&mut ctx.data, pattern, all.at(i)) {
-                        Some(text) => ctx.reply.bulk(&text),
-                        None => ctx.reply.null(),
-                    }
+                for pattern in &get {
+                    let reply = &mut *ctx.reply;
+                    pattern.with(&mut ctx.data, all.at(i), &mut name, |found| match found {
+                        Some(text) => reply.bulk(text),
+                        None => reply.null(),
+                    });
                 }
             }
         }
@@ -197,15 +200,16 @@ fn sort(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     Ok(())
 }
 
-fn store(ctx: &mut Context<'_>, key: &[u8], all: &Elements, order: &[usize], get: &[&[u8]]) {
-    let (mut list, limits) = (List::new(), ctx.data.limits);
+fn store(ctx: &mut Context<'_>, key: &[u8], all: &Elements, order: &[usize], get: &[Pattern<'_>]) {
+    let (mut list, limits, mut name) = (List::new(), ctx.data.limits, Vec::new());
     for &i in order {
         if get.is_empty() {
             list.push(End::Back, all.at(i), limits);
         }
         for pattern in get {
-            let text = named_by(&mut ctx.data, pattern, all.at(i));
-            list.push(End::Back, &text.unwrap_or_default(), limits);
+            pattern.with(&mut ctx.data, all.at(i), &mut name, |found| {
+                list.push(End::Back, found.unwrap_or_default(), limits);
+            });
         }
     }
     let len = list.len();
@@ -234,8 +238,10 @@ fn sorted(
             direction(by_score.then_with(|| all.at(a).cmp(all.at(b))))
         });
     } else if let Some(pattern) = options.by {
-        let weights: Vec<Option<Vec<u8>>> =
-            (0..all.len()).map(|i| named_by(data, pattern, all.at(i))).collect();
+        let (pattern, mut name) = (Pattern::new(pattern), Vec::new());
+        let mut weight =
+            |i| pattern.with(data, all.at(i), &mut name, |found: Option<&[u8]>| found.map(<[u8]>::to_vec));
+        let weights: Vec<Option<Vec<u8>>> = (0..all.len()).map(&mut weight).collect();
         order.sort_by(|&a, &b| {
             // How a set happens to be laid out must not be seen; the order of a list is kept.
             let tie = || if is_ordered { Ordering::Equal } else { all.at(a).cmp(all.at(b)) };
@@ -248,13 +254,11 @@ fn sorted(
 }
 
 fn scores(data: &mut Data<'_>, all: &Elements, by: Option<&[u8]>) -> Result<Vec<f64>, CommandError> {
-    let score = |i: usize| match by {
+    let (by, mut name) = (by.map(Pattern::new), Vec::new());
+    let score = |i: usize| match &by {
         None => score_of(all.at(i)),
         // What names nothing weighs nothing.
-        Some(pattern) => match named_by(data, pattern, all.at(i)) {
-            None => Some(0.0),
-            Some(text) => score_of(&text),
-        },
+        Some(pattern) => pattern.with(data, all.at(i), &mut name, |found| found.map_or(Some(0.0), score_of)),
     };
     // Every weight is looked up, even behind a bad one, as lookups are counted.
     let scores: Vec<Option<f64>> = (0..all.len()).map(score).collect();
@@ -267,24 +271,54 @@ fn score_of(text: &[u8]) -> Option<f64> {
     if text.contains(&b'x') || text.contains(&b'X') { None } else { num::parse_f64(text) }
 }
 
-/// What a pattern names for an element: the element itself by `#`, else the string at the key that has
-/// the element in place of the `*`, or the field behind `->` of the hash there.
-fn named_by(data: &mut Data<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
-    if pattern == b"#" {
-        return Some(element.to_vec());
+/// A pattern of BY or GET, taken apart.
+enum Pattern<'a> {
+    /// `#`: the element itself.
+    Element,
+    /// The string at the key that has the element between these, or the field of the hash there.
+    Key { before: &'a [u8], after: &'a [u8], field: Option<&'a [u8]> },
+    /// The same key for every element is none.
+    Nothing,
+}
+
+impl<'a> Pattern<'a> {
+    fn new(text: &'a [u8]) -> Pattern<'a> {
+        if text == b"#" {
+            return Pattern::Element;
+        }
+        let Some(star) = text.iter().position(|&byte| byte == b'*') else { return Pattern::Nothing };
+        let (before, after) = (&text[..star], &text[star + 1..]);
+        let arrow = after.windows(2).position(|two| two == b"->").filter(|at| at + 2 < after.len());
+        let (after, field) = match arrow {
+            Some(at) => (&after[..at], Some(&after[at + 2..])),
+            None => (after, None),
+        };
+        Pattern::Key { before, after, field }
     }
-    let star = pattern.iter().position(|&byte| byte == b'*')?;
-    let (before, after) = (&pattern[..star], &pattern[star + 1..]);
-    let arrow = after.windows(2).position(|two| two == b"->").filter(|at| at + 2 < after.len());
-    let (after, field) = match arrow {
-        Some(at) => (&after[..at], Some(&after[at + 2..])),
-        None => (after, None),
-    };
-    let key = [before, element, after].concat();
-    let now = data.now;
-    match (data.view(&key)?, field) {
-        (ValueRef::String(text), None) => Some(StrRef::to_vec(text)),
-        (ValueRef::Hash(hash), Some(field)) => Some(hash.get(field, now)?.to_vec()),
-        _ => None,
+
+    /// Shows `look` what the pattern names for an element; `key` is room to write names in.
+    fn with<R>(
+        &self,
+        data: &mut Data<'_>,
+        element: &[u8],
+        key: &mut Vec<u8>,
+        look: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> R {
+        let (before, after, field) = match self {
+            Pattern::Element => return look(Some(element)),
+            Pattern::Nothing => return look(None),
+            Pattern::Key { before, after, field } => (before, after, field),
+        };
+        key.clear();
+        [before, element, after].iter().for_each(|part| key.extend_from_slice(part));
+        let (now, mut int_text) = (data.now, IntText::new());
+        match (data.view(key), field) {
+            (Some(ValueRef::String(text)), None) => look(Some(text.bytes(&mut int_text))),
+            (Some(ValueRef::Hash(hash)), Some(field)) => match hash.get(field, now) {
+                Some(value) => look(Some(value.text(&mut int_text))),
+                None => look(None),
+            },
+            _ => look(None),
+        }
     }
 }

@@ -579,15 +579,21 @@ const APPEND: DataCommand = DataCommand::new(
 
 fn append(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (key, more) = (args.at(1), args.at(2));
-    let old_len = ctx.data.string(key)?.map_or(0, StrRef::len);
-    if old_len.saturating_add(more.len()) > ctx.data.max_string_bytes() {
+    let old_len = ctx.data.string(key)?.map(StrRef::len);
+    let len = old_len.unwrap_or(0).saturating_add(more.len());
+    if old_len.is_some() && len > ctx.data.max_string_bytes() {
         return Err(CommandError::StringTooLong);
     }
-    if ctx.data.edit_string(key, |text, _| text.append(more))?.is_none() {
-        ctx.data.set_str(key, more, None);
+    match old_len {
+        None => ctx.data.set_str(key, more, None),
+        Some(_) => ctx.data.edit_bytes(
+            key,
+            |old| old + more.len(),
+            |bytes, old| bytes[old..].copy_from_slice(more),
+        )?,
     }
     ctx.data.wrote(Classes::STRING, "append", key);
-    ctx.reply.int((old_len + more.len()) as i64);
+    ctx.reply.int(len as i64);
     Ok(())
 }
 
@@ -639,8 +645,15 @@ fn setrange(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if offset.saturating_add(piece.len()) > ctx.data.max_string_bytes() {
         return Err(CommandError::StringTooLong);
     }
-    let len =
-        ctx.data.upsert_string(key, |_| StringValue::new(b""), |text, _| text.set_range(offset, piece))?;
+    let end = offset + piece.len();
+    let len = ctx.data.edit_bytes(
+        key,
+        |old| old.max(end),
+        |bytes, _| {
+            bytes[offset..end].copy_from_slice(piece);
+            bytes.len()
+        },
+    )?;
     ctx.data.wrote(Classes::STRING, "setrange", key);
     ctx.reply.int(len as i64);
     Ok(())

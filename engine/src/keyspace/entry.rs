@@ -156,6 +156,30 @@ impl Entry {
         self.store(Value::String(StringValue::from_i64(v)));
     }
 
+    /// Lets `change` edit the bytes of a string, which is first made as long as `len` wants it (it is
+    /// told how long it is), with zero bytes; `change` is told the old length, too. Inside the record if
+    /// the string stays short, else in its box. `None` if the value is no string.
+    pub(super) fn edit_string<R>(
+        &mut self,
+        len: impl FnOnce(usize) -> usize,
+        change: impl FnOnce(&mut [u8], usize) -> R,
+    ) -> Option<R> {
+        let ValueRef::String(text) = self.view().view() else { return None };
+        let old = text.len();
+        let new = len(old).max(old);
+        let tag = self.0.tag();
+        let is_text = tag == InlineTag::Str as u8 || tag == InlineTag::StrRaw as u8;
+        if is_text && fits(InlineTag::StrRaw, new) {
+            self.0.resize_payload(new);
+            self.0.set_tag(InlineTag::StrRaw as u8);
+            return Some(change(self.0.payload_mut(), old));
+        }
+        self.modify(|value| match value {
+            Value::String(text) => Some(change(text.edit_to(new), old)),
+            _ => None,
+        })
+    }
+
     /// Sets or removes the expiry.
     pub fn set_expire_at(&mut self, expire_at: Option<UnixMs>) {
         self.0.set_expiry(ms(expire_at));

@@ -145,17 +145,25 @@ impl<'a> HllRef<'a> {
 }
 
 /// Eight registers of six bits as bytes of a word, the first one lowest.
+#[inline(always)]
 fn spread(six: &[u8]) -> u64 {
-    let mut x = 0;
-    for &byte in six.iter().rev() {
-        x = x << 8 | u64::from(byte);
-    }
-    x = x & 0x00ff_ffff | (x & 0xffff_ff00_0000) << 8;
-    x = x & 0x0000_0fff_0000_0fff | (x & 0x00ff_f000_00ff_f000) << 4;
+    let &[a, b, c, d, e, f] = six else { return 0 };
+    let x = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    let x = x & 0x00ff_ffff | (x & 0xffff_ff00_0000) << 8;
+    let x = x & 0x0000_0fff_0000_0fff | (x & 0x00ff_f000_00ff_f000) << 4;
     x & 0x003f_003f_003f_003f | (x & 0x0fc0_0fc0_0fc0_0fc0) << 2
 }
 
+/// The bytes of a word as eight registers of six bits, in the lowest 48 bits.
+#[inline(always)]
+fn gather(x: u64) -> u64 {
+    let x = x & 0x003f_003f_003f_003f | (x & 0x3f00_3f00_3f00_3f00) >> 2;
+    let x = x & 0x0000_0fff_0000_0fff | (x & 0x0fff_0000_0fff_0000) >> 4;
+    x & 0x00ff_ffff | (x & 0x00ff_ffff_0000_0000) >> 8
+}
+
 /// The greater one of each two bytes, all of which are below 128.
+#[inline(always)]
 fn greater(a: u64, b: u64) -> u64 {
     const TOPS: u64 = 0x8080_8080_8080_8080;
     let a_is_greater = (((a | TOPS) - b) & TOPS) >> 7;
@@ -167,8 +175,8 @@ fn greater(a: u64, b: u64) -> u64 {
 /// Writes registers densely; `payload` is that of a dense string.
 fn write_dense(payload: &mut [u8], registers: &Registers) {
     for (six, eight) in payload.chunks_exact_mut(6).zip(registers.chunks_exact(8)) {
-        let packed = eight.iter().rev().fold(0_u64, |x, &r| x << 6 | u64::from(r & REGISTER_MAX));
-        six.copy_from_slice(&packed.to_le_bytes()[..6]);
+        let word = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
+        six.copy_from_slice(&gather(word).to_le_bytes()[..6]);
     }
 }
 
@@ -234,8 +242,8 @@ pub fn add(bytes: &mut Vec<u8>, element: &[u8], sparse_max_bytes: usize) -> Resu
     raise(bytes, index, count, sparse_max_bytes)
 }
 
-/// Raises each register to the one given, with the same rules as [`add`]; dense from the start if so
-/// asked.
+/// Raises each register to the one given, none of which is lower than its own, with the same rules as
+/// [`add`]; dense from the start if so asked.
 ///
 /// # Errors
 /// `Corrupt`; registers may have been raised in part.
@@ -250,9 +258,7 @@ pub fn raise_all(
 ) -> Result<(), Corrupt> {
     if densely {
         make_dense(bytes)?;
-        let mut all = view(bytes).expect("the caller has looked at it").registers()?;
-        all.iter_mut().zip(registers).for_each(|(own, other)| *own = (*own).max(*other));
-        write_dense(&mut bytes[HEADER_BYTES..], &all);
+        write_dense(&mut bytes[HEADER_BYTES..], registers);
         return Ok(());
     }
     for (index, &count) in registers.iter().enumerate().filter(|(_, count)| **count > 0) {

@@ -45,6 +45,27 @@ impl Db {
         self.edit(key, |entry| entry.store_int(v)).is_some()
     }
 
+    /// Lets `change` edit the bytes of the string at a key, made as long as `len` wants it, with zero
+    /// bytes; both are told how long it was. One lookup, and no copy. `None` if the key isn't there.
+    ///
+    /// # Errors
+    /// `WrongType`; nothing changes then.
+    pub fn edit_string<R>(
+        &mut self,
+        key: &[u8],
+        len: impl FnOnce(usize) -> usize,
+        change: impl FnOnce(&mut [u8], usize) -> R,
+    ) -> Result<Option<R>, AddError> {
+        let hash = self.hash_key(key);
+        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |entry| entry.key() == key) else {
+            return Ok(None);
+        };
+        self.counts.subtract(occupied.view().marks());
+        let answer = occupied.with(|entry| entry.edit_string(len, change));
+        self.counts.add(occupied.view().marks());
+        answer.map(Some).ok_or(AddError::WrongType)
+    }
+
     /// Adds to the integer at a key, 0 if the key isn't there, and answers the sum. One lookup.
     ///
     /// # Errors

@@ -92,6 +92,7 @@ enum Step {
     Incr(u8, i64),
     OverwriteInt(u8, i64),
     Append(u8, usize),
+    EditBytes(u8, usize),
     Push(u8, usize),
     Pop(u8),
     Field(u8, u8, usize, Option<i64>),
@@ -148,6 +149,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (id(), -300..300i64).prop_map(|(k, by)| Step::Incr(k, by)),
         1 => (id(), any::<i64>()).prop_map(|(k, v)| Step::OverwriteInt(k, v)),
         2 => (id(), 1..600usize).prop_map(|(k, n)| Step::Append(k, n)),
+        3 => (id(), 1..600usize).prop_map(|(k, n)| Step::EditBytes(k, n)),
         3 => (id(), 1..300usize).prop_map(|(k, n)| Step::Push(k, n)),
         2 => id().prop_map(Step::Pop),
         4 => (id(), 0..9u8, 1..100usize, prop::option::of(1001..2000i64))
@@ -209,6 +211,25 @@ fn apply(db: &mut Db, other: &mut Db, twin: &mut Twin, away: &mut Twin, step: St
             assert_eq!(done.is_some(), twin.contains_key(&k));
             if let Some((Plain::Text(text), _)) = twin.get_mut(&k) {
                 text.resize(text.len() + n, b'a');
+            }
+        }
+        Step::EditBytes(k, n) => {
+            // Twice as long every other time, and the last byte is changed.
+            let len = |old: usize| old + n % 2 * n;
+            let change = |bytes: &mut [u8], old: usize| {
+                bytes.last_mut().into_iter().for_each(|byte| *byte = b'e');
+                (bytes.len(), old)
+            };
+            let done = db.edit_string(&key(k), len, change);
+            match twin.get_mut(&k) {
+                None => assert_eq!(done, Ok(None)),
+                Some((Plain::Text(text), _)) => {
+                    let old = text.len();
+                    text.resize(len(old), 0);
+                    text.last_mut().into_iter().for_each(|byte| *byte = b'e');
+                    assert_eq!(done, Ok(Some((text.len(), old))));
+                }
+                Some(_) => assert_eq!(done, Err(AddError::WrongType)),
             }
         }
         Step::Push(k, n) => {

@@ -123,15 +123,22 @@ pub(super) fn raise(
         return Ok(Raised::DoesNotFit);
     }
     let (mut at, mut first, mut previous) = (start, 0, None);
-    let run = loop {
-        let run = Run::at(bytes, at).ok_or(Corrupt)?;
-        if index < first + run.registers() {
-            break run;
+    loop {
+        // The kind of run is not taken apart on the way: this is where the time of PFADD goes.
+        let byte = *bytes.get(at).ok_or(Corrupt)?;
+        let (registers, len) = match byte >> 6 {
+            0 => (usize::from(byte) + 1, 1),
+            1 => (Run::at(bytes, at).map_or(0, Run::registers), 2),
+            _ => (usize::from(byte & 3) + 1, 1),
+        };
+        if index < first + registers {
+            break;
         }
         previous = Some(at);
-        first += run.registers();
-        at += run.bytes();
-    };
+        first += registers;
+        at += len;
+    }
+    let run = Run::at(bytes, at).ok_or(Corrupt)?;
     if matches!(run, Run::Values { value, .. } if value >= count) {
         return Ok(Raised::No);
     }
