@@ -16,7 +16,7 @@ use crate::command::effects::{Effects, Wants};
 use crate::command::spec::READONLY;
 use crate::command::told::Told;
 use crate::command::wait::Wait;
-use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats};
+use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats, OnExpired};
 use crate::keyspace::evict::{Evictor, Policy};
 use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
 use crate::os::background::Dropper;
@@ -123,8 +123,8 @@ pub struct Caller {
     pub may_wait: bool,
     /// Whether its reads leave the access clocks alone.
     pub is_no_touch: bool,
-    /// Whether what has expired stays where it is, hidden from commands that only read (CLIENT PAUSE).
-    pub keeps_expired: bool,
+    /// What becomes of keys that the caller finds expired.
+    pub on_expired: OnExpired,
     /// Whether it repeats what was allowed once (a log, a primary): see [`Data::must_obey`].
     pub must_obey: bool,
     /// Position of a key among the arguments, and its hash in the keyspace, if that is known.
@@ -139,7 +139,7 @@ impl Caller {
             now,
             may_wait: false,
             is_no_touch: false,
-            keeps_expired: false,
+            on_expired: OnExpired::Remove,
             must_obey: false,
             key_hash: None,
         }
@@ -244,7 +244,8 @@ impl Engine {
             stats: &mut self.key_stats,
             counts_reads: command.spec.flags.has(READONLY),
             is_no_touch: caller.is_no_touch,
-            keeps_expired: caller.keeps_expired && command.spec.flags.has(READONLY),
+            on_expired: caller.on_expired,
+            hides_expired: caller.on_expired.hides() && command.spec.flags.has(READONLY),
             must_obey: caller.must_obey,
             dirty: 0,
             effects: &mut self.effects,

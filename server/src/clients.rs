@@ -99,6 +99,10 @@ pub(crate) struct Session {
     pub(crate) is_monitor: bool,
     /// CLIENT TRACKING.
     pub(crate) caching: Option<Box<Caching>>,
+    /// CLIENT IMPORT-SOURCE.
+    pub(crate) is_import_source: bool,
+    /// READONLY.
+    pub(crate) is_read_only: bool,
     /// CLIENT CAPA REDIRECT.
     pub(crate) follows_redirects: bool,
 }
@@ -168,6 +172,8 @@ impl Client {
             is_subscriber: false,
             is_monitor: false,
             caching: None,
+            is_import_source: false,
+            is_read_only: false,
             follows_redirects: false,
         };
         Client {

@@ -9,7 +9,7 @@ use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::spec::{
     DENYOOM, Flags, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, READONLY, WRITE,
 };
-use cairn_engine::command::{Args, CommandError};
+use cairn_engine::command::{Args, CommandError, OnExpired};
 use cairn_engine::engine::Caller;
 
 use crate::clients::{Closing, Hold, Replies, Session};
@@ -312,7 +312,8 @@ fn run(
     reply: &mut Reply,
 ) {
     let args = Args(argv);
-    let keeps_expired = server.pause.is_some() && server.paused().is_some();
+    let importing = server.config.import_mode;
+    let is_paused = server.pause.is_some() && server.paused().is_some();
     let caller = match server.clients.get_mut(client) {
         Some(client) => {
             let session = &mut client.session;
@@ -323,7 +324,12 @@ fn run(
             Caller {
                 may_wait,
                 is_no_touch: session.no_touch,
-                keeps_expired,
+                on_expired: match () {
+                    () if importing && session.is_import_source => OnExpired::Ignore,
+                    () if importing => OnExpired::HideImported,
+                    () if is_paused => OnExpired::HidePaused,
+                    () => OnExpired::Remove,
+                },
                 key_hash,
                 ..Caller::new(session.db, server.now)
             }

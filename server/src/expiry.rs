@@ -88,7 +88,7 @@ impl Server {
 
     /// One cycle. True if it ended for having taken long enough.
     fn expire_cycle(&mut self, budget: Budget) -> bool {
-        if !self.is_expiring || self.paused().is_some() {
+        if !self.is_expiring || self.config.import_mode || self.paused().is_some() {
             return false;
         }
         let Some(engine) = &mut self.engine else { return false };

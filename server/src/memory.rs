@@ -166,7 +166,7 @@ impl Server {
     #[cold]
     fn evict(&mut self, limit: u64) -> Room {
         let policy = self.config.maxmemory_policy;
-        if policy == Policy::NoEviction {
+        if policy == Policy::NoEviction || self.config.import_mode {
             return Room::None;
         }
         let begun = Instant::now();

@@ -13,6 +13,7 @@ use cairn_engine::command::spec::{ADMIN, SKIP_MONITOR};
 
 use crate::clients::{Clients, Closing, Replies};
 use crate::monitor;
+use crate::observe::commandlog::secret_args;
 use crate::outbox::{Message, Outbox};
 use crate::pubsub::Kind;
 use crate::server::Server;
@@ -107,9 +108,9 @@ impl Server {
             client.addr.as_str()
         };
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = self.commands.entry(number).full_name.as_str();
+        let secrets = secret_args(args.0);
         let mut line = Vec::new();
-        let is_secret = |i| monitor::is_secret(name, args, i);
+        let is_secret = |i| secrets.contains(&i);
         monitor::write_line(&mut line, since_epoch, client.session.db, source, args, is_secret);
         let clients = &self.clients;
         let wants = |client: &u32| clients.get(*client).is_some_and(|c| c.session.replies == Replies::On);

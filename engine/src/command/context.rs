@@ -43,6 +43,27 @@ pub struct KeyStats {
     pub evicted: u64,
 }
 
+/// What becomes of keys that a caller finds expired.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnExpired {
+    /// They go.
+    #[default]
+    Remove,
+    /// They are hidden from commands that only read: writes are paused, and a removal would be one.
+    HidePaused,
+    /// The same, while another server's data are imported, which tells when keys go.
+    HideImported,
+    /// They are as others: for who imports.
+    Ignore,
+}
+
+impl OnExpired {
+    /// Whether commands that only read leave them, and do not see them.
+    pub const fn hides(self) -> bool {
+        matches!(self, Self::HidePaused | Self::HideImported)
+    }
+}
+
 /// One call's surroundings.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -88,8 +109,10 @@ pub struct Data<'a> {
     pub counts_reads: bool,
     /// Whether reads leave the access clocks alone (CLIENT NO-TOUCH).
     pub is_no_touch: bool,
-    /// Whether what has expired is hidden but stays where it is.
-    pub keeps_expired: bool,
+    /// What becomes of keys that the caller finds expired.
+    pub on_expired: OnExpired,
+    /// Whether such keys are hidden from the call but stay where they are.
+    pub hides_expired: bool,
     /// Whether the call repeats what was done once (a log, a primary): then nothing limits its work, or
     /// it would not have the same effect.
     pub must_obey: bool,
@@ -197,7 +220,7 @@ impl Data<'_> {
 
     /// Removes the key if its time has passed. True if it was removed.
     pub fn drop_if_expired(&mut self, key: &[u8]) -> bool {
-        if self.keeps_expired {
+        if self.hides_expired || self.on_expired == OnExpired::Ignore {
             return false;
         }
         let now = self.now;
@@ -228,11 +251,18 @@ impl Data<'_> {
         self.event(Classes::EXPIRED, "expired", key);
     }
 
+    /// The time that expiries are compared with.
+    #[must_use]
+    pub fn expiry_time(&self) -> UnixMs {
+        if self.on_expired == OnExpired::Ignore { UnixMs(i64::MIN) } else { self.now }
+    }
+
     /// Whether a time that the call gives to a key has passed, so that the key is to go at once. When a
     /// log is repeated it stays: what came of it is in the log as well.
     #[must_use]
     pub fn has_passed(&self, at: UnixMs) -> bool {
-        at <= self.now && !self.must_obey
+        let is_imported = matches!(self.on_expired, OnExpired::HideImported | OnExpired::Ignore);
+        at <= self.now && !self.must_obey && !is_imported
     }
 
     /// The longest string that the call may make. A log may hold longer ones than are allowed today.
@@ -374,7 +404,7 @@ impl Data<'_> {
     /// As `look`, and nobody is told if it is not there: for commands that tell about the key itself.
     pub fn inspect(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
         self.drop_if_expired(key);
-        let hides = self.keeps_expired && self.is_hidden(key);
+        let hides = self.hides_expired && self.is_hidden(key);
         if self.counts_reads {
             let found = !hides && self.db_ref().contains(key);
             *(if found { &mut self.stats.hits } else { &mut self.stats.misses }) += 1;
@@ -388,9 +418,11 @@ impl Data<'_> {
         if self.db_ref().expires_len() > 0 {
             self.drop_if_expired(key);
         }
-        let hides = self.keeps_expired && self.is_hidden(key);
-        let Data { keyspace, db, now, stats, counts_reads, effects, .. } = self;
-        let found = if hides { Lookup::Missing } else { keyspace.db_mut(*db).look_up(key, *now, touched) };
+        let hides = self.hides_expired && self.is_hidden(key);
+        let expiry_time = self.expiry_time();
+        let Data { keyspace, db, stats, counts_reads, effects, .. } = self;
+        let found =
+            if hides { Lookup::Missing } else { keyspace.db_mut(*db).look_up(key, expiry_time, touched) };
         match found {
             Lookup::There(entry) => {
                 stats.hits += u64::from(*counts_reads);
@@ -409,7 +441,7 @@ impl Data<'_> {
     /// The value of a key, without counting or touching.
     pub fn peek(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
         self.drop_if_expired(key);
-        let hides = self.keeps_expired && self.is_hidden(key);
+        let hides = self.hides_expired && self.is_hidden(key);
         self.db_ref().get(key).filter(|_| !hides)
     }
 

@@ -259,7 +259,7 @@ const KEYS: DataCommand = DataCommand::new(
 );
 
 fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let (pattern, now) = (args.at(1), ctx.data.now);
+    let (pattern, now) = (args.at(1), ctx.data.expiry_time());
     let all = pattern == b"*";
     let matching = ctx
         .data
@@ -289,7 +289,7 @@ const RANDOMKEY: DataCommand = DataCommand::new(
 fn randomkey(ctx: &mut Context<'_>, _args: Args<'_>) -> Outcome {
     // A database full of expired keys must not hold the caller: after some draws any name will do.
     const DRAWS: usize = 100;
-    let now = ctx.data.now;
+    let now = ctx.data.expiry_time();
     for draw in 0..=DRAWS {
         let Some(entry) = ctx.data.keyspace.db(ctx.data.db).random(ctx.rng) else { break };
         if draw == DRAWS || !entry.is_expired(now) {
@@ -320,7 +320,7 @@ const SCAN: DataCommand = DataCommand::new(
 fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let cursor = cursor_argument(args, 1)?;
     let options = ScanOptions::parse(args, 2, &["TYPE"])?;
-    let now = ctx.data.now;
+    let now = ctx.data.expiry_time();
     let type_name = options.type_name;
     let (mut found, mut expired): (Vec<Vec<u8>>, Vec<Vec<u8>>) = Default::default();
     let next = ctx.data.db_ref().scan(cursor, options.count, |entry| {

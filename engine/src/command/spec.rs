@@ -13,6 +13,7 @@ use super::finders::KeyFinder;
 #[allow(missing_docs, reason = "the groups' names say it")]
 pub enum Group {
     Bitmap,
+    Cluster,
     Connection,
     Generic,
     Geo,
@@ -34,6 +35,7 @@ impl Group {
     pub const fn name(self) -> &'static str {
         match self {
             Group::Bitmap => "bitmap",
+            Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Geo => "geo",
@@ -63,7 +65,7 @@ impl Group {
             Group::List => "list",
             Group::Scripting => "scripting",
             // Publishing and subscribing is a flag, which PUBSUB HELP does not have.
-            Group::Pubsub | Group::Server => return None,
+            Group::Pubsub | Group::Server | Group::Cluster => return None,
             Group::Set => "set",
             Group::SortedSet => "sortedset",
             Group::Stream => "stream",

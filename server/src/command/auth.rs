@@ -180,6 +180,8 @@ const RESET: SessionCommand = SessionCommand::new(
         session.is_authenticated = is_authenticated;
         session.replies = Replies::On;
         session.no_evict = false;
+        session.is_import_source = false;
+        session.is_read_only = false;
         session.no_touch = false;
         call.reply.set_protocol(Protocol::Resp2);
         call.reply.simple("RESET");

@@ -77,10 +77,13 @@ const CLIENT: SessionCommand = SessionCommand::new(
         NOSCRIPT.or(LOADING).or(STALE),
         "Marks the connection as one that imports data, if the server is in import mode.",
         |call, args| {
-            // There is no such mode: `import-mode` cannot be switched on.
-            if !args.is(2, "OFF") {
-                return Err(CommandError::text("ERR Server is not in import mode"));
-            }
+            let importing = call.server.config.import_mode;
+            call.session().is_import_source = match () {
+                () if args.is(2, "OFF") => false,
+                () if !importing => return Err(CommandError::text("ERR Server is not in import mode")),
+                () if args.is(2, "ON") => true,
+                () => return Err(CommandError::Syntax),
+            };
             call.reply.ok();
             Ok(())
         },

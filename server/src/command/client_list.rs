@@ -112,8 +112,10 @@ pub(super) fn flags(client: &Client) -> String {
         (client.closing == Closing::AfterReplies, 'c'),
         (client.closing == Closing::Now, 'A'),
         (client.stream.is_unix(), 'U'),
+        (session.is_read_only, 'r'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),
+        (session.is_import_source, 'I'),
     ];
     let flags: String = all.iter().filter(|(set, _)| *set).map(|(_, letter)| *letter).collect();
     if flags.is_empty() { "N".into() } else { flags }

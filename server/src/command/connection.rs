@@ -1,4 +1,4 @@
-//! Small commands of a connection: PING, ECHO, QUIT, SELECT, TIME, ROLE.
+//! Small commands of a connection: PING, ECHO, QUIT, SELECT, TIME, ROLE, READONLY, READWRITE.
 //!
 //! Behaviour: valkey src/server.c, src/db.c.
 
@@ -11,7 +11,7 @@ use super::{Call, SessionCommand};
 use crate::clients::Closing;
 
 /// Every command of this file.
-pub(super) const COMMANDS: &[SessionCommand] = &[PING, ECHO, QUIT, SELECT, TIME, ROLE];
+pub(super) const COMMANDS: &[SessionCommand] = &[PING, ECHO, QUIT, SELECT, TIME, ROLE, READONLY, READWRITE];
 
 const PING: SessionCommand = SessionCommand::new(
     Spec::new("ping", Group::Connection, "1.0.0", -1, "[ message ]")
@@ -32,6 +32,29 @@ const PING: SessionCommand = SessionCommand::new(
         Ok(())
     },
 );
+
+const READONLY: SessionCommand = SessionCommand::new(
+    Spec::new("readonly", Group::Cluster, "3.0.0", 1, "")
+        .flags(FAST.or(LOADING).or(STALE))
+        .categories(&["connection"])
+        .summary("Says that a replica may answer the connection's reads."),
+    |call, _| read_only(call, true),
+);
+
+const READWRITE: SessionCommand = SessionCommand::new(
+    Spec::new("readwrite", Group::Cluster, "3.0.0", 1, "")
+        .flags(FAST.or(LOADING).or(STALE))
+        .categories(&["connection"])
+        .summary("Takes READONLY back."),
+    |call, _| read_only(call, false),
+);
+
+/// Without a cluster this is a flag that CLIENT LIST shows, no more.
+fn read_only(call: &mut Call<'_>, is_read_only: bool) -> Outcome {
+    call.session().is_read_only = is_read_only;
+    call.reply.ok();
+    Ok(())
+}
 
 const ECHO: SessionCommand = SessionCommand::new(
     Spec::new("echo", Group::Connection, "1.0.0", 2, "message")

@@ -194,7 +194,6 @@ stock! {
     "rdb-save-incremental-fsync": Harmless, Always, One, YesNo, "yes";
     "use-exit-on-panic": Harmless, Always, One, YesNo, "no";
     "extended-redis-compatibility": Harmless, Always, One, YesNo, "no";
-    "import-mode": Unsafe, Always, One, YesNo, "no";
     "io-threads-always-active": Harmless, Always, One, YesNo, "no";
     "server-cpulist" / "server_cpulist": Harmless, Start, One, Text, "";
     "bio-cpulist" / "bio_cpulist": Harmless, Start, One, Text, "";

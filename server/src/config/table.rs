@@ -316,6 +316,8 @@ directives! {
     "stop-writes-on-bgsave-error": stop_writes_on_bgsave_error, Always, One, YesNo, bool = true;
 
     // Observing.
+    // Keys that have expired stay until who imports them says otherwise.
+    "import-mode": import_mode, Always, One, YesNo, bool = false;
     // There are no replicas yet, so any number of them is too few.
     "min-replicas-to-write" / "min-slaves-to-write": min_replicas_to_write, Always, One, int(0, i64::from(i32::MAX)), i64 = 0;
     "min-replicas-max-lag" / "min-slaves-max-lag": min_replicas_max_lag, Always, One, int(0, i64::from(i32::MAX)), i64 = 10;

@@ -189,6 +189,40 @@ fn nothing_expires_in_a_pause() {
 }
 
 #[test]
+fn who_imports_sees_what_has_expired() {
+    let server = Server::start(&[]);
+    let (mut a, mut importer) = (server.client(), server.client());
+    assert_eq!(importer.call("CLIENT IMPORT-SOURCE ON"), "-ERR Server is not in import mode");
+    assert_eq!(importer.call("CLIENT IMPORT-SOURCE OFF"), "OK");
+    a.call("CONFIG SET import-mode yes");
+    assert_eq!(importer.call("CLIENT IMPORT-SOURCE nope"), "-ERR syntax error");
+    assert_eq!(importer.call("CLIENT IMPORT-SOURCE ON"), "OK");
+    assert!(importer.call("CLIENT INFO").contains(" flags=I "));
+    importer.call("SET k 1 PX 1");
+    importer.call("SET gone 1");
+    assert_eq!(importer.call("EXPIREAT gone 1"), "1");
+    sleep(Duration::from_millis(20));
+    for (line, answer) in [("GET k", "nil"), ("TTL k", "-2"), ("SCAN 0", "[0 []]"), ("DBSIZE", "2")] {
+        assert_eq!(a.call(line), answer, "{line}");
+    }
+    for (line, answer) in
+        [("GET k", "1"), ("TTL k", "0"), ("INCR k", "2"), ("DEL gone", "1"), ("KEYS *", "[k]")]
+    {
+        assert_eq!(importer.call(line), answer, "{line}");
+    }
+    // Others write as always: what has expired goes.
+    assert_eq!(a.call("APPEND k x"), "1");
+    importer.call("SET k 1 PX 1");
+    assert_eq!(importer.call("RESET"), "RESET");
+    sleep(Duration::from_millis(5));
+    assert_eq!(importer.call("GET k"), "nil");
+    assert_eq!(importer.call("DBSIZE"), "1");
+    a.call("CONFIG SET import-mode no");
+    assert_eq!(a.call("GET k"), "nil");
+    assert_eq!(a.call("DBSIZE"), "0");
+}
+
+#[test]
 fn a_pause_holds_writes_and_lets_them_go() {
     let server = Server::start(&[]);
     let (mut a, mut b) = (server.client(), server.client());
