@@ -101,6 +101,8 @@ pub struct Engine {
     sweep: expire::Sweep,
     evictor: Evictor,
     dropper: Dropper<Garbage>,
+    /// Where tables are being tidied: database and position.
+    tidying: Option<(usize, u64)>,
     effects: Effects,
     storage: Box<dyn Storage>,
     /// Thresholds and sizes; the caller may change them at any time.
@@ -179,6 +181,7 @@ impl Engine {
             sweep: expire::Sweep::default(),
             evictor: Evictor::default(),
             dropper: Dropper::default(),
+            tidying: None,
             effects: Effects::new(),
             storage,
             limits,
@@ -278,6 +281,22 @@ impl Engine {
             let objects = garbage.objects() as u64;
             self.dropper.give(garbage, objects);
         }
+    }
+
+    /// Makes up for what tables could not do while a child saved: they grow, shrink and give memory back.
+    /// Looks at about so many segments of some hundred keys each. False if there is nothing left to do.
+    pub fn tidy_step(&mut self, segments: usize) -> bool {
+        let Some((mut db, mut cursor)) = self.tidying.filter(|_| !self.is_saving()) else { return false };
+        for _ in 0..segments {
+            if db >= self.keyspace.len() {
+                self.tidying = None;
+                return false;
+            }
+            cursor = self.keyspace.db_mut(db).tidy(cursor);
+            db += usize::from(cursor == 0);
+        }
+        self.tidying = Some((db, cursor));
+        true
     }
 
     /// Chooses what is dropped lazily, and how LFU's counters move.
@@ -463,6 +482,7 @@ impl Engine {
         let running = self.running.take()?;
         self.keyspace.allow_resize(true);
         self.keyspace.hold_clocks(false);
+        self.tidying = Some((0, 0));
         let pid = running.background.pid();
         let stats = &mut self.snapshot_stats;
         stats.last_duration =
@@ -493,6 +513,7 @@ impl Engine {
         running.background.kill(self.storage.as_ref(), &self.rdb_path);
         self.keyspace.allow_resize(true);
         self.keyspace.hold_clocks(false);
+        self.tidying = Some((0, 0));
         Some(pid)
     }
 

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use cairn_engine::os::jemalloc;
+
 use crate::clients::{Client, Closing, Hold};
 use crate::data::CHILD_POLL;
 use crate::server::Server;
@@ -36,8 +38,21 @@ impl Server {
         self.limit_tracking();
         self.check_soft_limits();
         self.expire_keys();
+        self.tidy_tables();
+        // Unused pages go back to the system bit by bit; without this a server that has become idle
+        // would keep them.
+        jemalloc::decay();
         let spent = began.elapsed().as_micros();
         self.stats.cron_us += u64::try_from(spent).unwrap_or(u64::MAX);
+    }
+
+    /// Lets tables make up for what a saving child has kept them from, for a while.
+    fn tidy_tables(&mut self) {
+        const SEGMENTS: usize = 8;
+        const BUDGET: Duration = Duration::from_millis(1);
+        let Some(engine) = &mut self.engine else { return };
+        let begun = Instant::now();
+        while engine.tidy_step(SEGMENTS) && begun.elapsed() < BUDGET {}
     }
 
     fn measure_rates(&mut self, elapsed: Duration) {

@@ -81,7 +81,12 @@ impl<T: Send + 'static> Dropper<T> {
 fn start<T: Send + 'static>(counters: Arc<Counters>) -> Option<Sender<(T, u64)>> {
     let (queue, things) = channel::<(T, u64)>();
     let work = move || {
-        for (thing, objects) in things {
+        loop {
+            let next = things.try_recv().or_else(|_| {
+                super::memory::rest_thread();
+                things.recv()
+            });
+            let Ok((thing, objects)) = next else { return };
             drop(thing);
             super::memory::publish_thread();
             // Counted when the memory is free, so that who waits for that may go by the count.

@@ -5,6 +5,7 @@ mod config;
 mod debug;
 mod differential;
 mod hostile;
+mod memory;
 mod migrate;
 mod observe;
 mod persistence;

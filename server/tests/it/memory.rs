@@ -1,0 +1,138 @@
+//! When memory is full: eviction, refusals, clients that take too much, and what is freed elsewhere.
+
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Server};
+
+/// A field of INFO.
+fn info(client: &mut Client, name: &str) -> u64 {
+    let text = client.call("INFO everything");
+    let line = text.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no number {name}"))
+}
+
+/// Waits until `is` holds for a field of INFO.
+fn wait_until(client: &mut Client, name: &str, is: impl Fn(u64) -> bool) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let value = info(client, name);
+        if is(value) {
+            return value;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{name} stays {value}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn fill(client: &mut Client, keys: std::ops::Range<usize>) -> usize {
+    let value = vec![b'x'; 1000];
+    let ok = |i: usize| client.call_words(&[b"SET", format!("key:{i}").as_bytes(), &value]) == "OK";
+    keys.map(ok).filter(|ok| *ok).count()
+}
+
+#[test]
+fn without_eviction_what_needs_memory_is_refused() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let limit = info(&mut client, "used_memory") + 200_000;
+    assert_eq!(client.call(&format!("CONFIG SET maxmemory {limit}")), "OK");
+    assert!(fill(&mut client, 0..400) < 400);
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.";
+    assert_eq!(client.call("SET k v"), oom);
+    assert_eq!(client.call("MULTI"), "OK");
+    assert_eq!(client.call("SET k v"), oom);
+    assert_eq!(client.call("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
+    assert_eq!(client.call("STRLEN key:0"), "1000");
+    assert!(info(&mut client, "current_eviction_exceeded_time") <= 20_000);
+    for i in 0..100 {
+        assert_eq!(client.call(&format!("DEL key:{i}")), "1");
+    }
+    assert_eq!(client.call("SET k v"), "OK");
+    assert_eq!(info(&mut client, "evicted_keys"), 0);
+}
+
+#[test]
+fn a_policy_keeps_memory_within_the_limit() {
+    for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+        let server = Server::start(&["--maxmemory-policy", policy]);
+        let mut client = server.client();
+        let limit = info(&mut client, "used_memory") + 300_000;
+        assert_eq!(client.call(&format!("CONFIG SET maxmemory {limit}")), "OK");
+        assert_eq!(fill(&mut client, 0..1000), 1000);
+        assert!(info(&mut client, "used_memory") <= limit + 20_000, "{policy}");
+        let keys: u64 = client.call("DBSIZE").parse().expect("a number");
+        // The first call of a command takes some memory, too.
+        let all = keys + info(&mut client, "evicted_keys");
+        assert!((1000..1100).contains(&all), "{policy}: {all}");
+        assert!(keys > 100, "{policy}: {keys}");
+    }
+}
+
+#[test]
+fn a_lower_limit_takes_effect_without_a_command() {
+    let server = Server::start(&["--maxmemory-policy", "allkeys-random"]);
+    let mut client = server.client();
+    let empty = info(&mut client, "used_memory");
+    assert_eq!(fill(&mut client, 0..2000), 2000);
+    assert_eq!(client.call(&format!("CONFIG SET maxmemory {}", empty + 100_000)), "OK");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(client.call("DBSIZE").parse::<u64>().expect("a number") < 300);
+}
+
+#[test]
+fn big_values_are_freed_elsewhere() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let members: Vec<String> = (0..1000).map(|i| format!("member {i}")).collect();
+    let add = |client: &mut Client, key: &str| {
+        let mut words: Vec<&[u8]> = vec![b"SADD", key.as_bytes()];
+        words.extend(members.iter().map(String::as_bytes));
+        assert_eq!(client.call_words(&words), "1000");
+    };
+    for (command, freed) in [("UNLINK s", 1), ("DEL s", 2), ("SET s v", 3), ("FLUSHALL ASYNC", 4)] {
+        add(&mut client, "s");
+        client.call(command);
+        wait_until(&mut client, "lazyfree_pending_objects", |pending| pending == 0);
+        assert_eq!(info(&mut client, "lazyfreed_objects"), freed, "{command}");
+        client.call("DEL s");
+    }
+    add(&mut client, "s");
+    assert_eq!(client.call("CONFIG SET lazyfree-lazy-user-del no"), "OK");
+    assert_eq!(client.call("DEL s"), "1");
+    add(&mut client, "s");
+    assert_eq!(client.call("FLUSHALL SYNC"), "OK");
+    assert_eq!(info(&mut client, "lazyfreed_objects"), 4);
+}
+
+#[test]
+fn clients_that_take_too_much_go_the_largest_first() {
+    let server = Server::start(&[]);
+    let mut control = server.client();
+    assert_eq!(control.call("CLIENT NO-EVICT ON"), "OK");
+    let half = |bytes: usize| {
+        let mut client = server.client();
+        client.send(format!("*2\r\n${}\r\n", bytes).as_bytes());
+        client.send(&vec![b'v'; bytes]);
+        client
+    };
+    let (_small, _large) = (half(200_000), half(900_000));
+    wait_until(&mut control, "mem_clients_normal", |bytes| bytes >= 1_100_000);
+    assert_eq!(control.call("CONFIG SET maxmemory-clients 600kb"), "OK");
+    wait_until(&mut control, "evicted_clients", |gone| gone == 1);
+    assert_eq!(info(&mut control, "connected_clients"), 2);
+    assert!(control.call("CLIENT LIST").contains("qbuf=2000"), "the small one is left");
+}
+
+#[test]
+fn what_has_expired_goes_by_itself() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for i in 0..500 {
+        assert_eq!(client.call(&format!("SET k{i} v PX 1")), "OK");
+    }
+    assert_eq!(client.call("SET later v EX 1000"), "OK");
+    wait_until(&mut client, "expired_keys", |gone| gone == 500);
+    assert_eq!(client.call("DBSIZE"), "1");
+    let keyspace = client.call("INFO keyspace");
+    assert!(keyspace.contains("keys=1,expires=1,avg_ttl=99"), "{keyspace}");
+}
