@@ -304,12 +304,17 @@ impl Db {
         let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |entry| entry.key() == key) else {
             return None;
         };
-        self.counts.subtract(occupied.view().marks());
+        let before = occupied.view().marks();
         let answer = occupied.with(|entry| entry.modify(change));
         if occupied.view().view().is_empty() {
+            self.counts.subtract(before);
             drop(occupied.remove());
         } else {
-            self.counts.add(occupied.view().marks());
+            let after = occupied.view().marks();
+            if after != before {
+                self.counts.subtract(before);
+                self.counts.add(after);
+            }
             occupied.tick(|clock| self.clocks.accessed(clock));
         }
         Some(answer)

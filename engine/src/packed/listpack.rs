@@ -19,9 +19,11 @@
 
 mod edit;
 mod encoding;
+mod front;
 
 pub use edit::ListpackBuf;
 pub use encoding::{encoded_int_len, encoded_len};
+pub use front::FrontBuf;
 
 use super::{Corrupt, CorruptKind, Element};
 use crate::base::num;

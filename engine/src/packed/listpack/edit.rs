@@ -20,13 +20,14 @@ use crate::base::num;
 pub struct ListpackBuf(Vec<u8>);
 
 /// What an entry is written from.
-enum New<'a> {
+pub(super) enum New<'a> {
     Int([u8; MAX_INT_ENTRY], usize),
     String(&'a [u8]),
 }
 
 impl<'a> New<'a> {
-    fn of(s: &'a [u8]) -> Self {
+    #[inline]
+    pub(super) fn of(s: &'a [u8]) -> Self {
         num::parse_i64(s).map_or(Self::String(s), Self::int)
     }
 
@@ -36,14 +37,16 @@ impl<'a> New<'a> {
         Self::Int(entry, len)
     }
 
-    fn len(&self) -> usize {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Int(_, len) => *len,
             Self::String(s) => string_entry_len(s.len()),
         }
     }
 
-    fn write(&self, out: &mut [u8]) {
+    #[inline]
+    pub(super) fn write(&self, out: &mut [u8]) {
         match self {
             Self::Int(entry, len) => out.copy_from_slice(&entry[..*len]),
             Self::String(s) => write_string(out, s),
@@ -141,12 +144,20 @@ impl ListpackBuf {
 
     /// Appends `s`. O(1) but for growing.
     pub fn push_back(&mut self, s: &[u8]) {
-        self.splice(self.0.len() - 1, 0, Some(&New::of(s)), 1);
+        self.push_new(&New::of(s));
     }
 
     /// Appends the integer `v`.
     pub fn push_back_int(&mut self, v: i64) {
-        self.splice(self.0.len() - 1, 0, Some(&New::int(v)), 1);
+        self.push_new(&New::int(v));
+    }
+
+    fn push_new(&mut self, new: &New<'_>) {
+        let (at, len) = (self.0.len() - 1, new.len());
+        grow(&mut self.0, at + 1 + len);
+        new.write(&mut self.0[at..at + len]);
+        self.0[at + len] = END;
+        self.settle(1);
     }
 
     /// Puts `s` before all others. O(n).

@@ -5,7 +5,7 @@
 //! merged after that. Behaviour: valkey src/quicklist.c. Nodes are not compressed in memory.
 
 use crate::packed::Element;
-use crate::packed::listpack::{Listpack, ListpackBuf, encoded_len};
+use crate::packed::listpack::{FrontBuf, Listpack, ListpackBuf, encoded_len};
 use crate::structure::quicklist::Spine;
 
 use super::{End, Side};
@@ -17,6 +17,8 @@ const SIZE_CLASSES: [usize; 5] = [4096, 8192, 16384, 32768, 65536];
 const SAFE_BYTES: usize = 8192;
 /// What an element is taken to cost in a node besides its own bytes.
 const OVERHEAD: usize = 8;
+/// A node as large as this is not moved for what comes or goes before its first element.
+const FRONT_FROM_BYTES: usize = 256;
 /// Bytes that two nodes share once they are one: a header and an end mark.
 const MERGED_AWAY: usize = 7;
 
@@ -75,6 +77,8 @@ impl Fill {
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     Packed(ListpackBuf),
+    /// As packed, with room before it: the node at an end that elements come to or go from.
+    Front(Box<FrontBuf>),
     Plain(Box<[u8]>),
 }
 
@@ -97,22 +101,86 @@ impl Node {
     fn view(&self) -> NodeRef<'_> {
         match self {
             Self::Packed(pack) => NodeRef::Packed(pack.view()),
+            Self::Front(pack) => NodeRef::Packed(pack.view()),
             Self::Plain(bytes) => NodeRef::Plain(bytes),
         }
     }
 
-    /// The listpack of a node that is known to be packed.
+    /// The listpack of a node that is known to be packed, with no room before it.
     fn pack(&mut self) -> &mut ListpackBuf {
+        if let Self::Front(_) = self {
+            let node = std::mem::replace(self, Self::Packed(ListpackBuf::new()));
+            *self = node.into_pack().map_or_else(|node| node, Self::Packed);
+        }
         match self {
             Self::Packed(pack) => pack,
-            Self::Plain(_) => unreachable!("only packed nodes are edited in place"),
+            Self::Front(_) | Self::Plain(_) => unreachable!("only packed nodes are edited in place"),
+        }
+    }
+
+    /// The node's listpack, or the node again if it is plain.
+    fn into_pack(self) -> Result<ListpackBuf, Self> {
+        match self {
+            Self::Packed(pack) => Ok(pack),
+            Self::Front(pack) => Ok(pack.into_listpack()),
+            Self::Plain(_) => Err(self),
+        }
+    }
+
+    /// The bytes of the listpack, if the node is packed.
+    fn packed_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Packed(pack) => Some(pack.byte_len()),
+            Self::Front(pack) => Some(pack.byte_len()),
+            Self::Plain(_) => None,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::Packed(pack) => pack.byte_len(),
+            Self::Front(pack) => size_of::<FrontBuf>() + pack.memory_bytes(),
             Self::Plain(bytes) => bytes.len(),
+        }
+    }
+
+    /// Gives spare room back.
+    fn shrink(&mut self) {
+        if !matches!(self, Self::Plain(_)) {
+            self.pack().shrink_to_fit();
+        }
+    }
+
+    /// Adds an element at an end of a packed node.
+    fn push(&mut self, end: End, v: &[u8]) {
+        if end == End::Front && matches!(self, Self::Packed(pack) if pack.byte_len() >= FRONT_FROM_BYTES) {
+            self.use_front();
+        }
+        match (self, end) {
+            (Self::Front(pack), End::Front) => pack.push_front(v),
+            (Self::Front(pack), End::Back) => pack.push_back(v),
+            (node, End::Front) => node.pack().push_front(v),
+            (node, End::Back) => node.pack().push_back(v),
+        }
+    }
+
+    /// Removes the first element of a packed node.
+    fn pop_front(&mut self) {
+        if matches!(self, Self::Packed(pack) if pack.byte_len() >= FRONT_FROM_BYTES) {
+            self.use_front();
+        }
+        let is_done = match self {
+            Self::Front(pack) => pack.pop_front(),
+            _ => false,
+        };
+        if !is_done {
+            self.pack().remove_range(0, 1);
+        }
+    }
+
+    fn use_front(&mut self) {
+        if let Self::Packed(pack) = self {
+            *self = Self::Front(Box::new(FrontBuf::from(std::mem::take(pack))));
         }
     }
 }
@@ -178,15 +246,14 @@ impl Quicklist {
 
     /// The only node's listpack, if there is a single node, packed and within a `part`-th of `fill`.
     pub(super) fn take_single(&mut self, fill: Fill, part: usize) -> Option<ListpackBuf> {
-        match self.spine.node(0)? {
-            Node::Packed(pack) if self.node_count() == 1 && fill.holds(pack.byte_len(), self.len(), part) => {
-            }
-            _ => return None,
+        if self.node_count() != 1 {
+            return None;
         }
-        match self.spine.remove(0) {
-            Some(Node::Packed(pack)) => Some(pack),
-            _ => None,
+        let bytes = self.spine.node(0)?.packed_bytes()?;
+        if !fill.holds(bytes, self.len(), part) {
+            return None;
         }
+        self.spine.remove(0)?.into_pack().ok()
     }
 
     /// Adds an element at an end.
@@ -200,11 +267,7 @@ impl Quicklist {
         }
         // The node that was filled so far will hardly grow again.
         if let Some(count) = self.spine.node(at).map(|_| self.spine.count(at)) {
-            self.spine.edit(at, count, |node| {
-                if let Node::Packed(pack) = node {
-                    pack.shrink_to_fit();
-                }
-            });
+            self.spine.edit(at, count, Node::shrink);
         }
         self.insert_node(new_at, v, fill);
     }
@@ -226,6 +289,10 @@ impl Quicklist {
             }
         };
         match offset {
+            Some(_) if end == End::Front && self.spine.count(at) > 1 => {
+                let left = self.spine.count(at) - 1;
+                self.spine.edit(at, left, Node::pop_front);
+            }
             Some(offset) if self.spine.count(at) > 1 => {
                 self.remove_in(at, offset, 1);
             }
@@ -370,9 +437,9 @@ impl Quicklist {
 
     /// Whether node `at` takes another element of `len` bytes.
     fn has_room(&self, at: usize, len: usize, fill: Fill) -> bool {
-        match self.spine.node(at) {
-            Some(Node::Packed(pack)) if !fill.is_large(len) => {
-                !fill.exceeded_by(pack.byte_len() + len + OVERHEAD, self.spine.count(at) + 1)
+        match self.spine.node(at).and_then(Node::packed_bytes) {
+            Some(bytes) if !fill.is_large(len) => {
+                !fill.exceeded_by(bytes + len + OVERHEAD, self.spine.count(at) + 1)
             }
             _ => false,
         }
@@ -380,10 +447,7 @@ impl Quicklist {
 
     fn push_into(&mut self, at: usize, end: End, v: &[u8]) {
         let count = self.spine.count(at);
-        self.spine.edit(at, count + 1, |node| match end {
-            End::Front => node.pack().push_front(v),
-            End::Back => node.pack().push_back(v),
-        });
+        self.spine.edit(at, count + 1, |node| node.push(end, v));
     }
 
     fn insert_node(&mut self, at: usize, v: &[u8], fill: Fill) {
@@ -414,16 +478,14 @@ impl Quicklist {
 
     /// Merges node `at` and the one behind it if both are packed and fit into one.
     fn merge(&mut self, at: usize, fill: Fill) -> bool {
-        let (Some(Node::Packed(a)), Some(Node::Packed(b))) = (self.spine.node(at), self.spine.node(at + 1))
-        else {
-            return false;
-        };
-        let bytes = a.byte_len() + b.byte_len() - MERGED_AWAY;
+        let bytes = |at| self.spine.node(at).and_then(Node::packed_bytes);
+        let (Some(a), Some(b)) = (bytes(at), bytes(at + 1)) else { return false };
+        let bytes = a + b - MERGED_AWAY;
         let count = self.spine.count(at) + self.spine.count(at + 1);
         if fill.exceeded_by(bytes, count) {
             return false;
         }
-        if let Some(Node::Packed(b)) = self.spine.remove(at + 1) {
+        if let Some(Ok(b)) = self.spine.remove(at + 1).map(Node::into_pack) {
             self.spine.edit(at, count, |node| node.pack().append(b.view()));
         }
         true
