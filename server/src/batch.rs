@@ -380,6 +380,10 @@ impl Batch {
             self.reply.limit_to(limit);
             let (client, start) = (entry.client, self.reply.len());
             let called = dispatch::call(server, client, found, key_hash, &argv, &mut self.reply);
+            if self.reply.is_cut() {
+                self.reply.truncate(start);
+                server.close_for_output(client);
+            }
             if called == Called::Held {
                 let multibulk = (buf[command_start] != b'*').then(|| multibulk(&argv));
                 drop(argv);

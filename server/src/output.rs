@@ -135,8 +135,9 @@ impl Server {
         self.soft_limited = all;
     }
 
+    /// Disconnects a client for which there is too much output.
     #[cold]
-    fn close_for_output(&mut self, index: u32) {
+    pub(crate) fn close_for_output(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
         self.log.warning(format_args!(
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",

@@ -41,19 +41,27 @@ pub struct Deferred {
 const PLACEHOLDER: &[u8; 4] = b"*0\r\n";
 
 /// A buffer of replies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reply {
     out: Vec<u8>,
     protocol: Protocol,
     /// Past this length the reply in progress will not be sent.
-    limit: Option<usize>,
+    limit: usize,
+    /// Something was left out for that.
+    is_cut: bool,
+}
+
+impl Default for Reply {
+    fn default() -> Reply {
+        Reply::new(Protocol::default())
+    }
 }
 
 impl Reply {
     /// An empty buffer.
     #[must_use]
     pub const fn new(protocol: Protocol) -> Reply {
-        Reply { out: Vec::new(), protocol, limit: None }
+        Reply { out: Vec::new(), protocol, limit: usize::MAX, is_cut: false }
     }
 
     /// The protocol of what is written next.
@@ -67,16 +75,25 @@ impl Reply {
         self.protocol = protocol;
     }
 
-    /// Sets how many bytes more are worth writing; `usize::MAX` for any number.
+    /// Sets how many bytes more are worth writing; `usize::MAX` for any number. What is longer is cut:
+    /// strings are left out, and it is no reply any more.
     #[inline]
     pub fn limit_to(&mut self, more: usize) {
-        self.limit = self.out.len().checked_add(more);
+        self.limit = self.out.len().saturating_add(more);
+        self.is_cut = false;
+    }
+
+    /// True if something was left out since the limit was set.
+    #[must_use]
+    #[inline]
+    pub const fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// True if there is a limit.
     #[must_use]
     pub const fn has_limit(&self) -> bool {
-        self.limit.is_some()
+        self.limit < usize::MAX
     }
 
     /// True if the reply in progress is so long already that it will not be sent: whoever still has much
@@ -84,7 +101,7 @@ impl Reply {
     #[must_use]
     #[inline]
     pub fn is_over_limit(&self) -> bool {
-        self.limit.is_some_and(|limit| self.out.len() > limit)
+        self.out.len() > self.limit
     }
 
     /// True if RESP3 is spoken.
@@ -178,6 +195,10 @@ impl Reply {
     /// A bulk string.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.is_over_limit() {
+            self.is_cut = true;
+            return;
+        }
         self.header(b'$', bytes.len() as u64);
         self.out.extend_from_slice(bytes);
         self.end_line();
