@@ -57,12 +57,10 @@ pub(crate) struct Caching {
 }
 
 impl Caching {
-    /// Bytes that it takes.
+    /// Bytes that it takes, of prefixes their places only: Valkey does not count their names either, and
+    /// whoever listens to many would be the first to be evicted for what others share. O(1).
     pub(crate) fn memory_bytes(&self) -> usize {
-        // A prefix is known to the client and to the table.
-        const PREFIX_BYTES: usize = 2 * size_of::<Vec<u8>>() + 64;
-        let prefixes = self.prefixes.iter().map(|prefix| 2 * prefix.len() + PREFIX_BYTES);
-        size_of::<Caching>() + prefixes.sum::<usize>()
+        size_of::<Caching>() + self.prefixes.len() * size_of::<Vec<u8>>()
     }
 
     /// True if the keys that the client reads now are to be remembered.
