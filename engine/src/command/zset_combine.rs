@@ -2,7 +2,8 @@
 //!
 //! Members are taken where they lie: nothing is copied before the result is stored or answered.
 //! Scores are added up in the order in which Valkey does it, smaller sets first, because sums of
-//! doubles depend on it. Behaviour: valkey src/t_zset.c, `zunionInterDiffGenericCommand`.
+//! doubles depend on it. Behaviour: valkey src/t_zset.c, `zunionInterDiffGenericCommand`; of AGGREGATE
+//! COUNT, the manual of Redis 8.8.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -35,12 +36,19 @@ enum Aggregate {
     Sum,
     Min,
     Max,
+    /// Sums of weights: with none given, how many of the sets have the member. Of Redis 8.8.
+    Count,
 }
 
 impl Aggregate {
+    /// What a set with this weight brings along for a member with this score.
+    fn weighted(self, weight: f64, score: f64) -> f64 {
+        if self == Aggregate::Count { weight } else { weight * score }
+    }
+
     fn join(self, score: f64, other: f64) -> f64 {
         match self {
-            Aggregate::Sum => number_or_0(score + other),
+            Aggregate::Sum | Aggregate::Count => number_or_0(score + other),
             Aggregate::Min if other < score => other,
             Aggregate::Max if other > score => other,
             Aggregate::Min | Aggregate::Max => score,
@@ -118,6 +126,7 @@ impl<'a> Asked<'a> {
                     () if args.is(i, "SUM") => Aggregate::Sum,
                     () if args.is(i, "MIN") => Aggregate::Min,
                     () if args.is(i, "MAX") => Aggregate::Max,
+                    () if args.is(i, "COUNT") => Aggregate::Count,
                     () => return Err(CommandError::Syntax),
                 };
             } else if form == Form::Give && args.is(i, "WITHSCORES") {
@@ -221,7 +230,7 @@ fn union<'d>(sources: &[(Source<'d>, f64)], aggregate: Aggregate) -> Found<'d> {
     let mut found: Found<'d> = Vec::with_capacity(most);
     for (source, weight) in sources {
         for (member, score) in source.pairs() {
-            let score = number_or_0(weight * score);
+            let score = number_or_0(aggregate.weighted(*weight, score));
             match places.entry(Key::of(member)) {
                 Entry::Occupied(place) => {
                     let joined = &mut found[*place.get()].1;
@@ -265,9 +274,9 @@ fn intersection<'s, 'd>(
     let mut text = IntText::new();
     smallest.pairs().filter_map(move |(member, score)| {
         let bytes = member.text(&mut text);
-        let first = number_or_0(weight * score);
+        let first = number_or_0(aggregate.weighted(*weight, score));
         let joined = others.iter().try_fold(first, |joined, (other, weight)| {
-            Some(aggregate.join(joined, other.score(bytes)? * weight))
+            Some(aggregate.join(joined, aggregate.weighted(*weight, other.score(bytes)?)))
         })?;
         Some((member, joined))
     })
@@ -363,7 +372,7 @@ give_command!(
     ZUNION,
     "zunion",
     Operation::Union,
-    "numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX > ] [ WITHSCORES ]",
+    "numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ] [ WITHSCORES ]",
     "O(N + M log M), N members of all sets, M of the result",
     "Gives the members that any of several sorted sets has."
 );
@@ -371,7 +380,7 @@ give_command!(
     ZINTER,
     "zinter",
     Operation::Intersection,
-    "numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX > ] [ WITHSCORES ]",
+    "numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ] [ WITHSCORES ]",
     "O(N K + M log M), N members in the smallest of K sets, M of the result",
     "Gives the members that all of several sorted sets have."
 );
@@ -388,7 +397,7 @@ store_command!(
     "zunionstore",
     "2.0.0",
     Operation::Union,
-    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX > ]",
+    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ]",
     "O(N + M log M), N members of all sets, M of the result",
     "Stores the members that any of several sorted sets has."
 );
@@ -397,7 +406,7 @@ store_command!(
     "zinterstore",
     "2.0.0",
     Operation::Intersection,
-    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX > ]",
+    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ]",
     "O(N K + M log M), N members in the smallest of K sets, M of the result",
     "Stores the members that all of several sorted sets have."
 );
