@@ -8,8 +8,6 @@ use std::fmt::Debug;
 use cairn_engine::base::{num, words};
 use cairn_engine::codec::rdb::Target;
 
-use super::title;
-
 /// A kind of value: how it is read from a directive's arguments, and how CONFIG GET shows it.
 pub(crate) trait Kind {
     /// What is kept.
@@ -28,14 +26,14 @@ pub(crate) trait Kind {
 }
 
 /// A value as one argument of a line.
-fn quoted(value: &[u8]) -> Vec<u8> {
+pub(super) fn quoted(value: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
     words::push_quoted(&mut line, value);
     line
 }
 
 /// The only argument; directives of one argument are checked by the caller.
-fn only<'a>(args: &[&'a [u8]]) -> &'a [u8] {
+pub(super) fn only<'a>(args: &[&'a [u8]]) -> &'a [u8] {
     args.first().copied().unwrap_or_default()
 }
 
@@ -269,86 +267,6 @@ fn no_such_word(words: &[&str]) -> String {
     format!("argument(s) must be one of the following: {}", words.join(", "))
 }
 
-/// Any bytes; empty ones mean that nothing is set.
-pub(crate) struct Text;
-
-impl Kind for Text {
-    type Value = Vec<u8>;
-
-    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
-        Ok(only(args).to_vec())
-    }
-
-    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
-        value.clone()
-    }
-
-    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
-        if value.is_empty() { Vec::new() } else { vec![quoted(value)] }
-    }
-}
-
-/// Any bytes; empty ones are a value like others.
-pub(crate) struct Word;
-
-impl Kind for Word {
-    type Value = Vec<u8>;
-
-    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
-        Ok(only(args).to_vec())
-    }
-
-    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
-        value.clone()
-    }
-
-    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
-        vec![quoted(value)]
-    }
-}
-
-/// A folder that is to be entered.
-pub(crate) struct Folder;
-
-impl Kind for Folder {
-    type Value = Vec<u8>;
-
-    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
-        if only(args).is_empty() { Err("dir can't be empty".into()) } else { Ok(only(args).to_vec()) }
-    }
-
-    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
-        value.clone()
-    }
-
-    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
-        vec![quoted(value)]
-    }
-}
-
-/// Pieces of a process title: braces pair up, and what is in them is known.
-pub(crate) struct TitleTemplate;
-
-impl Kind for TitleTemplate {
-    type Value = Vec<u8>;
-
-    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
-        let template = only(args);
-        match title::expand(template, &<[u8]>::to_vec) {
-            Some(_) => Ok(template.to_vec()),
-            None => Err("template format is invalid or contains unknown variables".into()),
-        }
-    }
-
-    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
-        value.clone()
-    }
-
-    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
-        vec![quoted(value)]
-    }
-}
-
 /// Numbers from 0 to 100; none, or one empty word, for none.
 pub(crate) struct Percentiles;
 
@@ -442,35 +360,6 @@ impl Kind for Primary {
 
     fn lines(&self, value: &String) -> Vec<Vec<u8>> {
         if value.is_empty() { Vec::new() } else { vec![value.as_bytes().to_vec()] }
-    }
-}
-
-/// A file's name without a path.
-pub(crate) struct FileName {
-    /// Names the directive in errors.
-    pub(crate) directive: &'static str,
-}
-
-impl Kind for FileName {
-    type Value = Vec<u8>;
-
-    fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
-        let name = only(args);
-        if name.is_empty() {
-            return Err(format!("{} can't be empty", self.directive));
-        }
-        if name.contains(&b'/') {
-            return Err(format!("{} can't be a path, just a filename", self.directive));
-        }
-        Ok(name.to_vec())
-    }
-
-    fn show(&self, value: &Vec<u8>) -> Vec<u8> {
-        value.clone()
-    }
-
-    fn lines(&self, value: &Vec<u8>) -> Vec<Vec<u8>> {
-        vec![quoted(value)]
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod kind;
 pub(crate) mod rewrite;
 pub(crate) mod stock;
 pub(crate) mod table;
+mod texts;
 pub(crate) mod title;
 
 use std::borrow::Cow;

@@ -5,8 +5,9 @@
 //! would break a promise about data or access, by a refusal to start. Names, types, limits and defaults
 //! are those of valkey 9.1 src/config.c and, for what only Redis has, of redis 8.0 src/config.c.
 
-use super::kind::{Kind, OneOf, Primary, SignedMemory, Text, Word, Words, YesNo};
+use super::kind::{Kind, OneOf, Primary, SignedMemory, Words, YesNo};
 use super::table::{Args, LONG, When, bytes, int};
+use super::texts::{FileName, HOSTNAME, IPV4, IPV6, NODE_ADDRESS, NODE_NAME, Text, Word};
 
 /// What a value other than the default means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +71,8 @@ stock! {
     "aof-timestamp-enabled": Harmless, Always, One, YesNo, "no";
     "appendonly": Unsafe, Always, One, YesNo, "no";
     "aof-disable-auto-gc": Harmless, Always, One, YesNo, "no";
-    "appendfilename": Harmless, Start, One, Word, "appendonly.aof";
-    "appenddirname": Harmless, Start, One, Word, "appendonlydir";
+    "appendfilename": Harmless, Start, One, FileName { directive: "appendfilename", what: "filename" }, "appendonly.aof";
+    "appenddirname": Harmless, Start, One, FileName { directive: "appenddirname", what: "dirname" }, "appendonlydir";
     "appendfsync": Harmless, Always, One, OneOf(&["everysec", "always", "no"]), "everysec";
     "auto-aof-rewrite-percentage": Harmless, Always, One, int(0, INT), "100";
     "auto-aof-rewrite-min-size": Harmless, Always, One, bytes(0, SIZE), "67108864";
@@ -111,12 +112,12 @@ stock! {
     "cluster-allow-pubsubshard-when-down": Harmless, Always, One, YesNo, "yes";
     "cluster-allow-replica-migration": Harmless, Always, One, YesNo, "yes";
     "cluster-slot-stats-enabled": Harmless, Always, One, YesNo, "no";
-    "cluster-announce-ip": Harmless, Always, One, Text, "";
-    "cluster-announce-client-ipv4": Harmless, Always, One, Text, "";
-    "cluster-announce-client-ipv6": Harmless, Always, One, Text, "";
+    "cluster-announce-ip": Harmless, Always, One, NODE_ADDRESS, "";
+    "cluster-announce-client-ipv4": Harmless, Always, One, IPV4, "";
+    "cluster-announce-client-ipv6": Harmless, Always, One, IPV6, "";
     "cluster-config-file": Harmless, Start, One, Word, "nodes.conf";
-    "cluster-announce-hostname": Harmless, Always, One, Text, "";
-    "cluster-announce-human-nodename": Harmless, Always, One, Text, "";
+    "cluster-announce-hostname": Harmless, Always, One, HOSTNAME, "";
+    "cluster-announce-human-nodename": Harmless, Always, One, NODE_NAME, "";
     "cluster-preferred-endpoint-type": Harmless, Always, One, OneOf(&["ip", "hostname", "unknown-endpoint"]), "ip";
     "cluster-config-save-behavior": Harmless, Always, One, OneOf(&["sync", "best-effort"]), "sync";
     "cluster-databases": Harmless, Start, One, int(1, INT), "1";

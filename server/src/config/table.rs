@@ -9,10 +9,11 @@ use cairn_engine::keyspace::evict::Policy;
 
 use super::events::{EventLetters, Notify};
 use super::kind::{
-    Choice, DEFAULT_OUTPUT_LIMITS, FileName, Folder, Hz, Int, Kind, Memory, MemoryOrPercent, Octal, OomHow,
-    OomScores, OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow,
-    ShutdownWords, Text, TitleTemplate, Word, Words, YesNo,
+    Choice, DEFAULT_OUTPUT_LIMITS, Hz, Int, Kind, Memory, MemoryOrPercent, Octal, OomHow, OomScores,
+    OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords,
+    Words, YesNo,
 };
+use super::texts::{FileName, Folder, Text, TitleTemplate, Word};
 
 /// What may be done with a directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,7 +308,7 @@ directives! {
         SaveRule { seconds: 60, changes: 10_000 },
     ];
     "dir": dir, Protected, One, Folder, Vec<u8> = b".".to_vec();
-    "dbfilename": dbfilename, Protected, One, FileName { directive: "dbfilename" }, Vec<u8> = b"dump.rdb".to_vec();
+    "dbfilename": dbfilename, Protected, One, FileName { directive: "dbfilename", what: "filename" }, Vec<u8> = b"dump.rdb".to_vec();
     "rdbcompression": rdbcompression, Always, One, YesNo, bool = true;
     "rdbchecksum": rdbchecksum, Start, One, YesNo, bool = true;
     "rdb-target": rdb_target, Always, One, RdbTarget, Option<Target> = None;
