@@ -110,9 +110,12 @@ impl Server {
         jemalloc::used_bytes().saturating_sub(self.uncounted_memory())
     }
 
-    /// Bytes in use that do not count against `maxmemory`: what eviction itself makes grow.
+    /// Bytes in use that do not count against `maxmemory`: what eviction itself makes grow, the list of what
+    /// has gone and the messages about it. Counted, each key that goes would have others go with it.
+    #[inline]
     pub(crate) fn uncounted_memory(&self) -> u64 {
-        0
+        let effects = self.engine.as_ref().map_or(0, |engine| engine.effects().memory_bytes());
+        (effects + self.happened.memory_bytes() + self.outbox.memory_bytes()) as u64
     }
 
     /// Makes room before a command, if there is a limit and memory is beyond it. True if there is none to
@@ -153,12 +156,13 @@ impl Server {
 
     fn make_room(&mut self) -> Room {
         let limit = self.config.maxmemory;
-        let room =
-            if limit == 0 || self.is_loading() || self.paused().is_some() || self.counted_memory() <= limit {
-                Room::Enough
-            } else {
-                self.evict(limit)
-            };
+        // In the order of what is most often so and cheapest to know.
+        let has_room = limit == 0
+            || jemalloc::used_bytes() <= limit
+            || self.is_loading()
+            || self.paused().is_some()
+            || self.counted_memory() <= limit;
+        let room = if has_room { Room::Enough } else { self.evict(limit) };
         self.memory.note(room);
         room
     }

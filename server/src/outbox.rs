@@ -25,6 +25,12 @@ pub(crate) struct Message(Range<usize>);
 const KEEP_BYTES: usize = 64 * 1024;
 
 impl Outbox {
+    /// Heap bytes of what waits, and of the room for more.
+    #[inline]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.reply.memory_bytes() + self.spans.capacity() * size_of::<(u32, Range<usize>)>()
+    }
+
     /// True if there is nothing to deliver.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {

@@ -125,6 +125,13 @@ pub struct Happened {
 }
 
 impl Happened {
+    /// Heap bytes of the list.
+    #[must_use]
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.items.capacity() * size_of::<Item>() + self.keys.capacity()
+    }
+
     /// True if nothing has.
     #[must_use]
     #[inline]
@@ -174,6 +181,13 @@ pub struct Effects {
 const KEEP_BYTES: usize = 64 * 1024;
 
 impl Effects {
+    /// Heap bytes of what is recorded.
+    #[must_use]
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.happened.memory_bytes() + self.log.memory_bytes()
+    }
+
     /// An empty list.
     #[must_use]
     pub fn new() -> Effects {

@@ -136,3 +136,20 @@ fn what_has_expired_goes_by_itself() {
     let keyspace = client.call("INFO keyspace");
     assert!(keyspace.contains("keys=1,expires=1,avg_ttl=99"), "{keyspace}");
 }
+
+#[test]
+fn telling_what_goes_does_not_make_more_go() {
+    let options = ["--maxmemory-policy", "allkeys-lru", "--maxmemory-eviction-tenacity", "100"];
+    let server = Server::start(&[&options[..], &["--notify-keyspace-events", "KEA"]].concat());
+    let mut client = server.client();
+    for i in 0..300 {
+        let key = format!("{i}{}", "x".repeat(1000));
+        assert_eq!(client.call_words(&[b"SET", key.as_bytes(), b"v"]), "OK");
+    }
+    client.call("DBSIZE");
+    let limit = info(&mut client, "used_memory") - 40_000;
+    assert_eq!(client.call(&format!("CONFIG SET maxmemory {limit}")), "OK");
+    let gone = wait_until(&mut client, "evicted_keys", |gone| gone > 0);
+    let left: u64 = client.call("DBSIZE").parse().expect("a number");
+    assert!((10..150).contains(&gone) && left > 150, "{gone} have gone, {left} are left");
+}

@@ -139,6 +139,13 @@ impl Reply {
         self.out.shrink_to(keep_bytes);
     }
 
+    /// Heap bytes of the buffer.
+    #[must_use]
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// Takes the bytes away, leaving an empty buffer.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
