@@ -238,8 +238,10 @@ impl Maker {
         let is_new = has(NEW_WORDS)
             || ["bitcount", "bitpos", "getex", "dbsize"].contains(&words[0].as_str())
             || words[0] == "xread" && words.contains(&"+".to_owned());
+        let counts_sets = words.windows(2).any(|w| w[0] == "AGGREGATE" && w[1].eq_ignore_ascii_case("count"));
         !(self.is_old && is_new
             || has(REDIS_WORDS)
+            || counts_sets
             || is_blocking
             || is_cut_off
             || has(&["BYLEX", "BLOCK", "EX", "PX", "*", "ASYNC", "IDLE", "TIME"])
