@@ -63,6 +63,9 @@ pub(crate) fn call(
 ) -> Called {
     let start = reply.len();
     let replies = server.clients.get(client).map_or(Replies::Off, |c| c.session.replies);
+    if server.tracking.clients > 0 {
+        server.limit_tracking();
+    }
     let called = match admit(server, client, found, argv) {
         Ok(Admitted::Run(number)) => {
             run(server, client, number, argv, (true, key_hash), reply);
@@ -175,7 +178,6 @@ fn after_tracked(server: &mut Server, client: u32, called: Called) {
     if is_over && !is_announcement {
         server.end_announcement(client);
     }
-    server.limit_tracking();
 }
 
 /// Takes back the reply to a client that wants none.

@@ -179,15 +179,21 @@ impl Server {
         }
     }
 
-    /// Forgets keys if more are remembered than `tracking-table-max-keys` allows.
+    /// Forgets keys if more are remembered than `tracking-table-max-keys` allows. Done before a command,
+    /// so that who has asked for it hears of it before the reply.
     pub(crate) fn limit_tracking(&mut self) {
         let max = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
         // It is nobody's doing: whoever is not told of his own changes is told of this.
+        let gone = self.tracking.evict(max);
+        if gone.is_empty() {
+            return;
+        }
         let caller = self.caller.take();
-        for (key, readers) in self.tracking.evict(max) {
+        for (key, readers) in gone {
             self.tell_readers(&key, &readers);
         }
         self.caller = caller;
+        self.outbox.go_early();
     }
 
     /// Has a client track nothing.

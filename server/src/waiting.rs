@@ -34,7 +34,11 @@ impl Server {
     /// Chooses what the engine writes down, by who wants to hear it.
     pub(crate) fn update_wants(&mut self) {
         let wants = Wants {
-            keys: !self.watchers.is_empty() || self.blocked.wants_keys() || self.tracking.clients > 0,
+            // What was read outlives its readers, until it changes.
+            keys: !self.watchers.is_empty()
+                || self.blocked.wants_keys()
+                || self.tracking.clients > 0
+                || self.tracking.keys() > 0,
             events: self.heard_events(),
             ..Wants::default()
         };

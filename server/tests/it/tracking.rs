@@ -113,3 +113,23 @@ fn the_table_has_a_limit() {
     }
     assert!(server.client().call("INFO stats").contains("tracking_total_keys:10\r\n"));
 }
+
+#[test]
+fn a_flush_forgets_what_gone_clients_have_read() {
+    let server = Server::start(&[]);
+    let (mut reader, mut other) = (server.client(), server.client());
+    reader.call("HELLO 3");
+    reader.call("CLIENT TRACKING ON");
+    reader.call("GET a");
+    let keys = |client: &mut Client, count: usize| {
+        assert!(
+            client.call("INFO stats").contains(&format!("tracking_total_keys:{count}\r\n")),
+            "not {count} keys"
+        );
+    };
+    keys(&mut other, 1);
+    reader.call("CLIENT TRACKING OFF");
+    keys(&mut other, 1);
+    other.call("FLUSHALL");
+    keys(&mut other, 0);
+}
