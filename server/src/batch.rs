@@ -350,8 +350,10 @@ impl Batch {
             }
             let Parse { entry, start: command_start, end: next, found, first_arg, args, key_hash } =
                 self.parsed[i];
-            // Whatever it does, a command of many arguments has much to do.
+            // Whatever it does, a command of many arguments has much to do. One that came alone is measured
+            // alone anyhow.
             let is_slow = args > INLINE_ARGS
+                || self.parsed.len() == 1
                 || server.observer.measures_each
                 || found.is_some_and(|n| !server.commands.entry(n).is_quick);
             if is_slow {
@@ -606,10 +608,13 @@ fn share_time(server: &mut Server, ran: &mut Vec<u16>, since: Instant) -> Instan
         let (number, times) = (same[0], same.len() as u64);
         server.charge(number, each, times);
     }
-    ran.clear();
     if nanos > STALE_NANOS {
+        if ran.len() > 1 {
+            server.observer.suspect(nanos);
+        }
         server.read_clock();
     }
+    ran.clear();
     now
 }
 

@@ -28,6 +28,7 @@ impl Server {
         let began = Instant::now();
         self.pause_accepting(false);
         self.measure_rates(elapsed);
+        self.observer.calm_down();
         self.close_idle_clients(hz);
         // A saving child of a server that was killed may have been dying still when we started.
         if self.cron_runs == hz {

@@ -19,6 +19,9 @@ use latency::Monitor;
 /// Below so many microseconds a command must be measured by itself to be found slow.
 const FINE_US: u64 = 1000;
 
+/// So many periodic steps long each command is measured by itself after a group was slow.
+const SUSPICION_STEPS: u32 = 10;
+
 /// A request that came with others cannot be larger.
 const SMALL_REQUEST_BYTES: u64 = 64 * 1024;
 
@@ -36,6 +39,12 @@ pub(crate) struct Observer {
     /// Durations by the command's number, for those that have run.
     histograms: Vec<Option<Histogram>>,
     is_tracking: bool,
+    /// The configuration asks for each command to be measured by itself.
+    is_fine: bool,
+    /// From so many nanoseconds on a command is remembered.
+    slow_nanos: u64,
+    /// Periodic steps until a slow group is forgotten.
+    suspicion: u32,
     /// True if each command is to be measured by itself.
     pub(crate) measures_each: bool,
     /// True if requests that came with others may be large enough to be logged.
@@ -59,17 +68,39 @@ impl Observer {
         self.slow.configure(config.slower_than_us, config.slow_max_len);
         self.large_requests.configure(config.request_larger_than, config.large_request_max_len);
         self.large_replies.configure(config.reply_larger_than, config.large_reply_max_len);
-        self.measures_each = self.slow.threshold().is_some_and(|us| us < FINE_US);
+        self.is_fine = self.slow.threshold().is_some_and(|us| us < FINE_US);
+        self.measures_each = self.is_fine || self.suspicion > 0;
         self.logs_small_requests =
             self.large_requests.threshold().is_some_and(|bytes| bytes <= SMALL_REQUEST_BYTES);
         let bytes = self.large_replies.threshold().unwrap_or(u64::MAX);
         self.large_reply_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.latency.threshold_ms = u64::try_from(config.latency_threshold_ms).unwrap_or(0);
+        let event_us = Some(self.latency.threshold_ms).filter(|ms| *ms > 0).map(|ms| ms.saturating_mul(1000));
+        let slow_us = self.slow.threshold().into_iter().chain(event_us).min();
+        self.slow_nanos = slow_us.map_or(u64::MAX, |us| us.saturating_mul(1000));
         self.is_tracking = config.latency_tracking;
         if !self.is_tracking {
             self.histograms.clear();
         }
         self.histograms.resize(commands, None);
+    }
+
+    /// Notes that a group of commands took so long together. If that is as long as a slow command, nobody
+    /// knows which of them it was; the next one will be known.
+    #[cold]
+    pub(crate) fn suspect(&mut self, nanos: u64) {
+        if nanos >= self.slow_nanos {
+            self.suspicion = SUSPICION_STEPS;
+            self.measures_each = true;
+        }
+    }
+
+    /// A periodic step: suspicion passes.
+    pub(crate) fn calm_down(&mut self) {
+        if self.suspicion > 0 {
+            self.suspicion -= 1;
+            self.measures_each = self.is_fine || self.suspicion > 0;
+        }
     }
 
     /// Counts durations of a command.
@@ -153,7 +184,23 @@ fn request_bytes(argv: &[&[u8]]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::request_bytes;
+    use super::{Observer, SUSPICION_STEPS, request_bytes};
+    use crate::config::Config;
+
+    #[test]
+    fn a_slow_group_makes_suspicious_for_a_while() {
+        let mut observer = Observer::default();
+        observer.configure(&Config::default(), 1);
+        observer.suspect(9_999_999);
+        assert!(!observer.measures_each, "the threshold is ten milliseconds");
+        observer.suspect(10_000_000);
+        assert!(observer.measures_each);
+        for _ in 0..SUSPICION_STEPS {
+            assert!(observer.measures_each);
+            observer.calm_down();
+        }
+        assert!(!observer.measures_each);
+    }
 
     #[test]
     fn requests_count_with_their_lengths() {
