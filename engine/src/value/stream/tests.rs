@@ -113,10 +113,17 @@ enum Op {
     Ack(String, usize),
     Claim(String, String, usize, bool, i64),
     AutoClaim(String, String, usize, u64, i64),
+    Idle(String, i64, u64),
+    Remove(usize, References),
+    TrimMinding(usize, bool, References),
 }
 
 fn name(prefix: &'static str) -> impl Strategy<Value = String> {
     (0..3u8).prop_map(move |n| format!("{prefix}{n}"))
+}
+
+fn references() -> impl Strategy<Value = References> {
+    prop::sample::select(vec![References::Keep, References::Delete, References::Acked])
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -140,6 +147,9 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(g, c, n, force, idle)| Op::Claim(g, c, n, force, idle)),
         2 => (name("g"), name("c"), any::<usize>(), 1..4u64, 0..8i64)
             .prop_map(|(g, c, n, count, idle)| Op::AutoClaim(g, c, n, count, idle)),
+        3 => (name("g"), 0..8i64, 0..4u64).prop_map(|(g, idle, limit)| Op::Idle(g, idle, limit)),
+        2 => (any::<usize>(), references()).prop_map(|(n, how)| Op::Remove(n, how)),
+        1 => (0..12usize, any::<bool>(), references()).prop_map(|(max, exact, how)| Op::TrimMinding(max, exact, how)),
     ]
 }
 
@@ -308,6 +318,68 @@ fn apply(stream: &mut Stream, model: &mut Model, op: Op, limits: &Limits, now: i
             }
             assert_eq!(stream.auto_claim(who, min_idle_ms, start, count, Deliveries::Keep), Ok(want));
         }
+        Op::Idle(group, min_idle_ms, limit) => {
+            let Some(g) = model.groups.get(&group) else { return };
+            let there = g.pel.iter().filter(|(id, _)| model.entries.contains_key(id));
+            let mut by_time: Vec<_> = there.map(|(id, nack)| (nack.1, *id, nack.2)).collect();
+            by_time.sort_unstable();
+            let idle = by_time.iter().filter(|(at, ..)| now - at >= min_idle_ms);
+            let most = if limit == 0 { usize::MAX } else { limit as usize };
+            let entries: Vec<_> = idle.map(|(at, id, count)| (*id, now - at, *count)).take(most).collect();
+            let next = by_time.get(entries.len()).filter(|_| entries.len() < most);
+            let next_at = next.map(|(at, ..)| UnixMs(at + min_idle_ms));
+            assert_eq!(
+                stream.idle_pending(group.as_bytes(), now_at, min_idle_ms, limit),
+                Ok(Idle { entries, next_at })
+            );
+        }
+        Op::Remove(n, references) => {
+            let id = some_id(model, n);
+            let refused = references == References::Acked && model.is_referenced(id);
+            let gone = model.remove(id, references);
+            if gone {
+                model.max_deleted_id = model.max_deleted_id.max(id);
+            }
+            let want = match (refused, gone) {
+                (true, _) => Removed::Referenced,
+                (_, true) => Removed::Yes,
+                _ => Removed::NotThere,
+            };
+            assert_eq!(stream.remove(id, references).0, want);
+        }
+        Op::TrimMinding(max, exact, references) => {
+            let how = if exact { Trim::Exact } else { Trim::Nodes { limit: 0 } };
+            let before: Vec<StreamId> = model.entries.keys().copied().collect();
+            let done = stream.trim_minding(Keep::Newest(max as u64), how, references);
+            let mut removed = 0;
+            for id in before {
+                // Which of the oldest go is exact; how many, only if the trim is.
+                if (exact && model.entries.len() <= max) || (!exact && removed == done.removed) {
+                    break;
+                }
+                removed += u64::from(model.remove(id, references));
+            }
+            assert_eq!(done.removed, removed);
+            assert!(removed == 0 || model.entries.len() >= max);
+        }
+    }
+}
+
+impl Model {
+    /// Whether a group has yet to read an entry, or a consumer to acknowledge it.
+    fn is_referenced(&self, id: StreamId) -> bool {
+        self.groups.values().any(|g| id > g.last_id || g.pel.contains_key(&id))
+    }
+
+    /// Removes an entry if that is allowed; answers whether it is gone from the model.
+    fn remove(&mut self, id: StreamId, references: References) -> bool {
+        if references == References::Acked && self.is_referenced(id) {
+            return false;
+        }
+        if references == References::Delete {
+            self.groups.values_mut().for_each(|g| drop(g.pel.remove(&id)));
+        }
+        self.entries.remove(&id).is_some()
     }
 }
 
