@@ -472,9 +472,10 @@ impl Data<'_> {
         self.db_mut().set_str(key, bytes, expire_at);
     }
 
-    /// Removes a key by the way. True if it was there and its time had not passed.
+    /// Removes a key by the way. True if it was there, be it only because nobody had noticed that its
+    /// time had passed: as in Valkey it goes by the command then, and not by its time.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        !self.drop_if_expired(key) && self.db_mut().remove(key)
+        self.db_mut().remove(key)
     }
 
     /// Removes a key because the caller was asked to; a big value is dropped by another thread if that is
