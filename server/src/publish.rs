@@ -31,11 +31,15 @@ fn give_all(
         let Some(client) = clients.get(receiver).filter(|client| client.closing != Closing::Now) else {
             continue;
         };
+        count += 1;
+        if client.closing != Closing::No {
+            // It has said QUIT: its last reply is written.
+            continue;
+        }
         let protocol = client.session.protocol;
         let place = &mut encoded[usize::from(protocol == Protocol::Resp3)];
         let message = place.get_or_insert_with(|| outbox.write(protocol, &write));
         outbox.give(message, receiver);
-        count += 1;
     }
     count
 }

@@ -86,11 +86,20 @@ fn too_many_clients_are_told() {
 #[test]
 fn idle_clients_go() {
     let server = Server::start(&["--timeout", "1"]);
+    let (mut listener, mut monitor, mut waiter) = (server.client(), server.client(), server.client());
+    assert_eq!(listener.call("SUBSCRIBE a"), "[subscribe a 1]");
+    assert_eq!(monitor.call("MONITOR"), "OK");
+    waiter.send(b"BLPOP list 0\r\n");
     let mut client = server.client();
     assert_eq!(client.call("PING"), "PONG");
     let begun = Instant::now();
     assert_eq!(client.read_to_end(), "");
     assert!(begun.elapsed() >= Duration::from_secs(1));
+    // Those have nothing to say.
+    assert_eq!(listener.call("PING"), "[pong ]");
+    assert_eq!(server.client().call("RPUSH list x"), "1");
+    assert_eq!(waiter.read(), "[list x]");
+    assert_eq!(monitor.call("RESET").split(' ').next_back(), Some("\"0\""));
 }
 
 #[test]
