@@ -522,7 +522,12 @@ fn msetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         let (key, value) = (pair[0], pair[1]);
         let kept = (expiry == Expiry::Keep).then(|| ctx.data.db_ref().expire_at(key));
         // Unlike SET, a time that has passed is stored, too: the keys go when somebody looks.
-        ctx.data.set_str(key, value, expire_at.or(kept.flatten()));
+        let expire_at_or_kept = expire_at.or(kept.flatten());
+        if ctx.data.db_ref().contains(key) {
+            ctx.data.db_mut().set_str(key, value, expire_at_or_kept);
+        } else {
+            ctx.data.set_str(key, value, expire_at_or_kept);
+        }
         ctx.data.wrote(Classes::STRING, "set", key);
         if expire_at.is_some() {
             ctx.data.event(Classes::GENERIC, "expire", key);

@@ -290,3 +290,15 @@ fn logs_repeat_what_was_done() {
         .collect();
     assert!(silent.len() * 5 < writers, "these never wrote anything: {silent:?}");
 }
+
+#[test]
+fn msetex_of_a_key_twice_with_a_time_that_has_passed_is_repeated() {
+    let commands = commands();
+    let mut pair = Pair::new(1);
+    for line in ["set k v", "msetex 2 k a k b XX EXAT 1000"] {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let (_, command) = commands.iter().find(|(begin, _)| begin[0] == words[0]).expect("a data command");
+        let (_, logged) = pair.run(command, &words);
+        assert!(pair.agree(), "{line} was logged as {logged:?}");
+    }
+}
