@@ -343,6 +343,9 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             let home = home_index(hash, entry.depth(), entry.home());
             // SAFETY: `home_index` answers less than the home count, which the entry repeats.
             record::prefetch(std::ptr::from_ref(unsafe { entry.segment().home_bucket(home) }).cast());
+            if self.has_clocks {
+                entry.segment().prefetch_header();
+            }
         }
     }
 
@@ -355,6 +358,9 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             let bucket = unsafe { entry.segment().home_bucket(home) };
             for slot in bucket.matches(tag_of(hash)) {
                 record::prefetch_bytes(bucket.pointer(slot).as_ptr(), bytes);
+                if self.has_clocks {
+                    entry.segment().prefetch_clock(Slot { bucket: home, slot });
+                }
             }
         }
     }

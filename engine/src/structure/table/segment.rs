@@ -11,6 +11,7 @@ use std::num::NonZero;
 use std::ptr::{self, NonNull};
 
 use super::bucket::{Bucket, Place, SLOTS};
+use crate::structure::record;
 
 /// Bits of the hash that decide positions, so that a position is a cursor that fits 48 bits.
 pub(super) const POSITION_BITS: u32 = 48;
@@ -227,6 +228,7 @@ impl Segment {
         unsafe { &mut *self.bucket_at(index) }
     }
 
+    #[inline]
     fn clock_at(self, at: Slot) -> Option<*mut u32> {
         assert!(at.bucket < self.buckets() && at.slot < SLOTS);
         // SAFETY: as in `len`.
@@ -235,13 +237,29 @@ impl Segment {
         (!clocks.is_null()).then(|| unsafe { clocks.add(at.bucket * SLOTS + at.slot) })
     }
 
+    /// Asks the CPU for the header, which says where the clocks are.
+    #[inline]
+    pub(super) fn prefetch_header(self) {
+        record::prefetch(self.0.as_ptr().cast());
+    }
+
+    /// Asks the CPU for the access clock of a slot of a home bucket, once the header is there.
+    #[inline]
+    pub(super) fn prefetch_clock(self, at: Slot) {
+        if let Some(clock) = self.clock_at(at) {
+            record::prefetch(clock.cast_const().cast());
+        }
+    }
+
     /// The access clock of a slot; 0 without clocks.
+    #[inline]
     pub(super) fn clock(self, at: Slot) -> u32 {
         // SAFETY: `clock_at` answers a live clock.
         self.clock_at(at).map_or(0, |clock| unsafe { clock.read() })
     }
 
     /// Sets the access clock of a slot; without clocks nothing happens.
+    #[inline]
     pub(super) fn set_clock(self, at: Slot, to: u32) {
         if let Some(clock) = self.clock_at(at) {
             // SAFETY: `clock_at` answers a live clock; the table calls this under `&mut`.
