@@ -124,9 +124,11 @@ impl StringValue {
     /// The caller has checked `len` against its limit for strings.
     pub fn edit_to(&mut self, len: usize) -> &mut [u8] {
         let bytes = self.edit();
-        if bytes.is_empty() && bytes.capacity() < len {
+        if len > bytes.capacity() && len / 2 > bytes.len() {
             // Fresh zero pages cost nothing until they are written to.
-            *bytes = vec![0; len];
+            let mut longer = vec![0; len];
+            longer[..bytes.len()].copy_from_slice(bytes);
+            *bytes = longer;
         } else if len > bytes.len() {
             reserve(bytes, len - bytes.len());
             bytes.resize(len, 0);
