@@ -86,8 +86,7 @@ fn score_bound(text: &[u8]) -> Option<ScoreBound> {
     }
 }
 
-/// Limits are read more liberally than scores: nothing at all is 0, what is too large is infinite. But
-/// they are never hexadecimal, neither in Redis 8 nor in Valkey 9.
+/// Limits are read more liberally than scores: nothing at all is 0, what is too large is infinite.
 fn bound_value(text: &[u8]) -> Option<f64> {
     if text.is_empty() {
         return Some(0.0);
@@ -97,8 +96,7 @@ fn bound_value(text: &[u8]) -> Option<f64> {
         let is_number = matches!(digits, [b'0'..=b'9' | b'.', ..]);
         is_number.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
     };
-    let is_hexadecimal = text.iter().any(|b| matches!(b, b'x' | b'X'));
-    if is_hexadecimal { None } else { num::parse_f64(text).or_else(out_of_range) }
+    num::parse_f64(text).or_else(out_of_range)
 }
 
 fn lex_bound(text: &[u8]) -> Option<LexBound<'_>> {
