@@ -5,10 +5,13 @@
 //! that did not come whole moves to a buffer of the client's own.
 
 use std::io;
+use std::ops::Range;
 use std::time::Instant;
 
 use cairn_engine::codec::resp::{Arg, Parsed, Parser, Protocol, ProtocolError, Reply, RequestLimits};
+use cairn_engine::command::spec::Group;
 use cairn_engine::keyspace::Db;
+use cairn_engine::value::LargeTable;
 use smallvec::SmallVec;
 
 use crate::clients::{Client, Closing, Hold};
@@ -36,6 +39,9 @@ const INLINE_ARGS: usize = 24;
 
 /// So many commands wait for memory together.
 const PREFETCH_CALLS: usize = 32;
+
+/// Calls on small hashes and sets among them after which no more large ones are looked for.
+const SMALL_CALLS: usize = 2;
 
 /// A smaller database is in the processor's cache anyhow.
 const PREFETCH_KEYS: usize = 10_000;
@@ -471,6 +477,46 @@ impl Batch {
         }
         for (db, hash) in &fetched {
             db.prefetch_entry(*hash);
+        }
+        if last - first > 1 {
+            self.prefetch_members(server, first..last);
+        }
+    }
+
+    /// As `prefetch`, for the fields and members that commands on large hashes and sets will look up.
+    fn prefetch_members(&self, server: &Server, calls: Range<usize>) {
+        let Some(engine) = &server.engine else { return };
+        let keyspace = engine.keyspace();
+        let mut small = 0;
+        let mut fetched: SmallVec<[(LargeTable<'_>, u64); PREFETCH_CALLS]> = SmallVec::new();
+        for call in &self.parsed[calls] {
+            let (Some(number), Some((at, hash))) = (call.found, call.key_hash) else { continue };
+            let spec = server.commands.entry(number).spec;
+            if !matches!(spec.group, Group::Hash | Group::Set) || at + 1 >= call.args {
+                continue;
+            }
+            let entry = &self.entries[call.entry as usize];
+            let Some(client) = server.clients.get(entry.client) else { continue };
+            let buf = match &entry.source {
+                Source::Arena => &self.arena[..entry.end],
+                Source::Own(own) => own.as_slice(),
+            };
+            let arg = |i: usize| self.args[call.first_arg + i].of(buf);
+            let found = keyspace.db(client.session.db).entry_hashed(hash, arg(at));
+            let Some(table) = found.and_then(|entry| LargeTable::of(entry.view())) else {
+                // Where the first ones are small, the others will be, too: looking costs time.
+                small += 1;
+                if small == SMALL_CALLS {
+                    break;
+                }
+                continue;
+            };
+            let hash = table.hash(arg(at + 1));
+            table.prefetch(hash);
+            fetched.push((table, hash));
+        }
+        for (table, hash) in &fetched {
+            table.prefetch_item(*hash);
         }
     }
 

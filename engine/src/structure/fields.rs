@@ -10,6 +10,9 @@ use super::record::{Record, RecordRef};
 use super::table::{Iter, Sweep, Table, TableEntry};
 use crate::base::rng::Rng;
 
+/// How much of an item is asked for ahead: most are no longer.
+const PREFETCH_BYTES: usize = 64;
+
 /// A map from fields to values, with expiries in milliseconds.
 pub struct FieldTable {
     table: Table<Record, HashSeed>,
@@ -198,9 +201,22 @@ impl FieldTable {
         self.table.reserve(fields);
     }
 
-    /// Asks the CPU for the place of `field`.
-    pub fn prefetch(&self, field: &[u8]) {
-        self.table.prefetch(self.table.hasher().hash(field));
+    /// The hash of `field`, for the functions that take one.
+    #[must_use]
+    pub fn hash(&self, field: &[u8]) -> u64 {
+        self.table.hasher().hash(field)
+    }
+
+    /// Asks the CPU for the place of a hash.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.table.prefetch(hash);
+    }
+
+    /// Asks the CPU for what is at the place of a hash, once the place is there.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        self.table.prefetch_item(hash, PREFETCH_BYTES);
     }
 
     /// The seed that the map was made with.

@@ -9,6 +9,9 @@ use super::record::Record;
 use super::table::{Iter, Table, TableEntry};
 use crate::base::rng::Rng;
 
+/// How much of an item is asked for ahead: most are no longer.
+const PREFETCH_BYTES: usize = 64;
+
 /// A set of distinct byte strings.
 pub struct MemberTable {
     table: Table<Record, HashSeed>,
@@ -86,9 +89,22 @@ impl MemberTable {
         self.table.reserve(members);
     }
 
-    /// Asks the CPU for the place of `member`.
-    pub fn prefetch(&self, member: &[u8]) {
-        self.table.prefetch(self.table.hasher().hash(member));
+    /// The hash of `member`, for the functions that take one.
+    #[must_use]
+    pub fn hash(&self, member: &[u8]) -> u64 {
+        self.table.hasher().hash(member)
+    }
+
+    /// Asks the CPU for the place of a hash.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.table.prefetch(hash);
+    }
+
+    /// Asks the CPU for what is at the place of a hash, once the place is there.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        self.table.prefetch_item(hash, PREFETCH_BYTES);
     }
 
     /// The seed that the set was made with.

@@ -8,6 +8,7 @@ pub mod bitmap;
 pub mod hash;
 pub mod hyperloglog;
 mod inline;
+mod large;
 mod limits;
 pub mod list;
 pub mod malformed;
@@ -19,6 +20,7 @@ pub mod zset;
 
 pub use hash::{Hash, HashRef};
 pub use inline::{InlineBytes, InlineTag};
+pub use large::LargeTable;
 pub use limits::Limits;
 pub use list::{List, ListRef};
 pub use malformed::Malformed;
