@@ -452,7 +452,12 @@ impl Spec {
         }
         let mut found = Vec::new();
         for spec in self.keys.iter().filter(|spec| spec.uses != CHANNELS) {
-            let Some(begin) = spec.begin.position(argv) else { continue };
+            let begin = match spec.begin {
+                // A place that is not there is an error, as in Valkey; a word that is not there is none.
+                BeginSearch::Index(at) if at >= argv.len() => return None,
+                begin => begin.position(argv),
+            };
+            let Some(begin) = begin else { continue };
             match spec.find {
                 FindKeys::Range { last, step, limit } => {
                     let mut end = if last >= 0 {

@@ -299,7 +299,8 @@ fn reply(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
 fn pause(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let what = match args.get(3) {
         None => Paused::All,
-        Some(_) if args.len() > 4 => return Err(CommandError::Syntax),
+        // Words too many are as good as none, here and below.
+        Some(_) if args.len() > 4 => Paused::All,
         Some(_) if args.is(3, "WRITE") => Paused::Writes,
         Some(_) if args.is(3, "ALL") => Paused::All,
         Some(_) => return Err(CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
@@ -316,7 +317,7 @@ fn unblock(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
     let ending = match args.get(3) {
         None => Ending::Timeout,
-        Some(_) if args.len() > 4 => return Err(CommandError::Syntax),
+        Some(_) if args.len() > 4 => Ending::Timeout,
         Some(_) if args.is(3, "TIMEOUT") => Ending::Timeout,
         Some(_) if args.is(3, "ERROR") => Ending::Error,
         Some(_) => return Err(BAD_REASON),

@@ -375,8 +375,9 @@ fn write_keys(call: &mut Call<'_>, args: Args<'_>, with_flags: bool) -> Outcome 
     let argv = args.from(2);
     let number = argv.first().and_then(|name| table.find(name));
     let mut number = number.ok_or(CommandError::text("ERR Invalid command specified"))?;
-    if let Some(sub) = argv.get(1).and_then(|word| table.subcommand(number, word)) {
-        number = sub;
+    if let Some(word) = argv.get(1).filter(|_| !table.entry(number).subcommands.is_empty()) {
+        let sub = table.subcommand(number, word);
+        number = sub.ok_or(CommandError::text("ERR Invalid command specified"))?;
     }
     let spec: &Spec = table.entry(number).spec;
     if spec.keys.iter().all(|key| key.uses == CHANNELS) {
