@@ -169,6 +169,11 @@ impl Server {
 
     #[cold]
     fn evict(&mut self, limit: u64) -> Room {
+        // Clients that take more than they may go before any key does.
+        self.evict_clients();
+        if self.counted_memory() <= limit {
+            return Room::Enough;
+        }
         let policy = self.config.maxmemory_policy;
         if policy == Policy::NoEviction || self.config.import_mode {
             return Room::None;
