@@ -111,8 +111,9 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
                 end = ((cursor & !(width - 1)) + width) & POSITION_MASK;
             }
             passed += 1;
-            if end == 0 || !segment.is_volatile() || last {
-                self.shrink(cursor << (64 - POSITION_BITS));
+            // What a sweep takes out seldom leaves a count that `shrink` looks at.
+            if self.may_resize && (end == 0 || !segment.is_volatile() || last) {
+                self.shrink_segment(cursor << (64 - POSITION_BITS));
             }
             if end == 0 || visited + passed / BUCKETS_PER_ITEM >= budget {
                 return (end, visited);

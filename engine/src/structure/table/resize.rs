@@ -272,7 +272,8 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         }
     }
 
-    fn shrink_segment(&mut self, hash: u64) {
+    /// Rebuilds the segment of `hash` smaller, or merges it with its twin, if that is worth it.
+    pub(super) fn shrink_segment(&mut self, hash: u64) {
         if self.len == 0 {
             return self.clear_directory();
         }

@@ -383,6 +383,7 @@ fn a_sweep_misses_nothing_while_the_table_shrinks() {
                 let expiry = Some(if id % 50 == 0 { 2 } else { 1 });
                 table.insert(hash(Mix::Good, &key), Record::new(0, &key, expiry, b""));
             }
+            let before = table.memory_bytes();
             let (mut cursor, mut gone, mut kept) = (0, BTreeSet::new(), BTreeSet::new());
             loop {
                 let visit = |record: &mut Record| {
@@ -400,6 +401,7 @@ fn a_sweep_misses_nothing_while_the_table_shrinks() {
                     break;
                 }
             }
+            assert!(items < 3000 || table.memory_bytes() * 8 < before, "{items} {budget}: no memory back");
             assert_eq!(kept.len() as u32, items.div_ceil(50), "{items} {budget}");
             assert_eq!((gone.len() + kept.len()) as u32, items, "{items} {budget}");
         }
