@@ -19,11 +19,14 @@ use crate::dispatch::{self, Called};
 use crate::observe::Cost;
 use crate::server::Server;
 
-/// Bytes taken from a client in one turn.
+/// Bytes taken from a client in one turn, at the most.
 const READ_BYTES: usize = 32 * 1024;
 
-/// Bytes of a big argument taken from a client in one turn.
+/// Bytes of big arguments taken from all clients in one turn, about.
 const MAX_READ_BYTES: usize = 4 << 20;
+
+/// Bytes taken in any case from a client that has sent something.
+const LEAST_READ_BYTES: usize = 4 * 1024;
 
 /// Bytes of the shared arena. Small enough to stay in the processor's cache.
 const ARENA_BYTES: usize = 512 * 1024;
@@ -115,6 +118,10 @@ struct Span {
 #[derive(Debug)]
 pub(crate) struct Batch {
     arena: Vec<u8>,
+    /// Bytes taken from a client in this turn.
+    read_bytes: usize,
+    /// Bytes of a big argument taken from a client in this turn.
+    max_read_bytes: usize,
     used: usize,
     entries: Vec<Entry>,
     args: Vec<Arg>,
@@ -132,6 +139,8 @@ impl Batch {
     pub(crate) fn new() -> Batch {
         Batch {
             arena: vec![0; ARENA_BYTES],
+            read_bytes: READ_BYTES,
+            max_read_bytes: MAX_READ_BYTES,
             used: 0,
             entries: Vec::new(),
             args: Vec::new(),
@@ -154,6 +163,10 @@ impl Batch {
         for client in std::mem::take(&mut server.resumed) {
             self.resume(server, client);
         }
+        // The more have sent something, the less of each is done before the next has its turn.
+        let share = ARENA_BYTES / readable.len().max(1);
+        self.read_bytes = share.clamp(LEAST_READ_BYTES, READ_BYTES);
+        self.max_read_bytes = (MAX_READ_BYTES / readable.len().max(1)).max(2 * READ_BYTES);
         for &client in readable {
             if self.arena.len() - self.used < 2 * READ_BYTES {
                 self.run(server);
@@ -236,7 +249,7 @@ impl Batch {
                 connection.input.reserve_exact(room);
             }
             // Nobody waits for one who sends faster than we read.
-            let max = (connection.input.capacity() - rest).min(MAX_READ_BYTES);
+            let max = (connection.input.capacity() - rest).min(self.max_read_bytes);
             match client.stream.read_append(max, &mut connection.input) {
                 Err(e) if is_nothing(&e) => return Ok(None),
                 Err(e) => return Err(e),
@@ -249,7 +262,7 @@ impl Batch {
             (Source::Own(std::mem::take(&mut connection.input)), 0, end)
         } else {
             let at = self.used;
-            let room = &mut self.arena[at + rest..at + rest + READ_BYTES];
+            let room = &mut self.arena[at + rest..at + rest + self.read_bytes];
             let read = match client.stream.read(room) {
                 Err(e) if is_nothing(&e) => return Ok(None),
                 Err(e) => return Err(e),
