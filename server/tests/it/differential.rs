@@ -269,6 +269,8 @@ impl Maker {
         let has = |list: &[&str]| words.iter().any(|w| list.iter().any(|l| w.eq_ignore_ascii_case(l)));
         // Valkey 9.1 takes such an index modulo 2^32.
         let is_cut_off = words[0] == "lset" && words.get(2).is_some_and(|index| index.len() > 9);
+        // It stores keys whose time has passed; of one that comes twice Valkey tells twice that it is new.
+        let is_stale = words[0] == "msetex" && has(&["EXAT", "PXAT"]);
         let is_blocking = words[0].starts_with('b') && words[0] != "bitcount" && !words[0].starts_with("bit");
         let is_new = has(NEW_WORDS)
             || ["bitcount", "bitpos", "getex"].contains(&words[0].as_str())
@@ -279,6 +281,7 @@ impl Maker {
             || counts_sets
             || is_blocking
             || is_cut_off
+            || is_stale
             || has(&["BYLEX", "BLOCK", "EX", "PX", "*", "ASYNC", "IDLE", "TIME"])
             || words[0].starts_with('x') && has(&["9-*"]))
     }
