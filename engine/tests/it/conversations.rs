@@ -10,19 +10,19 @@ mod real;
 mod script;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cairn_engine::base::time::UnixMs;
-use cairn_engine::codec::rdb::{Dialect, Options};
+use cairn_engine::codec::rdb::Options;
 use cairn_engine::codec::resp::replies::{Decoded, Node, decode};
 use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::effects::Wants;
 use cairn_engine::command::{self, Args, DataCommand};
-use cairn_engine::engine::{Caller, Engine, EngineConfig};
+use cairn_engine::engine::{Caller, Engine};
 use cairn_engine::keyspace::ClockKind;
-use cairn_engine::persist::snapshot::{Settings, TargetChoice};
 use cairn_engine::value::Limits;
 
+use crate::fresh;
 use expect::Tree;
 use script::{Conversation, Line, Only, Step, Variables};
 
@@ -79,26 +79,12 @@ fn no_small_encodings() -> Limits {
     }
 }
 
-fn engine(path: PathBuf) -> Engine {
-    let settings = Settings {
-        target: TargetChoice::Auto(Dialect::Redis),
-        compress: true,
-        checksum: true,
-        key_delay_us: 0,
-    };
-    let config = EngineConfig {
-        databases: 16,
-        seed: [5, 6],
-        limits: Limits::DEFAULT,
-        rdb_path: path,
-        settings,
-        redis_version: "7.4.2",
-    };
-    Engine::new(config, START)
+fn engine(path: &Path) -> Engine {
+    Engine::new(fresh::config(path), START)
 }
 
 /// An engine that looks after the times of access, as a server with a policy that needs them.
-fn engine_with_clocks(path: PathBuf, now: UnixMs) -> Engine {
+fn engine_with_clocks(path: &Path, now: UnixMs) -> Engine {
     let mut engine = engine(path);
     engine.keyspace_mut().set_clock_kind(ClockKind::Lru);
     engine.keyspace_mut().tick(now);
@@ -109,7 +95,7 @@ impl Local {
     fn new(protocol: Protocol, reload_through: Option<PathBuf>) -> Local {
         let path = reload_through.clone().unwrap_or_default();
         Local {
-            engine: engine_with_clocks(path, START),
+            engine: engine_with_clocks(&path, START),
             db: 0,
             now: START,
             protocol,
@@ -129,7 +115,7 @@ impl Local {
     /// With a follower that runs what this one logs.
     fn followed(mut self) -> Local {
         self.engine.set_wants(Wants { log: true, ..Wants::default() });
-        self.follower = Some(Box::new(engine_with_clocks(PathBuf::new(), START)));
+        self.follower = Some(Box::new(engine_with_clocks(Path::new(""), START)));
         self
     }
 
@@ -172,7 +158,7 @@ impl Local {
     fn reload(&mut self) {
         let Some(path) = &self.reload_through else { return };
         self.engine.save(self.now, 0).expect("saving into a folder of our own");
-        let mut loaded = engine_with_clocks(path.clone(), self.now);
+        let mut loaded = engine_with_clocks(path, self.now);
         loaded.load(self.now, Options::default(), &mut |_| {}).expect("a file of our own");
         self.engine = loaded;
     }

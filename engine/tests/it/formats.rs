@@ -8,24 +8,20 @@ use std::path::{Path, PathBuf};
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{Dialect, Options, Target};
-use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::engine::Engine;
 use cairn_engine::persist::load::LoadError;
-use cairn_engine::persist::snapshot::{Settings, TargetChoice};
+use cairn_engine::persist::snapshot::TargetChoice;
 use cairn_engine::transcode::dump;
 use cairn_engine::value::{Limits, ValueRef};
+
+use crate::fresh;
 
 /// A moment after all the files were written and before the expiries that are meant to last.
 const NOW: UnixMs = UnixMs(1_795_300_000_000);
 
 fn engine(path: &Path, target: TargetChoice) -> Engine {
-    let config = EngineConfig {
-        databases: 16,
-        seed: [1, 2],
-        limits: Limits::DEFAULT,
-        rdb_path: path.to_owned(),
-        settings: Settings { target, compress: true, checksum: true, key_delay_us: 0 },
-        redis_version: "7.4.2",
-    };
+    let mut config = fresh::config(path);
+    config.settings.target = target;
     Engine::new(config, NOW)
 }
 

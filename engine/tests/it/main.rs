@@ -2,6 +2,7 @@
 
 mod conversations;
 mod formats;
+mod fresh;
 mod replay;
 mod samples;
 mod snapshot;

@@ -3,11 +3,10 @@
 //! each call both hold the same data.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use cairn_engine::base::rng::Rng;
 use cairn_engine::base::time::UnixMs;
-use cairn_engine::codec::rdb::Dialect;
 use cairn_engine::codec::resp::replies::{Decoded, Node, decode};
 use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::effects::{Happened, Wants};
@@ -15,8 +14,9 @@ use cairn_engine::command::grammar::{Arg, Kind, parse};
 use cairn_engine::command::spec::{Group, WRITE};
 use cairn_engine::command::{self, Args, DataCommand};
 use cairn_engine::engine::{Caller, Engine, EngineConfig};
-use cairn_engine::persist::snapshot::{Settings, TargetChoice};
 use cairn_engine::value::Limits;
+
+use crate::fresh;
 
 const START: UnixMs = UnixMs(1_800_000_000_000);
 /// The second engine's clock, which stands still: nothing goes there by itself, and a time that was
@@ -25,22 +25,8 @@ const LONG_AGO: UnixMs = UnixMs(START.0 - 1_000_000);
 
 /// An engine with small limits, so that values change their encoding now and then.
 fn engine(seed: [u64; 2]) -> Engine {
-    let settings = Settings {
-        target: TargetChoice::Auto(Dialect::Redis),
-        compress: true,
-        checksum: true,
-        key_delay_us: 0,
-    };
     let limits = Limits { stream_node_max_entries: 3, ..Limits::DEFAULT };
-    let config = EngineConfig {
-        databases: 2,
-        seed,
-        limits,
-        rdb_path: PathBuf::new(),
-        settings,
-        redis_version: "7.4.2",
-    };
-    Engine::new(config, START)
+    Engine::new(EngineConfig { databases: 2, seed, limits, ..fresh::config(Path::new("")) }, START)
 }
 
 /// The commands that run, subcommands by themselves, each with the words it begins with.

@@ -14,16 +14,16 @@ use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::aof::manifest::Manifest;
 use cairn_engine::codec::aof::record::{Parser, Step};
 use cairn_engine::codec::rdb::{
-    Decoder, Depth, Dialect, Error, Failure, KeyHead, Kind, Options, Sink, State, ValueEvent,
+    Decoder, Depth, Error, Failure, KeyHead, Kind, Options, Sink, State, ValueEvent,
 };
-use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::engine::Engine;
 use cairn_engine::packed::intset::Intset;
 use cairn_engine::packed::listpack::Listpack;
 use cairn_engine::packed::ziplist::Ziplist;
 use cairn_engine::packed::zipmap::Zipmap;
-use cairn_engine::persist::snapshot::{Settings, TargetChoice};
-use cairn_engine::value::Limits;
 use serde_json::Value;
+
+use crate::fresh;
 
 const DEPTHS: [Depth; 4] = [Depth::Skip, Depth::Raw, Depth::Packed, Depth::Item];
 const DEEP: Options = Options { verify_checksum: true, require_checksum: false, deep: true };
@@ -57,22 +57,6 @@ impl Sink for Keys {
     fn value(&mut self, _: ValueEvent<'_>) -> Result<(), Infallible> {
         self.events += 1;
         Ok(())
-    }
-}
-
-fn config(path: &Path) -> EngineConfig {
-    EngineConfig {
-        databases: 16,
-        seed: [5, 6],
-        limits: Limits::DEFAULT,
-        rdb_path: path.to_owned(),
-        settings: Settings {
-            target: TargetChoice::Auto(Dialect::Redis),
-            compress: true,
-            checksum: true,
-            key_delay_us: 0,
-        },
-        redis_version: "7.4.2",
     }
 }
 
@@ -270,7 +254,7 @@ fn an_engine_loads_no_damaged_file() {
     for (name, expect) in damaged("rdb/") {
         let path = testdata().join("corrupt").join(&name);
         let before = fs::read(&path).unwrap();
-        let mut engine = Engine::new(config(&path), NOW);
+        let mut engine = Engine::new(fresh::config(&path), NOW);
         let outcome =
             engine.load(NOW, DEEP, &mut |_| {}).map(|loaded| loaded.expect("the file is there").keys);
         let as_expected = match expect.as_str() {
@@ -297,7 +281,7 @@ fn an_engine_loads_what_real_servers_wrote() {
         // What the file holds and the server does not has expired.
         let (there, gone): (Vec<&Value>, Vec<&Value>) =
             records.iter().filter(|r| r["db"].as_u64().is_some()).partition(|r| r["expired"].is_null());
-        let mut engine = Engine::new(config(&path), NOW);
+        let mut engine = Engine::new(fresh::config(&path), NOW);
         let loaded = engine
             .load(NOW, DEEP, &mut |_| {})
             .unwrap_or_else(|e| panic!("{e}"))

@@ -8,34 +8,20 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cairn_engine::base::time::UnixMs;
-use cairn_engine::codec::rdb::{Dialect, Options};
+use cairn_engine::codec::rdb::Options;
 use cairn_engine::command::effects::{Classes, Wants};
-use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::engine::Engine;
 use cairn_engine::keyspace::evict::Policy;
 use cairn_engine::keyspace::{Laziness, LfuTuning};
-use cairn_engine::persist::snapshot::{SaveError, Settings, TargetChoice};
+use cairn_engine::persist::snapshot::SaveError;
 use cairn_engine::persist::storage::{Disk, InputFile, OutputFile, Storage};
-use cairn_engine::value::{Limits, StringValue, Value};
+use cairn_engine::value::{StringValue, Value};
+
+use crate::fresh;
 
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
 /// A background save of these tests ends far sooner.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn config(path: &Path) -> EngineConfig {
-    EngineConfig {
-        databases: 16,
-        seed: [3, 4],
-        limits: Limits::DEFAULT,
-        rdb_path: path.to_owned(),
-        settings: Settings {
-            target: TargetChoice::Auto(Dialect::Redis),
-            compress: true,
-            checksum: true,
-            key_delay_us: 0,
-        },
-        redis_version: "7.4.2",
-    }
-}
 
 fn fill(engine: &mut Engine, keys: usize) {
     for i in 0..keys {
@@ -46,7 +32,7 @@ fn fill(engine: &mut Engine, keys: usize) {
 }
 
 fn keys_in(path: &Path) -> usize {
-    let mut engine = Engine::new(config(path), NOW);
+    let mut engine = Engine::new(fresh::config(path), NOW);
     engine.load(NOW, Options::default(), &mut |_| {}).unwrap().expect("the file is there");
     engine.keyspace().db(0).len()
 }
@@ -130,13 +116,13 @@ impl Storage for Failing {
 fn whichever_call_fails_the_file_is_the_old_one_or_the_whole_new_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.rdb");
-    let mut old = Engine::new(config(&path), NOW);
+    let mut old = Engine::new(fresh::config(&path), NOW);
     fill(&mut old, 3);
     old.save(NOW, 0).unwrap();
     let mut failures = 0;
     for n in 0.. {
         let calls_left = Rc::new(Cell::new(n));
-        let mut engine = Engine::with_storage(config(&path), NOW, Box::new(Failing { calls_left }));
+        let mut engine = Engine::with_storage(fresh::config(&path), NOW, Box::new(Failing { calls_left }));
         fill(&mut engine, 5);
         match engine.save(NOW, 0) {
             Ok(_) => break,
@@ -160,7 +146,7 @@ fn whichever_call_fails_the_file_is_the_old_one_or_the_whole_new_one() {
 fn a_child_saves_what_was_there_when_it_forked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.rdb");
-    let mut engine = Engine::new(config(&path), NOW);
+    let mut engine = Engine::new(fresh::config(&path), NOW);
     fill(&mut engine, 20_000);
     engine.start_background_save(NOW, 0).unwrap();
     fill(&mut engine, 30_000);
@@ -174,7 +160,7 @@ fn a_child_saves_what_was_there_when_it_forked() {
 fn a_killed_child_leaves_the_old_file_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.rdb");
-    let mut engine = Engine::new(config(&path), NOW);
+    let mut engine = Engine::new(fresh::config(&path), NOW);
     fill(&mut engine, 7);
     engine.save(NOW, 0).unwrap();
     fill(&mut engine, 200_000);
@@ -205,7 +191,7 @@ fn nix_kill(pid: i32) {
 fn a_failure_in_the_child_is_reported_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.rdb");
-    let mut engine = Engine::new(config(&path), NOW);
+    let mut engine = Engine::new(fresh::config(&path), NOW);
     fill(&mut engine, 10);
     // A folder where the file should go: the rename fails, whoever we are.
     fs::create_dir(&path).unwrap();
@@ -222,7 +208,7 @@ fn temporary_files_of_the_dead_are_swept_and_others_are_not() {
     for name in ["temp-999999999.rdb", own.as_str(), "temp-x.rdb", "dump.rdb", "temp-1.txt"] {
         fs::write(dir.path().join(name), b"x").unwrap();
     }
-    let engine = Engine::new(config(&dir.path().join("dump.rdb")), NOW);
+    let engine = Engine::new(fresh::config(&dir.path().join("dump.rdb")), NOW);
     let swept = engine.sweep_temp_files();
     assert_eq!(swept, [dir.path().join("temp-999999999.rdb")]);
     assert_eq!(names(dir.path()).len(), 4);
@@ -232,14 +218,14 @@ fn temporary_files_of_the_dead_are_swept_and_others_are_not() {
 fn a_refused_file_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.rdb");
-    let mut engine = Engine::new(config(&path), NOW);
+    let mut engine = Engine::new(fresh::config(&path), NOW);
     fill(&mut engine, 50);
     engine.save(NOW, 0).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let mut next = Engine::new(config(&path), NOW);
+    let mut next = Engine::new(fresh::config(&path), NOW);
     let error = next.load(NOW, Options::default(), &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("dump.rdb: offset"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
@@ -250,14 +236,14 @@ fn a_refused_file_is_not_changed() {
 fn clock_after(saved_under: Policy, loaded_under: Policy) -> (Option<u64>, Option<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.rdb");
-    let mut engine = Engine::new(config(&path), NOW);
+    let mut engine = Engine::new(fresh::config(&path), NOW);
     engine.keep_clocks_for(saved_under);
     engine.keyspace_mut().tick(NOW);
     fill(&mut engine, 3);
     let db = engine.keyspace_mut().db_mut(0);
     db.restore_clock(b"key:1", Some(77), Some(99));
     engine.save(NOW, 0).unwrap();
-    let mut engine = Engine::new(config(&path), NOW);
+    let mut engine = Engine::new(fresh::config(&path), NOW);
     engine.keep_clocks_for(loaded_under);
     engine.keyspace_mut().tick(NOW);
     engine.load(NOW, Options::default(), &mut |_| {}).unwrap();
@@ -277,7 +263,7 @@ fn a_policy_writes_how_keys_are_used() {
 
 #[test]
 fn eviction_tells_and_logs_what_goes() {
-    let mut engine = Engine::new(config(Path::new("unused.rdb")), NOW);
+    let mut engine = Engine::new(fresh::config(Path::new("unused.rdb")), NOW);
     engine.set_wants(Wants { keys: true, events: Classes::EVICTED, log: true });
     engine.tune(Laziness::ALL, LfuTuning::default());
     fill(&mut engine, 1);

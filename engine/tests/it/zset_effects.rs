@@ -2,33 +2,18 @@
 //!
 //! Witness: Valkey 9.1 with `notify-keyspace-events KEAn` and its stream to a replica.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use cairn_engine::base::time::UnixMs;
-use cairn_engine::codec::rdb::Dialect;
 use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::effects::{Classes, Effect, Happened, Wants};
 use cairn_engine::command::{self, Args};
-use cairn_engine::engine::{Caller, Engine, EngineConfig};
-use cairn_engine::persist::snapshot::{Settings, TargetChoice};
-use cairn_engine::value::Limits;
+use cairn_engine::engine::{Caller, Engine};
+
+use crate::fresh;
 
 fn engine() -> Engine {
-    let settings = Settings {
-        target: TargetChoice::Auto(Dialect::Redis),
-        compress: true,
-        checksum: true,
-        key_delay_us: 0,
-    };
-    let config = EngineConfig {
-        databases: 1,
-        seed: [5, 6],
-        limits: Limits::DEFAULT,
-        rdb_path: PathBuf::new(),
-        settings,
-        redis_version: "7.4.2",
-    };
-    Engine::new(config, UnixMs(1))
+    Engine::new(fresh::config(Path::new("")), UnixMs(1))
 }
 
 /// Runs a line; answers what it did: events as `event key`, changed keys as `*key`, log lines as `> ...`,
