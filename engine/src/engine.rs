@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::rng::Rng;
@@ -26,7 +27,7 @@ use crate::persist::rules::{self, SaveRule, Situation};
 use crate::persist::snapshot::{
     self, Background, Contents, Producer, Progress, SaveError, Saved, Settings, TargetChoice,
 };
-use crate::persist::storage::{Disk, Storage};
+use crate::persist::storage::{Disk, Storage, dir_of};
 use crate::structure::hash::HashSeed;
 use crate::value::Limits;
 
@@ -104,7 +105,7 @@ pub struct Engine {
     /// Where tables are being tidied: database and position.
     tidying: Option<(usize, u64)>,
     effects: Effects,
-    storage: Box<dyn Storage>,
+    storage: Arc<dyn Storage>,
     /// Thresholds and sizes; the caller may change them at any time.
     pub limits: Limits,
     /// How snapshots are written; the caller may change it at any time.
@@ -165,11 +166,11 @@ pub struct Ran {
 impl Engine {
     /// An engine without keys, on the machine's own files.
     pub fn new(config: EngineConfig, now: UnixMs) -> Engine {
-        Engine::with_storage(config, now, Box::new(Disk))
+        Engine::with_storage(config, now, Arc::new(Disk))
     }
 
     /// An engine without keys, on other files.
-    pub fn with_storage(config: EngineConfig, now: UnixMs, storage: Box<dyn Storage>) -> Engine {
+    pub fn with_storage(config: EngineConfig, now: UnixMs, storage: Arc<dyn Storage>) -> Engine {
         let EngineConfig { databases, seed, limits, rdb_path, settings, redis_version } = config;
         Engine {
             keyspace: Keyspace::new(databases, HashSeed(seed[0], seed[1])),
@@ -580,6 +581,6 @@ impl Engine {
 
     /// The folder of the snapshot's file.
     pub fn dir(&self) -> &Path {
-        self.rdb_path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+        dir_of(&self.rdb_path)
     }
 }

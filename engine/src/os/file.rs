@@ -1,6 +1,6 @@
 //! What the standard library lacks for files: a synced directory, write-back hints, locks.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -11,6 +11,28 @@ use std::path::Path;
 /// What open or fsync said. After an error nothing is known about the names.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Makes a file's content and its size durable: fdatasync, which leaves out times and permissions.
+///
+/// # Errors
+/// What the call said. The kernel tells of an error once; a later call may succeed though data is lost.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Locks a folder against other processes, by flock on a descriptor of its own. The lock lasts until
+/// the descriptor is closed here and in every fork child that kept it. `None` if another has it.
+///
+/// # Errors
+/// What open or flock said; some file systems have no locks.
+pub fn lock_dir(dir: &Path) -> io::Result<Option<File>> {
+    let file = File::open(dir)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Asks the kernel to begin writing back `len` bytes at `offset`, so that a later fsync is short.

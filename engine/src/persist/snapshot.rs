@@ -20,7 +20,7 @@ use crate::os::memory;
 use crate::transcode::save::{self, Fault, Feature};
 
 use super::carried::Carried;
-use super::storage::{OutputFile, Storage};
+use super::storage::{OutputFile, Storage, dir_of};
 
 /// Which version a snapshot is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -469,8 +469,4 @@ pub fn sweep(storage: &dyn Storage, path: &Path) -> Vec<PathBuf> {
 /// The process in the name of a temporary file.
 fn temp_pid(path: &Path) -> Option<i32> {
     path.file_name()?.to_str()?.strip_prefix("temp-")?.strip_suffix(".rdb")?.parse().ok()
-}
-
-fn dir_of(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

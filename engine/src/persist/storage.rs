@@ -6,12 +6,16 @@
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
+use crate::base::time::UnixMs;
 use crate::os;
 
 /// A file that is written once from front to back.
-pub trait OutputFile: Debug {
+pub trait OutputFile: Debug + Send {
     /// Appends all of `bytes`.
     ///
     /// # Errors
@@ -26,7 +30,7 @@ pub trait OutputFile: Debug {
 }
 
 /// A file that is read from front to back.
-pub trait InputFile: Debug {
+pub trait InputFile: Debug + Send {
     /// Reads up to `into.len()` bytes; 0 at the end.
     ///
     /// # Errors
@@ -37,8 +41,57 @@ pub trait InputFile: Debug {
     fn bytes(&self) -> u64;
 }
 
-/// A place with files.
-pub trait Storage: Debug {
+/// A file that grows at its end for as long as a process lives. One thread appends to it, another syncs
+/// it; what is appended while a sync runs is not promised by that sync.
+pub trait LogFile: Debug + Send + Sync {
+    /// Appends all of `bytes`. A call that a signal interrupts is repeated here.
+    ///
+    /// # Errors
+    /// `ShortWrite` says how much is there nevertheless.
+    fn append(&self, bytes: &[u8]) -> Result<(), ShortWrite>;
+
+    /// Makes what has been appended durable, and the file's size.
+    ///
+    /// # Errors
+    /// After an error the file must not be trusted, even if a later call succeeds: the kernel may have
+    /// dropped what it could not write, and told so once.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file to so many bytes; appending goes on there.
+    ///
+    /// # Errors
+    /// What the disk said.
+    fn truncate(&self, bytes: u64) -> io::Result<()>;
+}
+
+/// An append that did not get to its end.
+#[derive(Debug)]
+pub struct ShortWrite {
+    /// Bytes that are in the file.
+    pub written: usize,
+    /// Why there are no more.
+    pub error: io::Error,
+}
+
+/// What a folder says of one of its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// Size.
+    pub bytes: u64,
+    /// When the content changed last.
+    pub modified: UnixMs,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+}
+
+/// The right to use a folder alone. It ends when this is dropped, and with the process.
+pub trait DirLock: Debug + Send + Sync {
+    /// The descriptor to which it belongs: a fork child that keeps it open keeps the lock.
+    fn descriptor(&self) -> Option<i32>;
+}
+
+/// A place with files. All of it may be used by several threads, and in a fork child.
+pub trait Storage: Debug + Send + Sync {
     /// Creates an empty file or empties the one that is there.
     ///
     /// # Errors
@@ -74,6 +127,47 @@ pub trait Storage: Debug {
     /// # Errors
     /// What the disk said.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Opens a file to append to it, and creates it if it is not there.
+    ///
+    /// # Errors
+    /// What the disk said.
+    fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>>;
+
+    /// Creates a folder; one that is there is fine.
+    ///
+    /// # Errors
+    /// What the disk said, and if something else has the name.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// What is known of a file or folder; `None` if it is not there. Links are followed.
+    ///
+    /// # Errors
+    /// What the disk said.
+    fn meta(&self, path: &Path) -> io::Result<Option<Meta>>;
+
+    /// Cuts a file to so many bytes and makes that durable.
+    ///
+    /// # Errors
+    /// What the disk said; it is unknown then which size the file has after a power cut.
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()>;
+
+    /// Gives a file a second name, which nothing may have yet.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, and what else the disk said.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Takes a folder for this process alone. `None` if another has it.
+    ///
+    /// # Errors
+    /// What the disk said; not every file system knows locks.
+    fn lock_dir(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
+}
+
+/// The folder in which a file lies: `.` for a bare name.
+pub fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The machine's own files.
@@ -94,6 +188,42 @@ struct DiskOutput {
 struct DiskInput {
     file: File,
     bytes: u64,
+}
+
+#[derive(Debug)]
+struct DiskLog(File);
+
+#[derive(Debug)]
+struct DiskLock(File);
+
+impl DirLock for DiskLock {
+    fn descriptor(&self) -> Option<i32> {
+        Some(self.0.as_raw_fd())
+    }
+}
+
+impl LogFile for DiskLog {
+    fn append(&self, bytes: &[u8]) -> Result<(), ShortWrite> {
+        let mut file = &self.0;
+        let mut written = 0;
+        while written < bytes.len() {
+            match file.write(&bytes[written..]) {
+                Ok(0) => return Err(ShortWrite { written, error: io::ErrorKind::WriteZero.into() }),
+                Ok(n) => written += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ShortWrite { written, error }),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        os::file::sync_data(&self.0)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
 }
 
 impl OutputFile for DiskOutput {
@@ -159,4 +289,45 @@ impl Storage for Disk {
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
     }
+
+    fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        Ok(Arc::new(DiskLog(file)))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn meta(&self, path: &Path) -> io::Result<Option<Meta>> {
+        let meta = match fs::metadata(path) {
+            Ok(meta) => meta,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let modified = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let modified = modified.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0);
+        Ok(Some(Meta { bytes: meta.len(), modified: UnixMs(modified), is_dir: meta.is_dir() }))
+    }
+
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(bytes)?;
+        file.sync_all()
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn lock_dir(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        let locked = os::file::lock_dir(dir)?;
+        Ok(locked.map(|file| Box::new(DiskLock(file)) as Box<dyn DirLock>))
+    }
 }
+
+#[cfg(test)]
+mod tests;

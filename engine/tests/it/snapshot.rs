@@ -1,10 +1,10 @@
 //! Snapshots under failure: whatever goes wrong, the old file stays and the engine says so.
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cairn_engine::base::time::UnixMs;
@@ -14,7 +14,7 @@ use cairn_engine::engine::Engine;
 use cairn_engine::keyspace::evict::Policy;
 use cairn_engine::keyspace::{Laziness, LfuTuning};
 use cairn_engine::persist::snapshot::SaveError;
-use cairn_engine::persist::storage::{Disk, InputFile, OutputFile, Storage};
+use cairn_engine::persist::storage::{DirLock, Disk, InputFile, LogFile, Meta, OutputFile, Storage};
 use cairn_engine::value::{StringValue, Value};
 
 use crate::fresh;
@@ -58,13 +58,12 @@ fn names(dir: &Path) -> Vec<String> {
 /// A disk whose n-th call from now fails.
 #[derive(Debug, Clone)]
 struct Failing {
-    calls_left: Rc<Cell<usize>>,
+    calls_left: Arc<AtomicUsize>,
 }
 
 impl Failing {
     fn call(&self) -> io::Result<()> {
-        let left = self.calls_left.get();
-        self.calls_left.set(left.wrapping_sub(1));
+        let left = self.calls_left.fetch_sub(1, Ordering::Relaxed);
         if left == 0 { Err(io::Error::from_raw_os_error(libc_eio())) } else { Ok(()) }
     }
 }
@@ -110,6 +109,24 @@ impl Storage for Failing {
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         Disk.list(dir)
     }
+    fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
+        Disk.open_log(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        Disk.create_dir(path)
+    }
+    fn meta(&self, path: &Path) -> io::Result<Option<Meta>> {
+        Disk.meta(path)
+    }
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        Disk.truncate(path, bytes)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.link(from, to)
+    }
+    fn lock_dir(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        Disk.lock_dir(dir)
+    }
 }
 
 #[test]
@@ -121,8 +138,8 @@ fn whichever_call_fails_the_file_is_the_old_one_or_the_whole_new_one() {
     old.save(NOW, 0).unwrap();
     let mut failures = 0;
     for n in 0.. {
-        let calls_left = Rc::new(Cell::new(n));
-        let mut engine = Engine::with_storage(fresh::config(&path), NOW, Box::new(Failing { calls_left }));
+        let calls_left = Arc::new(AtomicUsize::new(n));
+        let mut engine = Engine::with_storage(fresh::config(&path), NOW, Arc::new(Failing { calls_left }));
         fill(&mut engine, 5);
         match engine.save(NOW, 0) {
             Ok(_) => break,

@@ -1,0 +1,90 @@
+//! The machine's own files do what the trait promises. Knows one machine: this one.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Disk, LogFile, Storage, dir_of};
+
+fn read(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_log_goes_on_at_its_end_whoever_opens_or_cuts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log: Arc<dyn LogFile> = Disk.open_log(&path).unwrap();
+    log.append(b"hello ").unwrap();
+    drop(log);
+    let log = Disk.open_log(&path).unwrap();
+    log.append(b"world!!").unwrap();
+    log.sync().unwrap();
+    log.truncate(11).unwrap();
+    log.append(b".").unwrap();
+    assert_eq!(read(&path), b"hello world.");
+    Disk.truncate(&path, 5).unwrap();
+    log.append(b"?").unwrap();
+    assert_eq!(read(&path), b"hello?");
+    // A thread that syncs shares it with the one that appends.
+    let synced = Arc::clone(&log);
+    std::thread::spawn(move || synced.sync()).join().unwrap().unwrap();
+}
+
+#[test]
+fn an_append_that_finds_no_room_says_how_much_is_there() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let short = Disk.open_log(Path::new("/dev/full")).unwrap().append(b"bytes").unwrap_err();
+    assert_eq!((short.written, short.error.kind()), (0, io::ErrorKind::StorageFull));
+}
+
+#[test]
+fn meta_tells_files_from_folders_and_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, b"four").unwrap();
+    let meta = Disk.meta(&path).unwrap().unwrap();
+    assert_eq!((meta.bytes, meta.is_dir), (4, false));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    assert!(now.abs_diff(meta.modified.0 as u128) < 600_000, "{meta:?}");
+    assert!(Disk.meta(dir.path()).unwrap().unwrap().is_dir);
+    assert_eq!(Disk.meta(&dir.path().join("nothing")).unwrap(), None);
+    assert!(Disk.meta(&path.join("below")).is_err(), "a file is no folder");
+}
+
+#[test]
+fn a_folder_may_be_there_and_a_linked_name_may_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, file, second) = (dir.path().join("d"), dir.path().join("f"), dir.path().join("d/s"));
+    Disk.create_dir(&folder).unwrap();
+    Disk.create_dir(&folder).unwrap();
+    fs::write(&file, b"x").unwrap();
+    assert_eq!(Disk.create_dir(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    Disk.link(&file, &second).unwrap();
+    assert_eq!(Disk.link(&file, &second).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    Disk.remove(&file).unwrap();
+    assert_eq!(read(&second), b"x");
+}
+
+#[test]
+fn a_folder_has_one_owner_until_the_lock_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = Disk.lock_dir(dir.path()).unwrap().expect("nobody has it");
+    assert!(lock.descriptor().is_some());
+    assert!(Disk.lock_dir(dir.path()).unwrap().is_none());
+    drop(lock);
+    assert!(Disk.lock_dir(dir.path()).unwrap().is_some());
+    assert!(Disk.lock_dir(&dir.path().join("nothing")).is_err());
+}
+
+#[test]
+fn the_folder_of_a_bare_name_is_this_one() {
+    assert_eq!(dir_of(Path::new("dump.rdb")), Path::new("."));
+    assert_eq!(dir_of(Path::new("a/dump.rdb")), Path::new("a"));
+}
