@@ -21,13 +21,14 @@ use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats, O
 use crate::keyspace::evict::{Evictor, Policy};
 use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
 use crate::os::background::Dropper;
+use crate::persist::apart::Apart;
 use crate::persist::carried::Carried;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::persist::rules::{self, SaveRule, Situation};
 use crate::persist::snapshot::{
     self, Background, Contents, Producer, Progress, SaveError, Saved, Settings, TargetChoice,
 };
-use crate::persist::storage::{Disk, Storage, dir_of};
+use crate::persist::storage::{DirLock, Disk, Storage, dir_of};
 use crate::structure::hash::HashSeed;
 use crate::value::Limits;
 
@@ -46,6 +47,8 @@ pub struct EngineConfig {
     pub settings: Settings,
     /// The Redis version in snapshots.
     pub redis_version: &'static str,
+    /// Where work runs that nobody waits for.
+    pub apart: Apart,
 }
 
 /// What is known of snapshots, for INFO, LASTSAVE and the rules.
@@ -113,6 +116,9 @@ pub struct Engine {
     /// The snapshot's file; the caller may change it at any time.
     pub rdb_path: PathBuf,
     redis_version: &'static str,
+    apart: Apart,
+    /// The folder that this process has for itself.
+    lock: Option<Box<dyn DirLock>>,
 }
 
 /// Who calls, as far as that matters to a data command.
@@ -171,7 +177,7 @@ impl Engine {
 
     /// An engine without keys, on other files.
     pub fn with_storage(config: EngineConfig, now: UnixMs, storage: Arc<dyn Storage>) -> Engine {
-        let EngineConfig { databases, seed, limits, rdb_path, settings, redis_version } = config;
+        let EngineConfig { databases, seed, limits, rdb_path, settings, redis_version, apart } = config;
         Engine {
             keyspace: Keyspace::new(databases, HashSeed(seed[0], seed[1])),
             carried: Carried::default(),
@@ -189,6 +195,8 @@ impl Engine {
             settings,
             rdb_path,
             redis_version,
+            apart,
+            lock: None,
         }
     }
 
@@ -454,8 +462,16 @@ impl Engine {
         self.keyspace.tick(now);
         let producer = self.producer(now, used_memory);
         self.snapshot_stats.last_attempt = Some(now);
-        let started =
-            snapshot::start(self.storage.as_ref(), &self.rdb_path, self.settings, &producer, self.contents());
+        let started = snapshot::start(
+            self.apart,
+            // A child that outlives this process for a moment keeps others out of the folder.
+            self.lock.as_ref().and_then(|lock| lock.descriptor()),
+            self.storage.as_ref(),
+            &self.rdb_path,
+            self.settings,
+            &producer,
+            self.contents(),
+        );
         let stats = &mut self.snapshot_stats;
         match started {
             Ok(background) => {
@@ -577,6 +593,23 @@ impl Engine {
             self.keyspace.db_mut(db).clear();
         }
         self.carried = Carried::default();
+    }
+
+    /// Takes a folder for this process alone, in place of the one it had. False if another process has
+    /// it; then the one it had stays.
+    ///
+    /// # Errors
+    /// What the disk said: some file systems have no locks.
+    pub fn lock_dir(&mut self, dir: &Path) -> io::Result<bool> {
+        if let Some(lock) = &self.lock
+            && lock.covers(dir)?
+        {
+            return Ok(true);
+        }
+        let taken = self.storage.lock_dir(dir)?;
+        let is_ours = taken.is_some();
+        self.lock = taken.or(self.lock.take());
+        Ok(is_ours)
     }
 
     /// The folder of the snapshot's file.

@@ -13,6 +13,7 @@ use cairn_engine::command::wait::Wait;
 use cairn_engine::command::{Args, DataCommand};
 use cairn_engine::engine::{Caller, Engine, EngineConfig};
 use cairn_engine::keyspace::HashSeed;
+use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::load::{LoadFault, LoadProgress, Loaded};
 use cairn_engine::persist::rules::SaveRule;
 use cairn_engine::persist::snapshot::{SaveError, Saved, Settings, TargetChoice};
@@ -111,6 +112,7 @@ impl Server {
             rdb_path: rdb_path(&self.config).into(),
             settings: settings(&self.config, Dialect::Redis),
             redis_version: REDIS_VERSION,
+            apart: Apart::ForkAndThreads,
         };
         let mut engine = Engine::new(config, self.now);
         tune(&mut engine, &self.config);

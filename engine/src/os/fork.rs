@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,27 @@ pub struct Child {
 
 /// The child's side of the report pipe. Blocking; the parent drains it.
 #[derive(Debug)]
-pub struct Reporter(std::fs::File);
+pub struct Reporter {
+    pipe: std::fs::File,
+    parent: Parent,
+}
+
+/// The process that a child works for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parent(Pid);
+
+impl Parent {
+    /// This process, for the children that it will have.
+    pub fn this() -> Parent {
+        Parent(nix::unistd::getpid())
+    }
+
+    /// True as long as the child that asks has this parent. The kernel ends a child after its parent,
+    /// not with it, so a child asks before it does what only a living parent may have done.
+    pub fn is_alive(self) -> bool {
+        nix::unistd::getppid() == self.0
+    }
+}
 
 impl Reporter {
     /// Sends bytes to the parent.
@@ -46,23 +66,28 @@ impl Reporter {
     /// # Errors
     /// `BrokenPipe` when the parent is gone.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        self.pipe.write_all(bytes)
+    }
+
+    /// The process that the job is for.
+    pub fn parent(&self) -> Parent {
+        self.parent
     }
 }
 
 /// Forks and runs `job` in the child, which leaves with the status that `job` returns.
 ///
 /// The child ignores no signal that ends it, is killed when the parent dies, and holds none of the
-/// parent's descriptors but standard output and error, and the pipe. Costs the copy of the page
+/// parent's descriptors but standard output and error, the pipe, and `kept`. Costs the copy of the page
 /// tables: 1 to 30 ms a GiB.
 ///
 /// # Errors
 /// What pipe or fork said; there is no child then.
-pub fn spawn(job: impl FnOnce(&mut Reporter) -> i32) -> io::Result<Child> {
+pub fn spawn(kept: Option<RawFd>, job: impl FnOnce(&mut Reporter) -> i32) -> io::Result<Child> {
     use nix::fcntl::OFlag;
     let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
     set_nonblocking(&read_end)?;
-    let parent = nix::unistd::getpid();
+    let parent = Parent::this();
     let started = Instant::now();
     // SAFETY: the child runs `run_child`, which keeps to the rules at the top of this file and never
     // returns into the caller's code.
@@ -72,7 +97,7 @@ pub fn spawn(job: impl FnOnce(&mut Reporter) -> i32) -> io::Result<Child> {
             drop(write_end);
             Ok(Child { pid: child, reports: read_end.into(), fork_time })
         }
-        ForkResult::Child => run_child(parent, write_end, job),
+        ForkResult::Child => run_child(parent, write_end, kept, job),
     }
 }
 
@@ -82,22 +107,27 @@ fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn run_child(parent: Pid, pipe: OwnedFd, job: impl FnOnce(&mut Reporter) -> i32) -> ! {
+fn run_child(
+    parent: Parent,
+    pipe: OwnedFd,
+    kept: Option<RawFd>,
+    job: impl FnOnce(&mut Reporter) -> i32,
+) -> ! {
     die_with_parent(parent);
     default_signals();
-    let pipe = close_all_but(pipe);
-    let mut reporter = Reporter(pipe.into());
+    let pipe = close_all_but(pipe, kept);
+    let mut reporter = Reporter { pipe: pipe.into(), parent };
     let status = catch_unwind(AssertUnwindSafe(|| job(&mut reporter))).unwrap_or(EXIT_PANICKED);
     // SAFETY: leaves at once; no destructor or exit handler of the parent may run twice.
     unsafe { libc::_exit(status) }
 }
 
-fn die_with_parent(parent: Pid) {
+fn die_with_parent(parent: Parent) {
     #[cfg(target_os = "linux")]
     {
         let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
         // The parent may have died before the line above.
-        if nix::unistd::getppid() != parent {
+        if !parent.is_alive() {
             // SAFETY: as in `run_child`.
             unsafe { libc::_exit(1) }
         }
@@ -114,21 +144,39 @@ fn default_signals() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// Closes what the parent had open, so that sockets do not outlive it; keeps 0, 1, 2 and the pipe.
-fn close_all_but(pipe: OwnedFd) -> OwnedFd {
-    const FIRST: i32 = 3;
+/// Closes what the parent had open, so that sockets do not outlive it; keeps 0, 1, 2, the pipe and
+/// `kept`.
+fn close_all_but(pipe: OwnedFd, kept: Option<RawFd>) -> OwnedFd {
+    const FIRST: RawFd = 3;
     let raw = pipe.into_raw_fd();
     #[cfg(target_os = "linux")]
-    // SAFETY: nothing in the child uses those descriptors; their owners live in the parent's code,
-    // which never runs here.
-    unsafe {
-        if raw > FIRST {
-            libc::close_range(FIRST as u32, raw as u32 - 1, 0);
+    {
+        let mut spared = [raw, kept.unwrap_or(raw)];
+        spared.sort_unstable();
+        let mut from = FIRST;
+        for fd in spared {
+            close_range(from, fd - 1);
+            from = from.max(fd + 1);
         }
-        libc::close_range(raw as u32 + 1, u32::MAX, 0);
+        close_range(from, RawFd::MAX);
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (FIRST, kept);
     // SAFETY: `raw` came from an OwnedFd given up above and was not closed.
     unsafe { OwnedFd::from_raw_fd(raw) }
+}
+
+#[cfg(target_os = "linux")]
+fn close_range(first: RawFd, last: RawFd) {
+    if let (Ok(first), Ok(last)) = (u32::try_from(first), u32::try_from(last))
+        && first <= last
+    {
+        // SAFETY: nothing in the child uses those descriptors; their owners live in the parent's code,
+        // which never runs here.
+        unsafe {
+            libc::close_range(first, last, 0);
+        }
+    }
 }
 
 impl Child {

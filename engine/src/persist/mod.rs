@@ -1,5 +1,6 @@
 //! When and how state reaches the disk, and how it comes back.
 
+pub mod apart;
 pub mod carried;
 pub mod load;
 pub mod rules;

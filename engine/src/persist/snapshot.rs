@@ -15,10 +15,11 @@ use crate::base::time::UnixMs;
 use crate::codec::rdb::{Dialect, Drain, Target, Writer, WriterOptions};
 use crate::keyspace::Keyspace;
 use crate::keyspace::db::Used;
-use crate::os::fork::{self, Ended};
+use crate::os::fork::{self, Ended, Parent, Reporter};
 use crate::os::memory;
 use crate::transcode::save::{self, Fault, Feature};
 
+use super::apart::Apart;
 use super::carried::Carried;
 use super::storage::{OutputFile, Storage, dir_of};
 
@@ -101,6 +102,8 @@ pub enum SaveError {
     Reported(String),
     /// Fork failed.
     Fork(io::Error),
+    /// The server that wanted it is gone. Another one may have begun on the same files.
+    Orphaned,
 }
 
 impl fmt::Display for SaveError {
@@ -110,6 +113,7 @@ impl fmt::Display for SaveError {
             SaveError::Inexpressible(what) | SaveError::Reported(what) => f.write_str(what),
             SaveError::Child(Ended::Signaled(signal)) => write!(f, "terminated by signal {signal}"),
             SaveError::Child(Ended::Exited(status)) => write!(f, "exited with status {status}"),
+            SaveError::Orphaned => f.write_str("the server is gone"),
             SaveError::Fork(error) => write!(f, "Can't save in background: fork: {error}"),
         }
     }
@@ -149,9 +153,26 @@ pub fn save(
     contents: Contents<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Saved, SaveError> {
+    save_for(storage, path, settings, producer, contents, progress, None)
+}
+
+/// The same, in a child of `parent`: without the parent nothing gets the final name.
+fn save_for(
+    storage: &dyn Storage,
+    path: &Path,
+    settings: Settings,
+    producer: &Producer,
+    contents: Contents<'_>,
+    progress: &mut dyn FnMut(u64),
+    parent: Option<Parent>,
+) -> Result<Saved, SaveError> {
     let temp = temp_path(path, std::process::id());
-    let saved = write_temp(storage, &temp, settings, producer, contents, progress)
-        .and_then(|saved| publish(storage, &temp, path).map(|()| saved));
+    let saved = write_temp(storage, &temp, settings, producer, contents, progress).and_then(|saved| {
+        if parent.is_some_and(|parent| !parent.is_alive()) {
+            return Err(SaveError::Orphaned);
+        }
+        publish(storage, &temp, path).map(|()| saved)
+    });
     if matches!(&saved, Err(e) if !matches!(e, SaveError::Io { step: "sync folder", .. })) {
         // Best effort: the start-up sweep takes what is left.
         let _ = storage.remove(&temp);
@@ -297,13 +318,22 @@ fn write_aux(w: &mut Writer<FileDrain>, producer: &Producer) -> io::Result<()> {
     w.aux(b"aof-base", if producer.is_aof_base { b"1" } else { b"0" })
 }
 
-/// A snapshot that a child is writing.
+/// A snapshot that is written while the engine goes on.
 #[derive(Debug)]
 pub struct Background {
-    child: fork::Child,
-    unread: Vec<u8>,
+    runner: Runner,
     progress: Progress,
     outcome: Option<Result<Saved, SaveError>>,
+}
+
+#[derive(Debug)]
+enum Runner {
+    Child {
+        child: fork::Child,
+        unread: Vec<u8>,
+    },
+    /// It is done, and waits to be asked for.
+    Here,
 }
 
 /// What a running child has told last.
@@ -333,13 +363,15 @@ fn report(kind: u8, numbers: [u64; 4]) -> [u8; REPORT_BYTES] {
     bytes
 }
 
-/// Starts a child that writes a snapshot to `path`.
+/// Starts to write a snapshot to `path`, where `apart` says. A child keeps the descriptor `kept` open.
 ///
-/// The caller keeps the table from moving entries while the child runs, so that pages stay shared.
+/// The caller keeps the table from moving entries while a child runs, so that pages stay shared.
 ///
 /// # Errors
 /// `Fork`.
 pub fn start(
+    apart: Apart,
+    kept: Option<i32>,
     storage: &dyn Storage,
     path: &Path,
     settings: Settings,
@@ -348,7 +380,14 @@ pub fn start(
 ) -> Result<Background, SaveError> {
     crate::base::crc64::warm_up();
     let keys_total = contents.keyspace.iter().map(|db| db.len() as u64).sum();
-    let child = fork::spawn(|reporter| {
+    let progress = Progress { keys_total, ..Progress::default() };
+    if apart == Apart::Here {
+        let saved = save(storage, path, settings, producer, contents, &mut |_| {});
+        let outcome = Some(saved.map_err(|error| SaveError::Reported(error.to_string())));
+        return Ok(Background { runner: Runner::Here, progress, outcome });
+    }
+    let child = fork::spawn(kept, |reporter| {
+        let parent = reporter.parent();
         let mut last = Instant::now();
         let mut told = |keys| {
             if last.elapsed() < REPORT_EVERY {
@@ -358,51 +397,63 @@ pub fn start(
             // A parent that is gone has taken the child along; one that is slow blocks nobody else.
             let _ = reporter.send(&report(REPORT_PROGRESS, [keys, memory::private_dirty_bytes(), 0, 0]));
         };
-        let saved = save(storage, path, settings, producer, contents, &mut told);
-        match saved {
-            Ok(saved) => {
-                let target = Target::all().position(|t| t == saved.target).unwrap_or_default() as u64;
-                let cow = memory::private_dirty_bytes();
-                let _ = reporter.send(&report(REPORT_SAVED, [saved.bytes, saved.keys, target, cow]));
-                0
-            }
-            Err(error) => {
-                let text = error.to_string();
-                let text = &text.as_bytes()[..text.len().min(MOST_FAILURE_BYTES)];
-                let mut bytes = report(REPORT_FAILED, [text.len() as u64, 0, 0, 0]).to_vec();
-                bytes.extend_from_slice(text);
-                let _ = reporter.send(&bytes);
-                1
-            }
-        }
+        let saved = save_for(storage, path, settings, producer, contents, &mut told, Some(parent));
+        tell_end(reporter, &saved)
     })
     .map_err(SaveError::Fork)?;
-    let progress = Progress { keys_total, ..Progress::default() };
-    Ok(Background { child, unread: Vec::new(), progress, outcome: None })
+    Ok(Background { runner: Runner::Child { child, unread: Vec::new() }, progress, outcome: None })
+}
+
+/// Tells the parent how it ended, and answers the child's exit status.
+fn tell_end(reporter: &mut Reporter, saved: &Result<Saved, SaveError>) -> i32 {
+    let (bytes, status) = match saved {
+        Ok(saved) => {
+            let target = Target::all().position(|t| t == saved.target).unwrap_or_default() as u64;
+            let cow = memory::private_dirty_bytes();
+            (report(REPORT_SAVED, [saved.bytes, saved.keys, target, cow]).to_vec(), 0)
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let text = &text.as_bytes()[..text.len().min(MOST_FAILURE_BYTES)];
+            let mut bytes = report(REPORT_FAILED, [text.len() as u64, 0, 0, 0]).to_vec();
+            bytes.extend_from_slice(text);
+            (bytes, 1)
+        }
+    };
+    // Without a parent there is nobody to tell.
+    let _ = reporter.send(&bytes);
+    status
 }
 
 impl Background {
-    /// What the child told last.
+    /// What was told last.
     pub fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// The child's process id.
+    /// The process that writes.
     pub fn pid(&self) -> i32 {
-        self.child.pid()
+        match &self.runner {
+            Runner::Child { child, .. } => child.pid(),
+            Runner::Here => std::process::id().cast_signed(),
+        }
     }
 
     /// Microseconds that the fork took.
     pub fn fork_us(&self) -> u64 {
-        self.child.fork_time().as_micros() as u64
+        match &self.runner {
+            Runner::Child { child, .. } => child.fork_time().as_micros() as u64,
+            Runner::Here => 0,
+        }
     }
 
-    /// Reads reports and, if the child has ended, says how. Never waits.
+    /// Reads reports and, if it has ended, says how. Never waits.
     pub fn poll(&mut self) -> Option<Result<Saved, SaveError>> {
+        let Runner::Child { child, unread } = &mut self.runner else { return self.outcome.take() };
         // The end is asked for first: what the child wrote before it is then all in the pipe.
-        let ended = self.child.try_wait();
-        if self.child.read_reports(&mut self.unread).is_ok() {
-            self.take_reports();
+        let ended = child.try_wait();
+        if child.read_reports(unread).is_ok() {
+            take_reports(unread, &mut self.progress, &mut self.outcome);
         }
         let ended = match ended {
             Ok(None) => return None,
@@ -415,48 +466,50 @@ impl Background {
         })
     }
 
-    fn take_reports(&mut self) {
-        let mut rest = &self.unread[..];
-        while let Some((head, tail)) = rest.split_at_checked(REPORT_BYTES) {
-            let mut numbers = [0; 4];
-            LittleEndian::read_u64_into(&head[1..], &mut numbers);
-            let number = |i: usize| numbers[i];
-            rest = tail;
-            match head[0] {
-                REPORT_PROGRESS => {
-                    self.progress.keys = number(0);
-                    self.progress.cow_bytes = number(1);
-                }
-                REPORT_SAVED => {
-                    let target = Target::all().nth(number(2) as usize).unwrap_or_default();
-                    self.progress.cow_bytes = number(3);
-                    self.outcome =
-                        Some(Ok(Saved { bytes: number(0), keys: number(1), target, cow_bytes: number(3) }));
-                }
-                _ => {
-                    let len = (number(0) as usize).min(MOST_FAILURE_BYTES);
-                    let Some((text, after)) = tail.split_at_checked(len) else {
-                        // The text has not come yet: keep its head for the next call.
-                        rest = &self.unread[self.unread.len() - tail.len() - REPORT_BYTES..];
-                        break;
-                    };
-                    self.outcome = Some(Err(SaveError::Reported(String::from_utf8_lossy(text).into_owned())));
-                    rest = after;
-                }
-            }
-            self.progress.cow_peak_bytes = self.progress.cow_peak_bytes.max(self.progress.cow_bytes);
-        }
-        let left = rest.len();
-        let read = self.unread.len() - left;
-        self.unread.drain(..read);
-    }
-
     /// Ends the child at once and removes its temporary file.
-    pub fn kill(mut self, storage: &dyn Storage, path: &Path) {
-        let pid = self.child.pid();
-        self.child.kill();
+    pub fn kill(self, storage: &dyn Storage, path: &Path) {
+        let Runner::Child { mut child, .. } = self.runner else { return };
+        let pid = child.pid();
+        child.kill();
         let _ = storage.remove(&temp_path(path, pid.unsigned_abs()));
     }
+}
+
+/// Takes whole reports from the front of `unread`.
+fn take_reports(
+    unread: &mut Vec<u8>,
+    progress: &mut Progress,
+    outcome: &mut Option<Result<Saved, SaveError>>,
+) {
+    let mut rest = &unread[..];
+    while let Some((head, tail)) = rest.split_at_checked(REPORT_BYTES) {
+        let mut numbers = [0; 4];
+        LittleEndian::read_u64_into(&head[1..], &mut numbers);
+        let [first, second, third, fourth] = numbers;
+        match head[0] {
+            REPORT_PROGRESS => {
+                progress.keys = first;
+                progress.cow_bytes = second;
+                rest = tail;
+            }
+            REPORT_SAVED => {
+                let target = Target::all().nth(third as usize).unwrap_or_default();
+                progress.cow_bytes = fourth;
+                *outcome = Some(Ok(Saved { bytes: first, keys: second, target, cow_bytes: fourth }));
+                rest = tail;
+            }
+            _ => {
+                let len = (first as usize).min(MOST_FAILURE_BYTES);
+                // The text may not have come yet: then its head is kept for the next call.
+                let Some((text, after)) = tail.split_at_checked(len) else { break };
+                *outcome = Some(Err(SaveError::Reported(String::from_utf8_lossy(text).into_owned())));
+                rest = after;
+            }
+        }
+        progress.cow_peak_bytes = progress.cow_peak_bytes.max(progress.cow_bytes);
+    }
+    let read = unread.len() - rest.len();
+    unread.drain(..read);
 }
 
 /// Removes the temporary files of processes that are gone. Returns those removed.
@@ -470,3 +523,6 @@ pub fn sweep(storage: &dyn Storage, path: &Path) -> Vec<PathBuf> {
 fn temp_pid(path: &Path) -> Option<i32> {
     path.file_name()?.to_str()?.strip_prefix("temp-")?.strip_suffix(".rdb")?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -88,6 +89,12 @@ pub struct Meta {
 pub trait DirLock: Debug + Send + Sync {
     /// The descriptor to which it belongs: a fork child that keeps it open keeps the lock.
     fn descriptor(&self) -> Option<i32>;
+
+    /// Whether it is the lock of the folder at `dir`, under whatever name.
+    ///
+    /// # Errors
+    /// What the disk said.
+    fn covers(&self, dir: &Path) -> io::Result<bool>;
 }
 
 /// A place with files. All of it may be used by several threads, and in a fork child.
@@ -199,6 +206,11 @@ struct DiskLock(File);
 impl DirLock for DiskLock {
     fn descriptor(&self) -> Option<i32> {
         Some(self.0.as_raw_fd())
+    }
+
+    fn covers(&self, dir: &Path) -> io::Result<bool> {
+        let (ours, theirs) = (self.0.metadata()?, fs::metadata(dir)?);
+        Ok((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cairn_engine::codec::rdb::Dialect;
 use cairn_engine::engine::EngineConfig;
+use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::snapshot::{Settings, TargetChoice};
 use cairn_engine::value::Limits;
 
@@ -21,5 +22,6 @@ pub(crate) fn config(path: &Path) -> EngineConfig {
             key_delay_us: 0,
         },
         redis_version: "7.4.2",
+        apart: Apart::ForkAndThreads,
     }
 }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::Options;
 use cairn_engine::command::effects::{Classes, Wants};
-use cairn_engine::engine::Engine;
+use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::keyspace::evict::Policy;
 use cairn_engine::keyspace::{Laziness, LfuTuning};
+use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::snapshot::SaveError;
 use cairn_engine::persist::storage::{DirLock, Disk, InputFile, LogFile, Meta, OutputFile, Storage};
 use cairn_engine::value::{StringValue, Value};
@@ -171,6 +172,49 @@ fn a_child_saves_what_was_there_when_it_forked() {
     assert_eq!(engine.snapshot_stats().dirty, 30_000, "changes made meanwhile stay counted");
     assert_eq!(keys_in(&path), 20_000);
     assert_eq!(names(dir.path()), ["dump.rdb"]);
+}
+
+#[test]
+fn a_save_that_runs_here_is_told_of_by_the_next_poll() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut engine = Engine::new(EngineConfig { apart: Apart::Here, ..fresh::config(&path) }, NOW);
+    fill(&mut engine, 10);
+    let pid = engine.start_background_save(NOW, 0).unwrap();
+    assert_eq!(pid, std::process::id().cast_signed());
+    assert!(engine.is_saving());
+    fill(&mut engine, 15);
+    let end = engine.poll_background_save(NOW).expect("it is over");
+    assert_eq!((end.result.unwrap().keys, engine.snapshot_stats().dirty), (10, 15));
+    assert!(!engine.is_saving() && engine.poll_background_save(NOW).is_none());
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    engine.start_background_save(NOW, 0).unwrap();
+    let error = wait_for_end(&mut engine).unwrap_err();
+    assert!(error.starts_with("rename ") && engine.snapshot_stats().failed, "{error}");
+}
+
+#[test]
+fn a_child_keeps_the_folder_of_its_server() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut engine = Engine::new(fresh::config(&one.path().join("dump.rdb")), NOW);
+    assert!(engine.lock_dir(one.path()).unwrap());
+    assert!(engine.lock_dir(&one.path().join(".")).unwrap(), "it has it");
+    let taken = Disk.lock_dir(two.path()).unwrap().expect("nobody has it");
+    assert!(!engine.lock_dir(two.path()).unwrap());
+    assert!(Disk.lock_dir(one.path()).unwrap().is_none(), "the one it had stays");
+    drop(taken);
+    fill(&mut engine, 1000);
+    engine.settings.key_delay_us = 1000;
+    engine.start_background_save(NOW, 0).unwrap();
+    assert!(engine.lock_dir(two.path()).unwrap());
+    assert!(Disk.lock_dir(one.path()).unwrap().is_none(), "the child writes there");
+    engine.cancel_background_save();
+    // A child of another test may have been forked meanwhile, and not have closed what it got.
+    let begun = Instant::now();
+    while Disk.lock_dir(one.path()).unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the child is gone");
+    }
 }
 
 #[test]

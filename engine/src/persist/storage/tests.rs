@@ -77,6 +77,8 @@ fn a_folder_has_one_owner_until_the_lock_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let lock = Disk.lock_dir(dir.path()).unwrap().expect("nobody has it");
     assert!(lock.descriptor().is_some());
+    assert!(lock.covers(&dir.path().join(".")).unwrap());
+    assert!(!lock.covers(dir.path().parent().unwrap()).unwrap());
     assert!(Disk.lock_dir(dir.path()).unwrap().is_none());
     drop(lock);
     assert!(Disk.lock_dir(dir.path()).unwrap().is_some());
