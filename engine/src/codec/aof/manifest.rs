@@ -5,14 +5,22 @@
 //! file appendonly.aof.1.incr.aof seq 1 type h
 //! file appendonly.aof.2.incr.aof seq 2 type i startoffset 78
 //! ```
+//! A manifest of ours says more in further pairs, which stock servers step over; see [`Marks`] and
+//! [`Manifest::format_checked`].
+//!
 //! One line a file: words in pairs, names quoted where they need it, further pairs kept as they are
 //! (Redis 8 writes replication offsets there). Lines that start with `#` are comments. The base comes
 //! first when it is written, then history (files a rewrite has replaced), then the increments.
 //! Behaviour and error texts: valkey src/aof.c, `aofLoadManifestFromFile`. Opens no file.
 
 use std::fmt;
+use std::ops::Range;
 
+use crate::base::crc64::Crc64;
+use crate::base::time::UnixMs;
 use crate::base::{num, words};
+
+use super::block::{SUM_DIGITS, parse_hex, push_hex};
 
 /// The longest line, line end counted.
 pub const MAX_LINE_BYTES: usize = 1024;
@@ -62,9 +70,91 @@ pub struct Entry {
     pub seq: i64,
     /// Pairs that this version gives no meaning to, in order.
     pub extra: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What a checked manifest says besides.
+    pub marks: Marks,
 }
 
+/// What a checked manifest says of a file. All of it is optional: who does not know, says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// `blocks`: from this offset on the file consists of checked blocks, and of what other servers append.
+    pub blocks: Option<u64>,
+    /// `size`: the file is closed and has this many bytes.
+    pub size: Option<u64>,
+    /// `crc64`: CRC-64/REDIS of these bytes.
+    pub crc64: Option<u64>,
+    /// `end`: a clean shutdown left the file with this many bytes. More of them have been appended since.
+    pub end: Option<u64>,
+    /// `state off:<ms>`: since then the log is switched off, and what it holds may be old.
+    pub off_since: Option<UnixMs>,
+}
+
+impl Marks {
+    /// Bytes that the file has at least, if it is known.
+    #[must_use]
+    pub fn whole_to(&self) -> Option<u64> {
+        self.size.or(self.end)
+    }
+
+    fn push(&self, out: &mut Vec<u8>) {
+        let mut number = |key: &str, value: Option<u64>| {
+            if let Some(value) = value {
+                out.extend_from_slice(key.as_bytes());
+                num::push_u64(out, value);
+            }
+        };
+        number(" blocks ", self.blocks);
+        number(" size ", self.size);
+        number(" end ", self.end);
+        if let Some(sum) = self.crc64 {
+            out.extend_from_slice(b" crc64 ");
+            push_hex(out, sum);
+        }
+        if let Some(UnixMs(ms)) = self.off_since {
+            out.extend_from_slice(b" state off:");
+            num::push_i64(out, ms);
+        }
+    }
+
+    /// Takes the marks out of `pairs`. `None` if one of them is there twice or has no such value.
+    fn take(pairs: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Option<Self> {
+        let mut take = |key: &str| {
+            let at = pairs.iter().position(|(name, _)| name == key.as_bytes())?;
+            Some(pairs.remove(at).1)
+        };
+        let number = |value: Vec<u8>| num::parse_i64(&value).and_then(|v| u64::try_from(v).ok());
+        let off = |value: Vec<u8>| num::parse_i64(value.strip_prefix(b"off:")?).map(UnixMs);
+        fn read<T>(value: Option<Vec<u8>>, as_what: impl Fn(Vec<u8>) -> Option<T>) -> Option<Option<T>> {
+            value.map_or(Some(None), |value| as_what(value).map(Some))
+        }
+        let marks = Self {
+            blocks: read(take("blocks"), number)?,
+            size: read(take("size"), number)?,
+            end: read(take("end"), number)?,
+            crc64: read(take("crc64"), |value| parse_hex(&value))?,
+            off_since: read(take("state"), off)?,
+        };
+        let is_mark = |key: &[u8]| {
+            [&b"blocks"[..], b"size", b"end", b"crc64", b"state", OURS.as_bytes(), SUM.as_bytes()]
+                .contains(&key)
+        };
+        (!pairs.iter().any(|(key, _)| is_mark(key))).then_some(marks)
+    }
+}
+
+/// The pair that says whose further pairs these are, and of which version they are.
+const OURS: &str = "cairn";
+/// The version that this code writes and reads.
+const OUR_VERSION: &str = "1";
+/// The pair with the sum of the whole manifest.
+const SUM: &str = "sum";
+
 impl Entry {
+    /// Whether one of our pairs is there; a single flipped bit leaves the other.
+    fn has_our_pairs(&self) -> bool {
+        self.extra.iter().any(|(key, _)| *key == OURS.as_bytes() || *key == SUM.as_bytes())
+    }
+
     /// The number that an extra pair gives, `startoffset` for one.
     #[must_use]
     pub fn extra_number(&self, key: &str) -> Option<i64> {
@@ -86,6 +176,8 @@ pub struct Manifest {
     pub base_seq: i64,
     /// The number of the newest increment.
     pub incr_seq: i64,
+    /// Whether its text had a sum that fitted. Without one nobody can tell whether a line is missing.
+    pub is_checked: bool,
 }
 
 /// What is wrong with a manifest. `Display` gives Redis's words, exactly.
@@ -112,6 +204,12 @@ pub enum Kind {
     /// Nothing in it.
     #[error("Found an empty AOF manifest")]
     Empty,
+    /// It is one of ours, and its sum is missing somewhere or does not fit: something has changed in it.
+    #[error("The AOF manifest's checksum does not match")]
+    Sum,
+    /// It is one of ours and says what this version does not understand.
+    #[error("The AOF manifest was written by a later version of Cairn")]
+    Later,
     /// The file could not be read; whoever reads it says so with this.
     #[error("Read AOF manifest failed")]
     Read,
@@ -147,6 +245,7 @@ impl Manifest {
             return Err(Error { kind: Kind::Empty, line: None });
         }
         let mut manifest = Self::default();
+        let mut sums = Sums::default();
         let mut rest = text;
         let mut number = 0u32;
         while !rest.is_empty() {
@@ -156,16 +255,45 @@ impl Manifest {
             rest = tail;
             number = number.saturating_add(1);
             if chunk.starts_with(b"#") {
+                sums.crc.update(chunk);
                 continue;
             }
             // A NUL hides the rest of the line, its end included, from Redis.
             if newline.is_none() || chunk.contains(&0) {
                 return Err(Error { kind: Kind::LongLine, line: None });
             }
-            let line = trim(chunk);
+            let place = trim(chunk);
+            let line = &chunk[place.clone()];
             manifest.add_line(line).map_err(|kind| Error { kind, line: Some((number, line.to_vec())) })?;
+            sums.add_line(chunk, place);
+        }
+        let is_ours = manifest.entries().any(|(_, entry)| entry.has_our_pairs());
+        manifest.is_checked = is_ours;
+        if manifest.is_checked {
+            manifest.check(&sums).map_err(|kind| Error { kind, line: None })?;
         }
         Ok(manifest)
+    }
+
+    /// Compares the sums, and reads the marks of a manifest that is right.
+    fn check(&mut self, sums: &Sums) -> Result<(), Kind> {
+        let found = sums.crc.value();
+        if !sums.is_everywhere || sums.told.iter().any(|told| *told != found) {
+            return Err(Kind::Sum);
+        }
+        let files = self.base.iter_mut().chain(&mut self.history).chain(&mut self.incr);
+        for entry in files {
+            let mut take = |key: &str| {
+                let at = entry.extra.iter().position(|(name, _)| name == key.as_bytes()).ok_or(Kind::Sum)?;
+                Ok(entry.extra.remove(at).1)
+            };
+            take(SUM)?;
+            if take(OURS)? != OUR_VERSION.as_bytes() {
+                return Err(Kind::Later);
+            }
+            entry.marks = Marks::take(&mut entry.extra).ok_or(Kind::Later)?;
+        }
+        Ok(())
     }
 
     fn add_line(&mut self, line: &[u8]) -> Result<(), Kind> {
@@ -188,12 +316,44 @@ impl Manifest {
         Ok(())
     }
 
-    /// The manifest as its file: the base, history, increments. Comments are not kept.
+    /// The manifest as a stock server writes it: the base, history, increments. Comments and marks are not
+    /// kept.
     #[must_use]
     pub fn format(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for (kind, entry) in self.entries() {
             push_line(&mut out, kind, entry);
+            out.push(b'\n');
+        }
+        out
+    }
+
+    /// The manifest with its marks, and with a sum over all of it at the end of each line:
+    ///
+    /// ```text
+    /// file appendonly.aof.2.incr.aof seq 2 type i cairn 1 blocks 0 size 78 crc64 <hex> sum <hex>
+    /// ```
+    /// The sum is CRC-64/REDIS over the text with zeros for the digits of every sum. Two keys name it on
+    /// each line, so no flipped bit turns a line into a stock server's.
+    #[must_use]
+    pub fn format_checked(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut places = Vec::new();
+        for (kind, entry) in self.entries() {
+            push_line(&mut out, kind, entry);
+            out.extend_from_slice(format!(" {OURS} {OUR_VERSION}").as_bytes());
+            entry.marks.push(&mut out);
+            out.extend_from_slice(format!(" {SUM} ").as_bytes());
+            places.push(out.len());
+            out.extend_from_slice(&[b'0'; SUM_DIGITS]);
+            out.push(b'\n');
+        }
+        let mut crc = Crc64::new();
+        crc.update(&out);
+        let mut digits = Vec::with_capacity(SUM_DIGITS);
+        push_hex(&mut digits, crc.value());
+        for place in places {
+            out[place..place + SUM_DIGITS].copy_from_slice(&digits);
         }
         out
     }
@@ -214,7 +374,7 @@ impl Manifest {
     /// Adds the next base, named after `filename`, and moves the present one to history.
     ///
     /// `base_seq` is kept over the life of a `Manifest`, so a number is not used twice in a process.
-    pub fn add_base(&mut self, filename: &str, format: BaseFormat) -> &Entry {
+    pub fn add_base(&mut self, filename: &str, format: BaseFormat) -> &mut Entry {
         if let Some(old) = self.base.take() {
             self.history.insert(0, old);
         }
@@ -224,14 +384,14 @@ impl Manifest {
             BaseFormat::Aof => "aof",
         };
         let name = format!("{filename}.{}.base.{suffix}", self.base_seq).into_bytes();
-        self.base.insert(Entry { name, seq: self.base_seq, extra: Vec::new() })
+        self.base.insert(Entry { name, seq: self.base_seq, extra: Vec::new(), marks: Marks::default() })
     }
 
     /// Adds the next increment, named after `filename`.
     pub fn add_incr(&mut self, filename: &str) -> &mut Entry {
         self.incr_seq = self.incr_seq.saturating_add(1);
         let name = format!("{filename}.{}.incr.aof", self.incr_seq).into_bytes();
-        self.incr.push(Entry { name, seq: self.incr_seq, extra: Vec::new() });
+        self.incr.push(Entry { name, seq: self.incr_seq, extra: Vec::new(), marks: Marks::default() });
         self.incr.last_mut().expect("pushed the line before")
     }
 
@@ -249,12 +409,12 @@ pub fn temp_incr_name(filename: &str) -> String {
     format!("{TEMP_PREFIX}{filename}.incr")
 }
 
-/// Cuts blanks off both ends, as the line is shown in errors.
-fn trim(line: &[u8]) -> &[u8] {
+/// Where the line is without the blanks at both ends, as it is shown in errors.
+fn trim(line: &[u8]) -> Range<usize> {
     let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
     let start = line.iter().take_while(|b| blank(b)).count();
     let end = line.len() - line[start..].iter().rev().take_while(|b| blank(b)).count();
-    &line[start..end]
+    start..end
 }
 
 /// One line as its type letter and what it says.
@@ -280,7 +440,9 @@ fn parse_line(line: &[u8]) -> Result<(u8, Entry), Kind> {
         }
     }
     match (name, letter) {
-        (Some(name), Some(letter)) if seq != 0 => Ok((letter, Entry { name, seq, extra })),
+        (Some(name), Some(letter)) if seq != 0 => {
+            Ok((letter, Entry { name, seq, extra, marks: Marks::default() }))
+        }
         _ => Err(Kind::Format),
     }
 }
@@ -311,7 +473,38 @@ fn push_line(out: &mut Vec<u8>, kind: FileKind, entry: &Entry) {
         out.push(b' ');
         push_word(out, value);
     }
-    out.push(b'\n');
+}
+
+/// The sums that the lines tell, and the one that they come to.
+#[derive(Debug)]
+struct Sums {
+    crc: Crc64,
+    told: Vec<u64>,
+    is_everywhere: bool,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self { crc: Crc64::new(), told: Vec::new(), is_everywhere: true }
+    }
+}
+
+impl Sums {
+    /// Takes a line, which stands at `place` in its text with all blanks.
+    fn add_line(&mut self, chunk: &[u8], place: Range<usize>) {
+        let digits_at = place.end.saturating_sub(SUM_DIGITS).max(place.start);
+        let (before, rest) = chunk.split_at(digits_at);
+        let (digits, blanks) = rest.split_at(place.end - digits_at);
+        match parse_hex(digits) {
+            Some(sum) if before.ends_with(format!(" {SUM} ").as_bytes()) => {
+                self.told.push(sum);
+                self.crc.update(before);
+                self.crc.update(&[b'0'; SUM_DIGITS]);
+                self.crc.update(blanks);
+            }
+            _ => self.is_everywhere = false,
+        }
+    }
 }
 
 fn push_word(out: &mut Vec<u8>, word: &[u8]) {

@@ -97,6 +97,93 @@ fn rewrites_name_files_as_redis_does() {
     assert_eq!(temp_incr_name("a.aof"), "temp-a.aof.incr");
 }
 
+/// Two manifests of ours: a usual one, and one with a single line.
+fn checked() -> [Vec<u8>; 2] {
+    let mut manifest = Manifest::default();
+    manifest.add_base("a.aof", BaseFormat::Rdb).marks.size = Some(4711);
+    let incr = manifest.add_incr("a.aof");
+    incr.marks = Marks { blocks: Some(0), size: Some(99), crc64: Some(0xfeed), ..Marks::default() };
+    let incr = manifest.add_incr("a.aof");
+    incr.marks = Marks { blocks: Some(0), end: Some(77), off_since: Some(UnixMs(5)), ..Marks::default() };
+    incr.extra.push((b"startoffset".to_vec(), b"12".to_vec()));
+    let usual = manifest.format_checked();
+    let mut single = Manifest::default();
+    single.add_incr("a.aof").marks.blocks = Some(0);
+    [usual, single.format_checked()]
+}
+
+#[test]
+fn marks_are_further_pairs() {
+    let [usual, _] = checked();
+    let text = String::from_utf8(usual.clone()).expect("text");
+    let lines: Vec<_> = text.lines().map(|line| line.split(" sum ").next().expect("a line")).collect();
+    assert_eq!(
+        lines,
+        [
+            "file a.aof.1.base.rdb seq 1 type b cairn 1 size 4711",
+            "file a.aof.1.incr.aof seq 1 type i cairn 1 blocks 0 size 99 crc64 000000000000feed",
+            "file a.aof.2.incr.aof seq 2 type i startoffset 12 cairn 1 blocks 0 end 77 state off:5",
+        ]
+    );
+    let manifest = Manifest::parse(&usual).expect("ours");
+    assert!(manifest.is_checked);
+    assert_eq!(manifest.incr[1].marks.off_since, Some(UnixMs(5)));
+    assert_eq!(manifest.incr[1].extra_number("startoffset"), Some(12));
+    assert_eq!(manifest.format_checked(), usual);
+}
+
+#[test]
+fn every_flipped_bit_of_a_manifest_of_ours_is_found() {
+    for text in checked() {
+        for at in 0..text.len() {
+            for bit in 0..8 {
+                let mut bad = text.clone();
+                bad[at] ^= 1 << bit;
+                assert!(Manifest::parse(&bad).is_err(), "byte {at} bit {bit}: {}", bad.escape_ascii());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_cut_and_every_lost_line_of_a_manifest_of_ours_is_found() {
+    let [usual, single] = checked();
+    for text in [&usual, &single] {
+        for cut in 0..text.len() {
+            assert!(Manifest::parse(&text[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+    let lines: Vec<&[u8]> = usual.split_inclusive(|b| *b == b'\n').collect();
+    for lost in 0..lines.len() {
+        let rest: Vec<u8> =
+            lines.iter().enumerate().filter(|(i, _)| *i != lost).flat_map(|(_, l)| *l).copied().collect();
+        refused(&rest, Kind::Sum, None);
+    }
+    refused(&[&usual[..], b"file b seq 9 type i\n"].concat(), Kind::Sum, None);
+    refused(&[&usual[..], b"# a comment\n"].concat(), Kind::Sum, None);
+    refused(
+        &[&usual[..], &single].concat(),
+        Kind::NotMonotonic,
+        Some((4, single.trim_ascii_end().escape_ascii().to_string().as_str())),
+    );
+}
+
+#[test]
+fn a_manifest_of_a_later_version_is_refused_as_such() {
+    let text = "file a seq 1 type b cairn 2 sum 0000000000000000\n";
+    let sum = crate::base::crc64::crc64(text.as_bytes());
+    let text = text.replace("0000000000000000", &format!("{sum:016x}"));
+    refused(text.as_bytes(), Kind::Later, None);
+}
+
+fn marks() -> impl Strategy<Value = Marks> {
+    use proptest::option::of;
+    let number = || of(0..=i64::MAX as u64);
+    (number(), number(), of(any::<u64>()), number(), of(any::<i64>())).prop_map(
+        |(blocks, size, crc64, end, off)| Marks { blocks, size, crc64, end, off_since: off.map(UnixMs) },
+    )
+}
+
 fn entry() -> impl Strategy<Value = Entry> {
     let name =
         proptest::collection::vec(any::<u8>().prop_filter("part of a path", |b| !b"/\\".contains(b)), 1..20);
@@ -105,11 +192,8 @@ fn entry() -> impl Strategy<Value = Entry> {
             key.insert(0, b'z');
             (key, value)
         });
-    (name, 1i64..1000, proptest::collection::vec(pair, 0..3)).prop_map(|(name, seq, extra)| Entry {
-        name,
-        seq,
-        extra,
-    })
+    (name, 1i64..1000, proptest::collection::vec(pair, 0..3), marks())
+        .prop_map(|(name, seq, extra, marks)| Entry { name, seq, extra, marks })
 }
 
 proptest! {
@@ -125,8 +209,14 @@ proptest! {
         }
         let base_seq = base.as_ref().map_or(0, |e| e.seq);
         let incr_seq = incr.len() as i64;
-        let manifest = Manifest { base, history, incr, base_seq, incr_seq };
-        prop_assert_eq!(Manifest::parse(&manifest.format()), Ok(manifest));
+        let mut manifest = Manifest { base, history, incr, base_seq, incr_seq, is_checked: true };
+        prop_assert_eq!(Manifest::parse(&manifest.format_checked()), Ok(manifest.clone()));
+        let stock = manifest.format();
+        manifest.is_checked = false;
+        for entry in manifest.base.iter_mut().chain(&mut manifest.history).chain(&mut manifest.incr) {
+            entry.marks = Marks::default();
+        }
+        prop_assert_eq!(Manifest::parse(&stock), Ok(manifest));
     }
 
     #[test]

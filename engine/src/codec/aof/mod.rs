@@ -1,9 +1,10 @@
-//! The append only file, as bytes: its records and the manifest of a log in parts.
+//! The append only file, as bytes: its records, checked blocks of them, and the manifest of a log in parts.
 //!
 //! A log is a folder with one manifest, at most one base (an RDB file, or commands), and increments
 //! of commands in order; before Redis 7.0 it was one file of commands, with an RDB file in front of
 //! them from 4.0 on. Nothing here opens a file or knows what a command means.
 
+pub mod block;
 pub mod manifest;
 pub mod record;
 mod record_error;
