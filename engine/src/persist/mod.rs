@@ -2,6 +2,7 @@
 
 pub mod apart;
 pub mod carried;
+pub mod commands;
 pub mod load;
 pub mod rules;
 pub mod snapshot;

@@ -295,7 +295,7 @@ fn write_all(
 }
 
 /// Sleeps as `Settings::key_delay_us` says, given that `keys` are written.
-fn sleep_after(keys: u64, key_delay_us: i64) {
+pub(super) fn sleep_after(keys: u64, key_delay_us: i64) {
     let (every, us) =
         if key_delay_us > 0 { (1, key_delay_us.unsigned_abs()) } else { (key_delay_us.unsigned_abs(), 1) };
     if keys.is_multiple_of(every) {

@@ -4,6 +4,7 @@
 //! files or time.
 
 pub mod build;
+pub mod commands;
 pub mod dump;
 mod module_name;
 pub mod save;

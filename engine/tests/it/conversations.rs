@@ -61,6 +61,8 @@ struct Local {
     protocol: Protocol,
     /// Where to save after each change, to load again from there.
     reload_through: Option<PathBuf>,
+    /// Whether after each change the data is written as commands, to go on with what these make.
+    is_rewritten: bool,
     limits: Limits,
     /// An engine that runs what the first one logs.
     follower: Option<Box<Engine>>,
@@ -100,6 +102,7 @@ impl Local {
             now: START,
             protocol,
             reload_through,
+            is_rewritten: false,
             limits: Limits::DEFAULT,
             follower: None,
         }
@@ -116,6 +119,12 @@ impl Local {
     fn followed(mut self) -> Local {
         self.engine.set_wants(Wants { log: true, ..Wants::default() });
         self.follower = Some(Box::new(engine_with_clocks(Path::new(""), START)));
+        self
+    }
+
+    /// Going on with what the data as commands makes.
+    fn rewritten(mut self) -> Local {
+        self.is_rewritten = true;
         self
     }
 
@@ -156,6 +165,12 @@ impl Local {
     }
 
     fn reload(&mut self) {
+        if self.is_rewritten {
+            let mut made = engine_with_clocks(Path::new(""), self.now);
+            made.limits = self.limits.clone();
+            crate::as_commands::copy(&self.engine, &mut made, self.now);
+            self.engine = made;
+        }
         let Some(path) = &self.reload_through else { return };
         self.engine.save(self.now, 0).expect("saving into a folder of our own");
         let mut loaded = engine_with_clocks(path, self.now);
@@ -176,6 +191,7 @@ fn meant(words: &[&[u8]]) -> Result<(&'static DataCommand, String), String> {
 impl Driver for Local {
     fn begin(&mut self) {
         let new = Local::new(self.protocol, self.reload_through.take()).with_limits(self.limits.clone());
+        let new = Local { is_rewritten: self.is_rewritten, ..new };
         *self = if self.follower.is_some() { new.followed() } else { new };
     }
 
@@ -215,7 +231,7 @@ impl Driver for Local {
     fn runs(&self, only: Only) -> bool {
         match only {
             Only::Redis(_) => false,
-            Only::Live(_) => self.reload_through.is_none(),
+            Only::Live(_) => self.reload_through.is_none() && !self.is_rewritten,
             Only::Small(_) => self.limits == Limits::DEFAULT,
             Only::Everyone | Only::From(..) | Only::Valkey(_) | Only::Ours => true,
         }
@@ -291,6 +307,12 @@ fn who_runs_the_log_has_the_same_data() {
 fn saved_and_loaded_after_every_change() {
     let dir = tempfile::tempdir().unwrap();
     run(&mut Local::new(Protocol::Resp3, Some(dir.path().join("dump.rdb"))));
+}
+
+#[test]
+fn written_as_commands_and_made_again_after_every_change() {
+    run(&mut Local::new(Protocol::Resp3, None).rewritten());
+    run(&mut Local::new(Protocol::Resp2, None).with_limits(no_small_encodings()).rewritten());
 }
 
 #[test]

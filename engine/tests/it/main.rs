@@ -1,5 +1,6 @@
 //! The integration tests of the engine.
 
+mod as_commands;
 mod conversations;
 mod formats;
 mod fresh;
