@@ -4,17 +4,20 @@
 //! What a client sends goes into a shared arena, packed one client behind the other. Only a command
 //! that did not come whole moves to a buffer of the client's own.
 
+mod quick;
+
 use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
 use cairn_engine::codec::resp::{Arg, Parsed, Parser, Protocol, ProtocolError, Reply, RequestLimits};
-use cairn_engine::command::spec::Group;
-use cairn_engine::keyspace::Db;
+use cairn_engine::engine::Engine;
+use cairn_engine::keyspace::{Db, Keyspace};
 use cairn_engine::value::LargeTable;
 use smallvec::SmallVec;
 
 use crate::clients::{Client, Closing, Hold};
+use crate::command::table::Recent;
 use crate::dispatch::{self, Called};
 use crate::observe::Cost;
 use crate::server::Server;
@@ -89,6 +92,10 @@ struct Entry {
     is_held: bool,
     /// What was wrong with the request that came last.
     error: Option<ProtocolError>,
+    /// The client's database when its commands were parsed, in which their keys are fetched ahead.
+    db: usize,
+    /// That is worth the while.
+    is_fetched: bool,
 }
 
 /// A command that was parsed.
@@ -102,8 +109,17 @@ struct Parse {
     found: Option<u16>,
     first_arg: usize,
     args: usize,
+    /// Its first key's position among the arguments; 0 if none is known.
+    key_at: usize,
+    /// That key's hash.
+    hash: u64,
+}
+
+impl Parse {
     /// Its first key's position among the arguments, and the key's hash.
-    key_hash: Option<(usize, u64)>,
+    fn key_hash(&self) -> Option<(usize, u64)> {
+        (self.key_at > 0).then_some((self.key_at, self.hash))
+    }
 }
 
 /// Replies of one client, in the buffer of replies.
@@ -132,6 +148,10 @@ pub(crate) struct Batch {
     joined: Vec<u8>,
     /// Commands that ran since the last reading of the clock, all of them fast.
     unmeasured: Vec<u16>,
+    /// The command that was looked up last.
+    recent: Recent,
+    /// Among the parsed commands are such as look up fields and members.
+    has_members: bool,
 }
 
 impl Batch {
@@ -149,6 +169,8 @@ impl Batch {
             spans: Vec::new(),
             joined: Vec::new(),
             unmeasured: Vec::new(),
+            recent: Recent::default(),
+            has_members: false,
         }
     }
 
@@ -186,15 +208,7 @@ impl Batch {
         if !input.is_empty() {
             let end = input.len();
             let source = Source::Own(input);
-            self.entries.push(Entry {
-                client: index,
-                source,
-                at: 0,
-                end,
-                is_done: false,
-                is_held: false,
-                error: None,
-            });
+            self.entries.push(Entry::new(index, source, 0, end));
             // One entry a client: what it sends now comes behind.
             self.run(server);
         }
@@ -276,7 +290,7 @@ impl Batch {
             (Source::Arena, at, self.used)
         };
         client.read_bytes += (end - at - rest) as u64;
-        Ok(Some(Entry { client: index, source, at, end, is_done: false, is_held: false, error: None }))
+        Ok(Some(Entry::new(index, source, at, end)))
     }
 
     /// Runs everything that was read, then sends the replies.
@@ -305,7 +319,9 @@ impl Batch {
     fn parse(&mut self, server: &mut Server) -> bool {
         self.args.clear();
         self.parsed.clear();
+        self.has_members = false;
         let mut has_errors = false;
+        let keyspace = server.engine.as_ref().map(Engine::keyspace);
         for (entry, i) in self.entries.iter_mut().zip(0u32..) {
             if entry.is_done {
                 continue;
@@ -319,6 +335,9 @@ impl Batch {
                 entry.hold_from(entry.at, client);
                 continue;
             }
+            let db = keyspace.map(|keyspace| keyspace.db(client.session.db));
+            entry.db = client.session.db;
+            entry.is_fetched = db.is_some_and(|db| db.len() >= PREFETCH_KEYS);
             let is_authenticated = client.session.is_authenticated || !server.has_password;
             let bulk_bytes = server.config.proto_max_bulk_len;
             let limits = RequestLimits { bulk_bytes, args: MAX_ARGS, is_authenticated };
@@ -329,16 +348,29 @@ impl Batch {
                         entry.at = end;
                         let args = &self.args[first_arg..];
                         let Some(name) = args.first() else { continue };
-                        let found = server.commands.find(name.of(buf));
-                        self.parsed.push(Parse {
+                        let found = server.commands.find_like(name.of(buf), &mut self.recent);
+                        let mut parse = Parse {
                             entry: i,
                             start,
                             end,
                             found,
                             first_arg,
                             args: args.len(),
-                            key_hash: None,
-                        });
+                            key_at: 0,
+                            hash: 0,
+                        };
+                        if let (Some(number), Some(db)) = (found, db)
+                            && let command = server.commands.entry(number)
+                            && let Some(at) = command.first_key
+                            && let Some(key) = args.get(at)
+                        {
+                            (parse.key_at, parse.hash) = (at, db.hash_key(key.of(buf)));
+                            if entry.is_fetched {
+                                db.prefetch(parse.hash);
+                            }
+                            self.has_members |= command.has_members;
+                        }
+                        self.parsed.push(parse);
                         // It may be the password: the next command may have wider limits. And bytes of
                         // an inline command are changed: none of them may be parsed in vain.
                         if !is_authenticated || buf[start] != b'*' {
@@ -359,100 +391,23 @@ impl Batch {
 
     fn execute(&mut self, server: &mut Server) {
         let mut measured = Instant::now();
-        for i in 0..self.parsed.len() {
-            if i.is_multiple_of(PREFETCH_CALLS) {
-                self.prefetch(server, i);
+        let mut next = 0;
+        while next < self.parsed.len() {
+            if next.is_multiple_of(PREFETCH_CALLS) {
+                self.prefetch(server, next);
             }
             if server.is_ending() {
                 self.entries.iter_mut().for_each(|entry| entry.is_done = true);
                 break;
             }
-            let Parse { entry, start: command_start, end: next, found, first_arg, args, key_hash } =
-                self.parsed[i];
-            // Whatever it does, a command of many arguments has much to do. One that came alone is measured
-            // alone anyhow.
-            let is_slow = args > INLINE_ARGS
-                || self.parsed.len() == 1
-                || server.observer.measures_each
-                || found.is_some_and(|n| !server.commands.entry(n).is_quick);
-            if is_slow {
-                measured = share_time(server, &mut self.unmeasured, measured);
-            }
-            let entry = &mut self.entries[entry as usize];
-            let Some(client) = server.clients.get_mut(entry.client) else { continue };
-            if client.closing != Closing::No {
-                entry.is_done = true;
-                continue;
-            }
-            if client.session.hold != Hold::No {
-                entry.hold_from(command_start, client);
-                continue;
-            }
-            let buf = match &entry.source {
-                Source::Arena => &self.arena[..entry.end],
-                Source::Own(own) => own.as_slice(),
+            let last = self.parsed.len().min((next / PREFETCH_CALLS + 1) * PREFETCH_CALLS);
+            next += match self.run_quick(server, next..last) {
+                0 => {
+                    self.run_one(server, next, &mut measured);
+                    1
+                }
+                ran => ran,
             };
-            let is_own = matches!(entry.source, Source::Own(_));
-            let args = &self.args[first_arg..first_arg + args];
-            let argv: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().map(|arg| arg.of(buf)).collect();
-            client.commands += 1;
-            self.reply.set_protocol(client.session.protocol);
-            let limit = server.config.output_limits[client.class() as usize].reply_limit();
-            self.reply.limit_to(limit);
-            let (client, start) = (entry.client, self.reply.len());
-            let called = dispatch::call(server, client, found, key_hash, &argv, &mut self.reply);
-            if self.reply.is_cut() {
-                self.reply.truncate(start);
-                server.close_for_output(client);
-            }
-            if called == Called::Held {
-                let multibulk = (buf[command_start] != b'*').then(|| multibulk(&argv));
-                drop(argv);
-                if let Some(client) = server.clients.get_mut(client) {
-                    client.commands -= 1;
-                    entry.hold_from(command_start, client);
-                }
-                if let Some(command) = multibulk {
-                    // Its bytes were changed by parsing.
-                    entry.put_before(&command, next, &self.arena);
-                }
-                continue;
-            }
-            // A command that waits counts once it is answered.
-            let waits = is_slow
-                && server.clients.get(client).is_some_and(|client| client.session.hold == Hold::Blocked);
-            let ran = match called {
-                Called::Ran(number) if !waits => Some(number),
-                _ => None,
-            };
-            match ran {
-                Some(number) => {
-                    server.stats.commands += 1;
-                    self.unmeasured.push(number);
-                }
-                None => server.uncount_run(client),
-            }
-            let mut nanos = None;
-            if is_slow {
-                let began = measured;
-                measured = share_time(server, &mut self.unmeasured, measured);
-                nanos = Some(nanos_between(began, measured));
-            }
-            if let Some(number) = ran {
-                let reply_bytes = self.reply.len().saturating_sub(start);
-                let observer = &server.observer;
-                let may_be_large = is_own || observer.logs_small_requests;
-                if is_slow || may_be_large || reply_bytes >= observer.large_reply_bytes {
-                    server.observe(client, number, &argv, Cost { nanos, reply_bytes });
-                }
-            }
-            drop(argv);
-            server.settle();
-            if server.outbox.is_empty() {
-                add_span(&mut self.spans, client, start, self.reply.len());
-            } else {
-                self.take_outbox_around(server, client, start);
-            }
             if self.reply.len() >= FLUSH_BYTES || self.spans.len() >= FLUSH_SPANS {
                 self.flush(server);
             }
@@ -460,62 +415,150 @@ impl Batch {
         share_time(server, &mut self.unmeasured, measured);
     }
 
-    /// Hashes the keys that the commands from `first` on begin with, and asks the CPU for what will be
-    /// looked up, so that they wait for memory together and not one after the other. Changes nothing
-    /// but speed.
+    /// Runs the command `i` of those that were parsed. The clock was read last at `measured`.
+    fn run_one(&mut self, server: &mut Server, i: usize, measured: &mut Instant) {
+        let call = self.parsed[i];
+        let Parse { entry, start: command_start, end: next, found, first_arg, args, .. } = call;
+        // Whatever it does, a command of many arguments has much to do. One that came alone is measured
+        // alone anyhow.
+        let is_slow = args > INLINE_ARGS
+            || self.parsed.len() == 1
+            || server.observer.measures_each
+            || found.is_some_and(|n| !server.commands.entry(n).is_quick);
+        if is_slow {
+            *measured = share_time(server, &mut self.unmeasured, *measured);
+        }
+        let entry = &mut self.entries[entry as usize];
+        let Some(client) = server.clients.get_mut(entry.client) else { return };
+        if client.closing != Closing::No {
+            entry.is_done = true;
+            return;
+        }
+        if client.session.hold != Hold::No {
+            entry.hold_from(command_start, client);
+            return;
+        }
+        let buf = match &entry.source {
+            Source::Arena => &self.arena[..entry.end],
+            Source::Own(own) => own.as_slice(),
+        };
+        let is_own = matches!(entry.source, Source::Own(_));
+        let args = &self.args[first_arg..first_arg + args];
+        let argv: SmallVec<[&[u8]; INLINE_ARGS]> = args.iter().map(|arg| arg.of(buf)).collect();
+        client.commands += 1;
+        self.reply.set_protocol(client.session.protocol);
+        let limit = server.config.output_limits[client.class() as usize].reply_limit();
+        self.reply.limit_to(limit);
+        let (client, start) = (entry.client, self.reply.len());
+        let called = dispatch::call(server, client, found, call.key_hash(), &argv, &mut self.reply);
+        if self.reply.is_cut() {
+            self.reply.truncate(start);
+            server.close_for_output(client);
+        }
+        if called == Called::Held {
+            let multibulk = (buf[command_start] != b'*').then(|| multibulk(&argv));
+            drop(argv);
+            if let Some(client) = server.clients.get_mut(client) {
+                client.commands -= 1;
+                entry.hold_from(command_start, client);
+            }
+            if let Some(command) = multibulk {
+                // Its bytes were changed by parsing.
+                entry.put_before(&command, next, &self.arena);
+            }
+            return;
+        }
+        // A command that waits counts once it is answered.
+        let waits =
+            is_slow && server.clients.get(client).is_some_and(|client| client.session.hold == Hold::Blocked);
+        let ran = match called {
+            Called::Ran(number) if !waits => Some(number),
+            _ => None,
+        };
+        match ran {
+            Some(number) => {
+                server.stats.commands += 1;
+                self.unmeasured.push(number);
+            }
+            None => server.uncount_run(client),
+        }
+        let mut nanos = None;
+        if is_slow {
+            let began = *measured;
+            *measured = share_time(server, &mut self.unmeasured, began);
+            nanos = Some(nanos_between(began, *measured));
+        }
+        if let Some(number) = ran {
+            let reply_bytes = self.reply.len().saturating_sub(start);
+            let observer = &server.observer;
+            let may_be_large = is_own || observer.logs_small_requests;
+            if is_slow || may_be_large || reply_bytes >= observer.large_reply_bytes {
+                server.observe(client, number, &argv, Cost { nanos, reply_bytes });
+            }
+        }
+        drop(argv);
+        self.after_call(server, client, start);
+    }
+
+    /// What follows from a command of `client` whose reply begins at `start` and is the last in the
+    /// buffer.
+    fn after_call(&mut self, server: &mut Server, client: u32, start: usize) {
+        server.settle();
+        if server.outbox.is_empty() {
+            add_span(&mut self.spans, client, start, self.reply.len());
+        } else {
+            self.take_outbox_around(server, client, start);
+        }
+    }
+
+    /// Asks the CPU for the entries that the commands from `first` on will look up, so that they wait for
+    /// memory together and not one after the other. Their buckets were asked for when the commands were
+    /// parsed. Changes nothing but speed.
     fn prefetch(&mut self, server: &Server, first: usize) {
         let Some(engine) = &server.engine else { return };
         let keyspace = engine.keyspace();
         let last = self.parsed.len().min(first + PREFETCH_CALLS);
-        let mut fetched: SmallVec<[(&Db, u64); PREFETCH_CALLS]> = SmallVec::new();
-        for call in &mut self.parsed[first..last] {
-            let Some(at) = call.found.and_then(|number| server.commands.entry(number).first_key) else {
-                continue;
-            };
+        if last - first < 2 {
+            return;
+        }
+        let mut of: Option<(usize, &Db, usize)> = None;
+        for call in &self.parsed[first..last] {
             let entry = &self.entries[call.entry as usize];
-            let Some(client) = server.clients.get(entry.client).filter(|_| at < call.args) else { continue };
-            let db = keyspace.db(client.session.db);
-            let buf = match &entry.source {
-                Source::Arena => &self.arena[..entry.end],
-                Source::Own(own) => own.as_slice(),
-            };
-            let hash = db.hash_key(self.args[call.first_arg + at].of(buf));
-            call.key_hash = Some((at, hash));
-            if db.len() >= PREFETCH_KEYS && last - first > 1 {
-                fetched.push((db, hash));
+            if call.key_at == 0 || !entry.is_fetched {
+                continue;
             }
+            let (db, bytes) = match of {
+                Some((number, db, bytes)) if number == entry.db => (db, bytes),
+                _ => {
+                    let db = keyspace.db(entry.db);
+                    let bytes = db.fetched_bytes();
+                    of = Some((entry.db, db, bytes));
+                    (db, bytes)
+                }
+            };
+            db.prefetch_entry_of(call.hash, bytes);
         }
-        for (db, hash) in &fetched {
-            db.prefetch(*hash);
-        }
-        for (db, hash) in &fetched {
-            db.prefetch_entry(*hash);
-        }
-        if last - first > 1 {
-            self.prefetch_members(server, first..last);
+        if self.has_members {
+            self.prefetch_members(keyspace, server, first..last);
         }
     }
 
     /// As `prefetch`, for the fields and members that commands on large hashes and sets will look up.
-    fn prefetch_members(&self, server: &Server, calls: Range<usize>) {
-        let Some(engine) = &server.engine else { return };
-        let keyspace = engine.keyspace();
+    fn prefetch_members(&self, keyspace: &Keyspace, server: &Server, calls: Range<usize>) {
         let mut small = 0;
         let mut fetched: SmallVec<[(LargeTable<'_>, u64); PREFETCH_CALLS]> = SmallVec::new();
         for call in &self.parsed[calls] {
-            let (Some(number), Some((at, hash))) = (call.found, call.key_hash) else { continue };
-            let spec = server.commands.entry(number).spec;
-            if !matches!(spec.group, Group::Hash | Group::Set) || at + 1 >= call.args {
+            let (Some(number), Some((at, hash))) = (call.found, call.key_hash()) else { continue };
+            if !server.commands.entry(number).has_members || at + 1 >= call.args {
                 continue;
             }
             let entry = &self.entries[call.entry as usize];
-            let Some(client) = server.clients.get(entry.client) else { continue };
             let buf = match &entry.source {
                 Source::Arena => &self.arena[..entry.end],
                 Source::Own(own) => own.as_slice(),
             };
             let arg = |i: usize| self.args[call.first_arg + i].of(buf);
-            let found = keyspace.db(client.session.db).entry_hashed(hash, arg(at));
+            let found = keyspace.db(entry.db).entry_hashed(hash, arg(at));
             let Some(table) = found.and_then(|entry| LargeTable::of(entry.view())) else {
                 // Where the first ones are small, the others will be, too: looking costs time.
                 small += 1;
@@ -602,6 +645,20 @@ impl Batch {
 }
 
 impl Entry {
+    fn new(client: u32, source: Source, at: usize, end: usize) -> Entry {
+        Entry {
+            client,
+            source,
+            at,
+            end,
+            is_done: false,
+            is_held: false,
+            error: None,
+            db: 0,
+            is_fetched: false,
+        }
+    }
+
     /// Has everything from the command at `start` on wait: it will be parsed again.
     fn hold_from(&mut self, start: usize, client: &mut Client) {
         if !self.is_held {

@@ -12,7 +12,7 @@ use cairn_engine::command::spec::{
 use cairn_engine::command::{Args, CommandError, OnExpired};
 use cairn_engine::engine::Caller;
 
-use crate::clients::{Closing, Hold, Replies, Session};
+use crate::clients::{Client, Closing, Hold, Replies, Session};
 use crate::command::Call;
 use crate::command::table::{Entry, Run};
 use crate::config::Enable;
@@ -283,6 +283,41 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
         _ => {}
     }
     Ok(if is_queued { Admitted::Queue(number) } else { Admitted::Run(number) })
+}
+
+impl Server {
+    /// True if `admit` and what follows from a command have nothing to ask of any client but those things
+    /// that `Client::is_plain` asks, so that a run of commands can be asked once. Memory may be short.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.is_loading()
+            && self.is_settled()
+            && self.outbox.is_empty()
+            && self.tracking.clients == 0
+            && self.monitors.is_empty()
+            && self.pause.is_none()
+            && !self.config.import_mode
+            && !(self.config.maxmemory > 0 && self.memory.is_noted_short())
+            && !self.is_refusing_writes()
+            && !(self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag > 0)
+            && !self.observer.measures_each
+            && !self.observer.logs_small_requests
+    }
+}
+
+impl Client {
+    /// True if commands of this client are run as they come.
+    #[inline]
+    pub(crate) fn is_plain(&self, has_password: bool) -> bool {
+        let session = &self.session;
+        self.closing == Closing::No
+            && session.hold == Hold::No
+            && (session.is_authenticated || !has_password)
+            && session.transaction.is_none()
+            && session.replies == Replies::On
+            && !session.is_subscriber
+            && !session.is_monitor
+    }
 }
 
 /// Why a client that listens to channels, or monitors, may not run a command; none if it may.

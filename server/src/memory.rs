@@ -38,6 +38,12 @@ impl Memory {
         (now, self.short_before + now)
     }
 
+    /// True if it was short when it was last looked at.
+    #[inline]
+    pub(crate) fn is_noted_short(&self) -> bool {
+        self.is_evicting || self.short_since.is_some()
+    }
+
     /// CONFIG RESETSTAT.
     pub(crate) fn reset(&mut self) {
         self.short_before = Duration::ZERO;

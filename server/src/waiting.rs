@@ -47,9 +47,18 @@ impl Server {
         }
     }
 
+    /// True if nothing follows from what has run.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.engine.as_ref().is_none_or(|engine| engine.effects().is_empty()) && !self.blocked.has_ready()
+    }
+
     /// What follows from a command that has run, and from those that run because of it.
     #[inline]
     pub(crate) fn settle(&mut self) {
+        if self.is_settled() {
+            return;
+        }
         let Some(engine) = &self.engine else { return };
         if !engine.effects().happened().is_empty() {
             self.tell_effects();

@@ -208,7 +208,8 @@ impl Data<'_> {
         let hashes: SmallVec<[u64; PREFETCH_KEYS]> = keys.map(|key| db.hash_key(key)).collect();
         if hashes.len() > 1 {
             hashes.iter().for_each(|hash| db.prefetch(*hash));
-            hashes.iter().for_each(|hash| db.prefetch_entry(*hash));
+            let bytes = db.fetched_bytes();
+            hashes.iter().for_each(|hash| db.prefetch_entry_of(*hash, bytes));
         }
     }
 

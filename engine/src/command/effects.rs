@@ -201,6 +201,13 @@ impl Effects {
         self.wants
     }
 
+    /// True if nothing is recorded.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.happened.is_empty() && self.logged.is_empty()
+    }
+
     /// Chooses what is recorded from now on.
     pub fn set_wants(&mut self, wants: Wants) {
         self.wants = wants;

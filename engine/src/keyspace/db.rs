@@ -196,8 +196,20 @@ impl Db {
     /// as entries have on average, so that values are there for the reader, too.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
+        self.prefetch_entry_of(hash, self.fetched_bytes());
+    }
+
+    /// As `prefetch_entry`, with the answer of `fetched_bytes`: for many entries.
+    #[inline]
+    pub fn prefetch_entry_of(&self, hash: u64, bytes: usize) {
+        self.table.prefetch_item(hash, bytes);
+    }
+
+    /// How much of an entry is worth fetching ahead.
+    #[must_use]
+    pub fn fetched_bytes(&self) -> usize {
         let mean = self.counts.record_bytes / self.table.len().max(1);
-        self.table.prefetch_item(hash, mean.clamp(PREFETCH_BYTES.0, PREFETCH_BYTES.1));
+        mean.clamp(PREFETCH_BYTES.0, PREFETCH_BYTES.1)
     }
 
     /// The entry of a key whose hash is known.

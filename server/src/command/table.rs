@@ -30,6 +30,10 @@ pub(crate) struct Entry {
     pub(crate) first_key: Option<usize>,
     /// Its time need not be measured alone: a few of them in a row share theirs.
     pub(crate) is_quick: bool,
+    /// Its code, if it is quick, a data command, and nothing follows from it but its effects.
+    quick: Option<&'static DataCommand>,
+    /// The argument behind its key is looked up in there, as a field or a member.
+    pub(crate) has_members: bool,
     /// Numbers of its subcommands.
     pub(crate) subcommands: std::ops::Range<u16>,
 }
@@ -39,6 +43,14 @@ const SLOTS: usize = 2048;
 
 /// No command.
 const EMPTY: u16 = u16::MAX;
+
+/// A command that was found, of those whose name the digest tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Recent {
+    digest: u64,
+    len: usize,
+    number: u16,
+}
 
 /// Every command.
 #[derive(Debug)]
@@ -60,6 +72,8 @@ fn add<F>(
     let entry = |command: &'static Command<F>| Entry {
         spec: &command.spec,
         run: run(command),
+        quick: None,
+        has_members: matches!(command.spec.group, Group::Hash | Group::Set),
         full_name: command.spec.full_name(),
         first_key: command.spec.keys.first().and_then(|key| match key.begin {
             BeginSearch::Index(at) => Some(at),
@@ -71,7 +85,12 @@ fn add<F>(
                 || (command.spec.group == Group::String && command.spec.complexity == "O(1)")),
         subcommands: 0..0,
     };
-    entries.push(entry(command));
+    let mut top = entry(command);
+    top.quick = match top.run {
+        Run::Data(data) if top.is_quick && command.subcommands.is_empty() => Some(data),
+        _ => None,
+    };
+    entries.push(top);
     let first = number + 1;
     entries.extend(command.subcommands.iter().map(entry));
     entries[usize::from(number)].subcommands =
@@ -137,6 +156,26 @@ impl CommandTable {
         }
     }
 
+    /// As `find`, for names of which most are the one that was sought before.
+    #[inline]
+    pub(crate) fn find_like(&self, name: &[u8], recent: &mut Recent) -> Option<u16> {
+        let sought = digest(name);
+        if recent.digest == sought && recent.len == name.len() {
+            return Some(recent.number);
+        }
+        let number = self.find(name)?;
+        if is_told_by_digest(name) {
+            *recent = Recent { digest: sought, len: name.len(), number };
+        }
+        Some(number)
+    }
+
+    /// The code of a quick data command, if it takes so many arguments.
+    #[inline]
+    pub(crate) fn quick(&self, number: u16, args: usize) -> Option<&'static DataCommand> {
+        self.entry(number).quick.filter(|command| command.spec.accepts(args))
+    }
+
     /// The number of a top-level command by the name that it was made with, however it is called now.
     pub(crate) fn number_of(&self, name: &str) -> Option<u16> {
         let at = self.entries.iter().position(|e| e.spec.name == name && e.spec.parent.is_none())?;
@@ -182,7 +221,10 @@ fn digest(name: &[u8]) -> u64 {
         (Some(head), ..) => u64::from_le_bytes(*head),
         // The halves overlap: with the length known, they hold every letter at its place.
         (_, Some(first), Some(last)) => half(first) | half(last) << 32,
-        _ => name.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte)),
+        _ => match *name {
+            [a, b, c] => u64::from(a) << 16 | u64::from(b) << 8 | u64::from(c),
+            _ => name.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte)),
+        },
     };
     (head | LETTER_CASE) ^ ((name.len() as u64) << 56)
 }

@@ -1,0 +1,111 @@
+//! Runs of quick commands of one client: what is checked before each command elsewhere is checked here
+//! once for all of them.
+//!
+//! Only commands that can do nothing but read or change data and answer run here, and only while nothing
+//! unusual goes on in the server or with the client; everything else takes the long way. Both ways give
+//! the same replies and counts.
+
+use std::ops::Range;
+
+use cairn_engine::command::Args;
+use cairn_engine::engine::Caller;
+use cairn_engine::os::jemalloc;
+use smallvec::SmallVec;
+
+use super::{Batch, INLINE_ARGS, Source, add_span};
+use crate::observe::Cost;
+use crate::server::Server;
+
+/// Commands with so many arguments are most of all.
+const FEW_ARGS: usize = 4;
+
+impl Batch {
+    /// Runs commands from the front of `calls` that can be run together. Answers how many those were: none
+    /// if the first is none of them.
+    pub(super) fn run_quick(&mut self, server: &mut Server, calls: Range<usize>) -> usize {
+        let first = &self.parsed[calls.start];
+        let is_quick = first.found.is_some_and(|number| server.commands.quick(number, first.args).is_some());
+        if !is_quick || self.parsed.len() == 1 || !server.is_plain() {
+            return 0;
+        }
+        let at = first.entry;
+        let entry = &self.entries[at as usize];
+        let (index, Source::Arena) = (entry.client, &entry.source) else { return 0 };
+        let Some(client) = server.clients.get(index).filter(|client| client.is_plain(server.has_password))
+        else {
+            return 0;
+        };
+        if server.config.output_limits[client.class() as usize].reply_limit() < usize::MAX {
+            return 0;
+        }
+        let session = &client.session;
+        let caller = Caller { is_no_touch: session.no_touch, ..Caller::new(session.db, server.now) };
+        self.reply.set_protocol(session.protocol);
+        self.reply.limit_to(usize::MAX);
+        server.caller = Some(index);
+        let buf = &self.arena[..entry.end];
+        let first_reply = self.reply.len();
+        let reply = &mut self.reply;
+        let (mut ran, mut unsettled) = (0, None);
+        for call in &self.parsed[calls] {
+            let Some(number) = call.found.filter(|_| call.entry == at) else { break };
+            let Some(command) = server.commands.quick(number, call.args) else { break };
+            let Some(engine) = &mut server.engine else { break };
+            if call.args > INLINE_ARGS
+                || server.config.maxmemory > 0 && jemalloc::used_bytes() > server.config.maxmemory
+            {
+                break;
+            }
+            let args = &self.args[call.first_arg..call.first_arg + call.args];
+            let mut few: [&[u8]; FEW_ARGS] = [&[]; FEW_ARGS];
+            let many: SmallVec<[&[u8]; INLINE_ARGS]>;
+            let argv = match few.get_mut(..args.len()) {
+                Some(argv) => {
+                    argv.iter_mut().zip(args).for_each(|(word, arg)| *word = arg.of(buf));
+                    &*argv
+                }
+                None => {
+                    many = args.iter().map(|arg| arg.of(buf)).collect();
+                    &many
+                }
+            };
+            let start = reply.len();
+            let caller = Caller { key_hash: call.key_hash(), ..caller };
+            engine.apply(command, Args(argv), caller, reply);
+            ran += 1;
+            self.unmeasured.push(number);
+            if reply.bytes().get(start) == Some(&b'-') {
+                server.stats.by_command[usize::from(number)].failed += 1;
+                server.stats.count_error(&reply.bytes()[start..]);
+            }
+            let reply_bytes = reply.len() - start;
+            if reply_bytes >= server.observer.large_reply_bytes {
+                server.observe(index, number, argv, Cost { nanos: None, reply_bytes });
+            }
+            if !server.is_settled() {
+                unsettled = Some(start);
+                break;
+            }
+            if reply.len() >= super::FLUSH_BYTES {
+                break;
+            }
+        }
+        if ran == 0 {
+            return 0;
+        }
+        server.stats.commands += ran as u64;
+        let last_command = self.unmeasured.last().copied();
+        if let Some(client) = server.clients.get_mut(index) {
+            client.commands += ran as u64;
+            client.session.last_command = last_command;
+        }
+        let end = unsettled.unwrap_or(self.reply.len());
+        if first_reply < end {
+            add_span(&mut self.spans, index, first_reply, end);
+        }
+        if let Some(start) = unsettled {
+            self.after_call(server, index, start);
+        }
+        ran
+    }
+}
