@@ -121,7 +121,7 @@ impl Server {
         let since = Instant::now();
         let start_seconds = self.now.secs();
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
-        let (now, options) = (self.now, Options::default());
+        let (now, options) = (self.now, self.load_options());
         let loaded = engine.load(now, options, &mut |progress| {
             let Some(loading) = &mut self.loading else { return };
             let keys = progress.keys - loading.progress.keys;
@@ -152,6 +152,11 @@ impl Server {
         self.engine = Some(engine);
         self.update_wants();
         is_loaded
+    }
+
+    /// What is checked of a snapshot besides its layout.
+    fn load_options(&self) -> Options {
+        Options { require_checksum: self.config.rdb_require_checksum, ..Options::default() }
     }
 
     /// Removes what processes that are gone have left beside the snapshot's file.
@@ -226,7 +231,7 @@ impl Server {
         if saves {
             self.save_now().map_err(|error| error.to_string())?;
         }
-        let (now, options) = (self.now, Options::default());
+        let (now, options) = (self.now, self.load_options());
         let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
         engine.clear();
         if let Err(error) = engine.load(now, options, &mut |_| {}) {
@@ -383,6 +388,7 @@ fn settings(config: &Config, family: Dialect) -> Settings {
         target,
         compress: config.rdbcompression,
         checksum: config.rdbchecksum,
+        incremental_sync: config.rdb_incremental_fsync,
         key_delay_us: config.rdb_key_save_delay_us,
     }
 }

@@ -41,6 +41,8 @@ pub struct Settings {
     pub compress: bool,
     /// Compute the checksum.
     pub checksum: bool,
+    /// Have the system begin with the writing before the sync at the end.
+    pub incremental_sync: bool,
     /// For tests that need a slow save: microseconds to sleep after each key, or, below zero, keys
     /// after which to sleep for one. 0 for no sleep.
     pub key_delay_us: i64,
@@ -204,7 +206,10 @@ fn write_temp(
     };
     let mut needed: Vec<Feature> = Vec::new();
     loop {
-        let file = storage.create(temp).map_err(failed("create", temp))?;
+        let mut file = storage.create(temp).map_err(failed("create", temp))?;
+        if !settings.incremental_sync {
+            file.write_at_once();
+        }
         let options = WriterOptions { compress: settings.compress, checksum: settings.checksum };
         let writer = Writer::new(FileDrain(file), options);
         match write_all(writer, target, settings.key_delay_us, producer, contents, progress) {

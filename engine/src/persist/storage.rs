@@ -23,6 +23,9 @@ pub trait OutputFile: Debug + Send {
     /// After an error the file's content past its last synced byte is unknown.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
 
+    /// Leaves all that is written to the sync at the end, instead of having it go to the disk bit by bit.
+    fn write_at_once(&mut self) {}
+
     /// Makes everything written so far durable.
     ///
     /// # Errors
@@ -189,6 +192,8 @@ struct DiskOutput {
     file: File,
     written: u64,
     handed_over: u64,
+    /// True if the system is asked to begin with the writing early.
+    is_incremental: bool,
 }
 
 #[derive(Debug)]
@@ -243,11 +248,15 @@ impl OutputFile for DiskOutput {
         self.file.write_all(bytes)?;
         self.written += bytes.len() as u64;
         let fresh = self.written - self.handed_over;
-        if fresh >= WRITEBACK_BYTES {
+        if fresh >= WRITEBACK_BYTES && self.is_incremental {
             os::file::begin_writeback(&self.file, self.handed_over, fresh);
             self.handed_over = self.written;
         }
         Ok(())
+    }
+
+    fn write_at_once(&mut self) {
+        self.is_incremental = false;
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -273,7 +282,7 @@ impl InputFile for DiskInput {
 impl Storage for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-        Ok(Box::new(DiskOutput { file, written: 0, handed_over: 0 }))
+        Ok(Box::new(DiskOutput { file, written: 0, handed_over: 0, is_incremental: true }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn InputFile>> {

@@ -19,6 +19,7 @@ pub(crate) fn config(path: &Path) -> EngineConfig {
             target: TargetChoice::Auto(Dialect::Redis),
             compress: true,
             checksum: true,
+            incremental_sync: true,
             key_delay_us: 0,
         },
         redis_version: "7.4.2",

@@ -192,7 +192,6 @@ stock! {
     "watchdog-period": Harmless, Always, One, int(0, INT), "0";
     // The rest.
     "always-show-logo": Harmless, Start, One, YesNo, "no";
-    "rdb-save-incremental-fsync": Harmless, Always, One, YesNo, "yes";
     "use-exit-on-panic": Harmless, Always, One, YesNo, "no";
     "extended-redis-compatibility": Harmless, Always, One, YesNo, "no";
     "io-threads-always-active": Harmless, Always, One, YesNo, "no";

@@ -315,6 +315,9 @@ directives! {
     "rdb-key-save-delay": rdb_key_save_delay_us, Always, One, int(i32::MIN as i64, i32::MAX as i64), i64 = 0;
     "key-load-delay": key_load_delay_us, Always, One, int(i32::MIN as i64, i32::MAX as i64), i64 = 0;
     "stop-writes-on-bgsave-error": stop_writes_on_bgsave_error, Always, One, YesNo, bool = true;
+    "rdb-save-incremental-fsync": rdb_incremental_fsync, Always, One, YesNo, bool = true;
+    // Ours: a snapshot whose checksum was switched off is refused.
+    "rdb-require-checksum": rdb_require_checksum, Always, One, YesNo, bool = false;
 
     // Observing.
     // Keys that have expired stay until who imports them says otherwise.

@@ -266,3 +266,22 @@ fn clients_are_answered_while_it_loads() {
     assert_eq!(server.wait().code(), Some(0));
     assert_eq!(fs::read(server.path("dump.rdb")).expect("the file"), before, "half a data set is not saved");
 }
+
+#[test]
+fn a_file_without_a_checksum_is_refused_by_who_wants_one() {
+    let mut server = Server::start(&["--rdbchecksum", "no"]);
+    let mut client = server.client();
+    client.call("SET k v");
+    assert_eq!(client.call("CONFIG SET rdb-save-incremental-fsync no"), "OK");
+    assert_eq!(client.call("SAVE"), "OK");
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    let mut command = program(server.dir.path());
+    command.args(["--port", "0", "--unixsocket", "s", "--rdb-require-checksum", "yes"]);
+    let mut child = command.spawn().expect("it starts");
+    assert_eq!(wait_for(&mut child).code(), Some(1));
+    let log = fs::read_to_string(server.path("stdout")).expect("the log");
+    assert!(log.contains("dump.rdb") && log.contains("checksum"), "{log}");
+    let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+    assert_eq!(Server::start_in(dir, &[]).client().call("GET k"), "v");
+}

@@ -6,7 +6,13 @@ use crate::keyspace::{HashSeed, Keyspace};
 use crate::persist::storage::Disk;
 
 fn settings() -> Settings {
-    Settings { target: TargetChoice::Auto(Dialect::Redis), compress: true, checksum: true, key_delay_us: 0 }
+    Settings {
+        target: TargetChoice::Auto(Dialect::Redis),
+        compress: true,
+        checksum: true,
+        incremental_sync: true,
+        key_delay_us: 0,
+    }
 }
 
 #[test]
