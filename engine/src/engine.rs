@@ -584,7 +584,7 @@ impl Engine {
     /// Removes temporary snapshot files that dead processes left beside the snapshot's file. Returns
     /// those removed.
     pub fn sweep_temp_files(&self) -> Vec<PathBuf> {
-        snapshot::sweep(self.storage.as_ref(), &self.rdb_path)
+        snapshot::sweep(self.storage.as_ref(), &self.rdb_path, self.lock.is_some())
     }
 
     /// Empties every database and forgets what was carried, for a reload.

@@ -517,11 +517,15 @@ fn take_reports(
     unread.drain(..read);
 }
 
-/// Removes the temporary files of processes that are gone. Returns those removed.
-pub fn sweep(storage: &dyn Storage, path: &Path) -> Vec<PathBuf> {
+/// Removes the temporary files of processes that are gone, and of this one if it has the folder for
+/// itself and so knows that it writes none: its number may be that of a process before it, as in a
+/// container it always is. Returns those removed.
+pub fn sweep(storage: &dyn Storage, path: &Path, is_alone: bool) -> Vec<PathBuf> {
     let Ok(entries) = storage.list(dir_of(path)) else { return Vec::new() };
-    let is_dead = |path: &PathBuf| temp_pid(path).is_some_and(|pid| !fork::is_alive(pid));
-    entries.into_iter().filter(is_dead).filter(|path| storage.remove(path).is_ok()).collect()
+    let own = std::process::id().cast_signed();
+    let is_dead = |pid| if pid == own { is_alone } else { !fork::is_alive(pid) };
+    let is_left = |path: &PathBuf| temp_pid(path).is_some_and(is_dead);
+    entries.into_iter().filter(is_left).filter(|path| storage.remove(path).is_ok()).collect()
 }
 
 /// The process in the name of a temporary file.

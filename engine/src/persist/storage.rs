@@ -71,7 +71,7 @@ pub trait LogFile: Debug + Send + Sync {
 /// An append that did not get to its end.
 #[derive(Debug)]
 pub struct ShortWrite {
-    /// Bytes that are in the file.
+    /// Bytes that are in the file; a call that failed may have left more behind them.
     pub written: usize,
     /// Why there are no more.
     pub error: io::Error,

@@ -1,10 +1,8 @@
-//! Snapshots under failure: whatever goes wrong, the old file stays and the engine says so.
+//! Snapshots on the machine's own disk, in real children: whatever goes wrong, the old file stays and the
+//! engine says so. Crashes and failing calls: `snapshot_crash.rs`.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cairn_engine::base::time::UnixMs;
@@ -14,8 +12,7 @@ use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::keyspace::evict::Policy;
 use cairn_engine::keyspace::{Laziness, LfuTuning};
 use cairn_engine::persist::apart::Apart;
-use cairn_engine::persist::snapshot::SaveError;
-use cairn_engine::persist::storage::{DirLock, Disk, InputFile, LogFile, Meta, OutputFile, Storage};
+use cairn_engine::persist::storage::{Disk, Storage};
 use cairn_engine::value::{StringValue, Value};
 
 use crate::fresh;
@@ -54,110 +51,6 @@ fn names(dir: &Path) -> Vec<String> {
         fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
-}
-
-/// A disk whose n-th call from now fails.
-#[derive(Debug, Clone)]
-struct Failing {
-    calls_left: Arc<AtomicUsize>,
-}
-
-impl Failing {
-    fn call(&self) -> io::Result<()> {
-        let left = self.calls_left.fetch_sub(1, Ordering::Relaxed);
-        if left == 0 { Err(io::Error::from_raw_os_error(libc_eio())) } else { Ok(()) }
-    }
-}
-
-/// EIO, the same number on every Unix.
-fn libc_eio() -> i32 {
-    5
-}
-
-#[derive(Debug)]
-struct FailingOutput(Failing, Box<dyn OutputFile>);
-
-impl OutputFile for FailingOutput {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.call()?;
-        self.1.write_all(bytes)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.call()?;
-        self.1.sync()
-    }
-}
-
-impl Storage for Failing {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
-        self.call()?;
-        Ok(Box::new(FailingOutput(self.clone(), Disk.create(path)?)))
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn InputFile>> {
-        Disk.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call()?;
-        Disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Disk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.call()?;
-        Disk.sync_dir(dir)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        Disk.list(dir)
-    }
-    fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
-        Disk.open_log(path)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.create_dir(path)
-    }
-    fn meta(&self, path: &Path) -> io::Result<Option<Meta>> {
-        Disk.meta(path)
-    }
-    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        Disk.truncate(path, bytes)
-    }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.link(from, to)
-    }
-    fn lock_dir(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        Disk.lock_dir(dir)
-    }
-}
-
-#[test]
-fn whichever_call_fails_the_file_is_the_old_one_or_the_whole_new_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("dump.rdb");
-    let mut old = Engine::new(fresh::config(&path), NOW);
-    fill(&mut old, 3);
-    old.save(NOW, 0).unwrap();
-    let mut failures = 0;
-    for n in 0.. {
-        let calls_left = Arc::new(AtomicUsize::new(n));
-        let mut engine = Engine::with_storage(fresh::config(&path), NOW, Arc::new(Failing { calls_left }));
-        fill(&mut engine, 5);
-        match engine.save(NOW, 0) {
-            Ok(_) => break,
-            Err(SaveError::Io { step, .. }) => {
-                failures += 1;
-                let expected = if step == "sync folder" { 5 } else { 3 };
-                assert_eq!(keys_in(&path), expected, "call {n} ({step})");
-                assert!(!engine.snapshot_stats().last_error.is_empty() && engine.snapshot_stats().dirty == 5);
-                assert_eq!(names(dir.path()), ["dump.rdb"], "call {n} ({step})");
-                // The next round starts from the old file again.
-                old.save(NOW, 0).unwrap();
-            }
-            Err(other) => panic!("call {n}: {other}"),
-        }
-    }
-    assert!(failures >= 5, "create, write, sync, rename and folder sync fail each: {failures}");
-    assert_eq!(keys_in(&path), 5);
 }
 
 #[test]
