@@ -93,6 +93,17 @@ pub struct BackgroundEnd {
     pub pid: i32,
 }
 
+/// What trying to take a folder has given.
+#[derive(Debug)]
+pub enum Claim {
+    /// It was held already.
+    Ours,
+    /// Now it can be held, and is as long as this lives.
+    New(Box<dyn DirLock>),
+    /// Another process has it.
+    Theirs,
+}
+
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -595,21 +606,22 @@ impl Engine {
         self.carried = Carried::default();
     }
 
-    /// Takes a folder for this process alone, in place of the one it had. False if another process has
-    /// it; then the one it had stays.
+    /// Tries to take a folder for this process alone. What was held before is held still.
     ///
     /// # Errors
     /// What the disk said: some file systems have no locks.
-    pub fn lock_dir(&mut self, dir: &Path) -> io::Result<bool> {
+    pub fn claim_dir(&self, dir: &Path) -> io::Result<Claim> {
         if let Some(lock) = &self.lock
             && lock.covers(dir)?
         {
-            return Ok(true);
+            return Ok(Claim::Ours);
         }
-        let taken = self.storage.lock_dir(dir)?;
-        let is_ours = taken.is_some();
-        self.lock = taken.or(self.lock.take());
-        Ok(is_ours)
+        Ok(self.storage.lock_dir(dir)?.map_or(Claim::Theirs, Claim::New))
+    }
+
+    /// Holds this folder from here on, in place of the one that was held.
+    pub fn hold_dir(&mut self, lock: Option<Box<dyn DirLock>>) {
+        self.lock = lock;
     }
 
     /// The folder of the snapshot's file.

@@ -115,6 +115,7 @@ impl Server {
             apart: Apart::ForkAndThreads,
         };
         let mut engine = Engine::new(config, self.now);
+        engine.hold_dir(self.dir_lock.take());
         tune(&mut engine, &self.config);
         engine.keyspace_mut().tick(self.now);
         self.tell_swept(&engine.sweep_temp_files());

@@ -11,6 +11,7 @@ mod cron;
 mod data;
 mod dispatch;
 mod expiry;
+mod folder;
 mod invalidate;
 mod log;
 mod memory;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::command::effects::Happened;
 use cairn_engine::engine::Engine;
+use cairn_engine::persist::storage::DirLock;
 use nix::sys::signalfd::SignalFd;
 
 use crate::batch::Batch;
@@ -136,6 +137,8 @@ pub(crate) struct Server {
     pub(crate) cron_runs: u64,
     /// The data set; none while it loads.
     pub(crate) engine: Option<Engine>,
+    /// The right to the folder, until the engine has it.
+    pub(crate) dir_lock: Option<Box<dyn DirLock>>,
     /// How far loading is.
     pub(crate) loading: Option<Loading>,
     /// What loading has brought.
@@ -223,6 +226,7 @@ impl Server {
             startup_memory: 0,
             cron_runs: 0,
             engine: None,
+            dir_lock: None,
             loading: None,
             last_load: LastLoad::default(),
             is_expiring: true,

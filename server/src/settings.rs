@@ -1,6 +1,5 @@
 //! What follows from a directive that CONFIG SET has changed.
 
-use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -76,14 +75,6 @@ impl Server {
             _ => "Failed to bind to specified addresses.",
         };
         Err(SetError::Refused(name.to_owned(), why.to_owned()))
-    }
-
-    fn enter_dir(&mut self) -> Result<(), SetError> {
-        let refused = |e: io::Error| SetError::Refused("dir".into(), errno_text(&e));
-        std::env::set_current_dir(OsStr::from_bytes(&self.config.dir)).map_err(refused)?;
-        let dir = std::env::current_dir().map_err(refused)?;
-        self.config.dir = dir.into_os_string().into_encoded_bytes();
-        Ok(())
     }
 
     /// Asks the system for a descriptor for each client; takes fewer clients if it gives fewer.

@@ -22,6 +22,7 @@ use crate::command::info::machine_memory;
 use crate::command::table::CommandTable;
 use crate::config::file::{ConfigError, Reading};
 use crate::config::{Config, Supervised};
+use crate::folder;
 use crate::log::Log;
 use crate::net::listener::{self, Listener};
 use crate::server::Server;
@@ -92,6 +93,7 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     })?;
     // Whatever finds out about the processor by itself does so before the first fork.
     crc64::warm_up();
+    let lock = folder::take(&config, &log).map_err(|()| Refused)?;
     let listeners = listen(&config, &log)?;
     let mut server =
         Server::new(config, config_file, log, commands, listeners, signals, hex(id)).map_err(|e| {
@@ -99,6 +101,7 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
             Refused
         })?;
     server.supervisor = supervisor;
+    server.dir_lock = lock;
     server.raise_descriptor_limit();
     server.write_pid_file();
     server.set_title();

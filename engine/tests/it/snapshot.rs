@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::Options;
 use cairn_engine::command::effects::{Classes, Wants};
-use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::engine::{Claim, Engine, EngineConfig};
 use cairn_engine::keyspace::evict::Policy;
 use cairn_engine::keyspace::{Laziness, LfuTuning};
 use cairn_engine::persist::apart::Apart;
@@ -91,16 +91,23 @@ fn a_save_that_runs_here_is_told_of_by_the_next_poll() {
 fn a_child_keeps_the_folder_of_its_server() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut engine = Engine::new(fresh::config(&one.path().join("dump.rdb")), NOW);
-    assert!(engine.lock_dir(one.path()).unwrap());
-    assert!(engine.lock_dir(&one.path().join(".")).unwrap(), "it has it");
+    let claim = |engine: &mut Engine, dir: &tempfile::TempDir| match engine.claim_dir(dir.path()).unwrap() {
+        Claim::New(lock) => {
+            engine.hold_dir(Some(lock));
+            "new"
+        }
+        Claim::Ours => "ours",
+        Claim::Theirs => "theirs",
+    };
+    assert_eq!((claim(&mut engine, &one), claim(&mut engine, &one)), ("new", "ours"));
     let taken = Disk.lock_dir(two.path()).unwrap().expect("nobody has it");
-    assert!(!engine.lock_dir(two.path()).unwrap());
+    assert_eq!(claim(&mut engine, &two), "theirs");
     assert!(Disk.lock_dir(one.path()).unwrap().is_none(), "the one it had stays");
     drop(taken);
     fill(&mut engine, 1000);
     engine.settings.key_delay_us = 1000;
     engine.start_background_save(NOW, 0).unwrap();
-    assert!(engine.lock_dir(two.path()).unwrap());
+    assert_eq!(claim(&mut engine, &two), "new");
     assert!(Disk.lock_dir(one.path()).unwrap().is_none(), "the child writes there");
     engine.cancel_background_save();
     // A child of another test may have been forked meanwhile, and not have closed what it got.

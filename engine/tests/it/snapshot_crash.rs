@@ -7,6 +7,7 @@ use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::Options;
 use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::persist::apart::Apart;
+use cairn_engine::persist::storage::Storage;
 use cairn_engine::value::{StringValue, Value};
 
 use crate::fresh;
@@ -86,7 +87,7 @@ fn check(crash: &Crash, image: &Simulated) {
     assert!((saved..=asked).contains(&found), "{found} is none of {saved}..={asked}");
     // A server that has the folder for itself removes what the dead have left.
     let mut next = engine(image);
-    assert!(next.lock_dir(Path::new(DIR)).unwrap());
+    next.hold_dir(image.lock_dir(Path::new(DIR)).unwrap());
     next.sweep_temp_files();
     let whole: &[&str] = if found == 0 { &[] } else { &["dump.rdb"] };
     assert_eq!(image.names(DIR), whole);

@@ -308,6 +308,8 @@ directives! {
         SaveRule { seconds: 60, changes: 10_000 },
     ];
     "dir": dir, Protected, One, Folder, Vec<u8> = b".".to_vec();
+    // Ours: no other server may use the folder meanwhile.
+    "dir-lock": dir_lock, Start, One, YesNo, bool = true;
     "dbfilename": dbfilename, Protected, One, FileName { directive: "dbfilename", what: "filename" }, Vec<u8> = b"dump.rdb".to_vec();
     "rdbcompression": rdbcompression, Always, One, YesNo, bool = true;
     "rdbchecksum": rdbchecksum, Start, One, YesNo, bool = true;

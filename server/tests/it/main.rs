@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod debug;
 mod differential;
+mod folder;
 mod hostile;
 mod memory;
 mod migrate;

@@ -1,0 +1,132 @@
+//! One folder, one server.
+
+use std::fs;
+use std::path::Path;
+use std::process::Child;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::client::{Client, Server, free_port, program, wait_for};
+
+/// Starts a server whose data is in `dir`, and its output in `out`.
+fn start_there(out: &Path, dir: &Path, options: &[&str]) -> (Child, u16) {
+    let port = free_port();
+    let mut command = program(out);
+    command.args(["--port", &port.to_string(), "--save", "", "--dir"]).arg(dir).args(options);
+    (command.spawn().expect("it starts"), port)
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("a folder").flatten();
+    let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_second_server_is_refused_and_changes_nothing() {
+    let server = Server::start(&["--pidfile", "a.pid"]);
+    assert_eq!(server.client().call("SET k v"), "OK");
+    assert_eq!(server.client().call("SAVE"), "OK");
+    let pid = fs::read(server.path("a.pid")).expect("written");
+    let (before, out) = (names(server.dir.path()), tempfile::tempdir().expect("a folder"));
+    let (mut second, _) = start_there(out.path(), server.dir.path(), &["--pidfile", "a.pid"]);
+    assert_eq!(wait_for(&mut second).code(), Some(1));
+    let log = fs::read_to_string(out.path().join("stdout")).expect("the log");
+    assert!(log.contains("Another server uses the folder") && !log.contains("initialized"), "{log}");
+    assert_eq!(names(server.dir.path()), before);
+    assert_eq!(fs::read(server.path("a.pid")).expect("still there"), pid);
+    assert_eq!(server.client().call("GET k"), "v");
+}
+
+#[test]
+fn who_comes_too_early_waits_for_the_one_that_ends() {
+    let mut server = Server::start(&[]);
+    assert_eq!(server.client().call("SET k v"), "OK");
+    let out = tempfile::tempdir().expect("a folder");
+    let (child, port) = start_there(out.path(), server.dir.path(), &[]);
+    let mut second = Server { child, dir: out, port };
+    second.wait_for_log("just started");
+    sleep(Duration::from_millis(500));
+    assert!(!second.log().contains("initialized"), "{}", second.log());
+    assert_eq!(server.client().call("SAVE"), "OK");
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    second.wait_for_log("Ready to accept connections");
+    assert_eq!(second.client().call("GET k"), "v");
+}
+
+#[test]
+fn a_server_moves_only_to_a_folder_that_nobody_has() {
+    let options = ["--enable-protected-configs", "yes"];
+    let (one, two) = (Server::start(&options), Server::start(&options));
+    let (mut client, theirs) = (one.client(), two.dir.path().display().to_string());
+    let dir = |client: &mut Client| client.call("CONFIG GET dir");
+    let before = dir(&mut client);
+    let refused =
+        "-ERR CONFIG SET failed (possibly related to argument 'dir') - Another server uses this folder";
+    assert_eq!(client.call(&format!("CONFIG SET dir {theirs}")), refused);
+    assert_eq!(dir(&mut client), before);
+    assert_eq!(client.call("CONFIG SET dir ."), "OK", "it has this one");
+    assert_eq!(dir(&mut client), before);
+    let missing = client.call("CONFIG SET dir nowhere");
+    assert!(missing.contains("No such file or directory"), "{missing}");
+    assert_eq!(client.call("SAVE"), "OK");
+    assert!(one.path("dump.rdb").exists());
+    let free = tempfile::tempdir().expect("a folder");
+    assert_eq!(client.call(&format!("CONFIG SET dir {}", free.path().display())), "OK");
+    assert_eq!(client.call("SAVE"), "OK");
+    assert!(free.path().join("dump.rdb").exists());
+    // It has left its first one, and another may come there; where it is now, none may.
+    let mut other = two.client();
+    let taken = other.call(&format!("CONFIG SET dir {}", free.path().display()));
+    assert_eq!(taken, refused);
+    assert_eq!(other.call(&format!("CONFIG SET dir {}", one.dir.path().display())), "OK");
+}
+
+#[test]
+fn whoever_must_can_share_a_folder() {
+    let server = Server::start(&[]);
+    let out = tempfile::tempdir().expect("a folder");
+    let begun = Instant::now();
+    let options = ["--dir-lock", "no", "--dbfilename", "other.rdb"];
+    let (child, port) = start_there(out.path(), server.dir.path(), &options);
+    let mut second = Server { child, dir: out, port };
+    second.wait_for_log("Ready to accept connections");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(second.client().call("SAVE"), "OK");
+    assert_eq!(server.client().call("SAVE"), "OK");
+    assert!(server.path("other.rdb").exists() && server.path("dump.rdb").exists());
+}
+
+#[test]
+fn a_dying_child_keeps_the_next_server_out() {
+    let mut server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    assert_eq!(client.call("SET generation old"), "OK");
+    assert_eq!(client.call("SAVE"), "OK");
+    assert_eq!(client.call("DEBUG POPULATE 1000"), "OK");
+    assert_eq!(client.call("SET generation new"), "OK");
+    assert_eq!(client.call("CONFIG SET rdb-key-save-delay 200"), "OK");
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    // The child dies with its server: when the next one has the folder, nobody writes there any more.
+    let out = tempfile::tempdir().expect("a folder");
+    let (child, port) = start_there(out.path(), server.dir.path(), &[]);
+    let mut next = Server { child, dir: out, port };
+    next.wait_for_log("Ready to accept connections");
+    assert_eq!(next.client().call("GET generation"), "old");
+    assert_eq!(next.client().call("SET generation newer"), "OK");
+    assert_eq!(next.client().call("SAVE"), "OK");
+    sleep(Duration::from_millis(400));
+    next.signal(Signal::SIGKILL);
+    next.wait();
+    let out = tempfile::tempdir().expect("a folder");
+    let (child, port) = start_there(out.path(), server.dir.path(), &[]);
+    let mut last = Server { child, dir: out, port };
+    last.wait_for_log("Ready to accept connections");
+    assert_eq!(last.client().call("GET generation"), "newer");
+}
