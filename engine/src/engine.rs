@@ -21,6 +21,7 @@ use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats, O
 use crate::keyspace::evict::{Evictor, Policy};
 use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
 use crate::os::background::Dropper;
+use crate::persist::aof::{Aof, AofSettings, AofState, Wake};
 use crate::persist::apart::Apart;
 use crate::persist::carried::Carried;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
@@ -31,6 +32,8 @@ use crate::persist::snapshot::{
 use crate::persist::storage::{DirLock, Disk, Storage, dir_of};
 use crate::structure::hash::HashSeed;
 use crate::value::Limits;
+
+mod aof;
 
 /// What an engine is made with.
 #[derive(Debug, Clone)]
@@ -128,6 +131,9 @@ pub struct Engine {
     pub rdb_path: PathBuf,
     redis_version: &'static str,
     apart: Apart,
+    aof: Aof,
+    /// What the caller wants to hear; the log may want more.
+    wants: Wants,
     /// The folder that this process has for itself.
     lock: Option<Box<dyn DirLock>>,
 }
@@ -201,6 +207,8 @@ impl Engine {
             dropper: Dropper::default(),
             tidying: None,
             effects: Effects::new(),
+            aof: Aof::new(Arc::clone(&storage), AofSettings::default(), apart, Wake::default()),
+            wants: Wants::default(),
             storage,
             limits,
             settings,
@@ -306,7 +314,7 @@ impl Engine {
     /// Makes up for what tables could not do while a child saved: they grow, shrink and give memory back.
     /// Looks at about so many segments of some hundred keys each. False if there is nothing left to do.
     pub fn tidy_step(&mut self, segments: usize) -> bool {
-        let Some((mut db, mut cursor)) = self.tidying.filter(|_| !self.is_saving()) else { return false };
+        let Some((mut db, mut cursor)) = self.tidying.filter(|_| !self.has_child()) else { return false };
         for _ in 0..segments {
             if db >= self.keyspace.len() {
                 self.tidying = None;
@@ -367,9 +375,11 @@ impl Engine {
         &mut self.effects
     }
 
-    /// Chooses what is recorded in `effects`.
+    /// Chooses what is recorded in `effects`. What the append only file needs is recorded anyway.
     pub fn set_wants(&mut self, wants: Wants) {
-        self.effects.set_wants(wants);
+        self.wants = wants;
+        let log = wants.log || self.aof.state() != AofState::Off;
+        self.effects.set_wants(Wants { log, ..wants });
     }
 
     /// Counts changes that were made without a command.
@@ -490,9 +500,7 @@ impl Engine {
                 stats.last_fork_us = background.fork_us();
                 let pid = background.pid();
                 self.running = Some(Running { background, started: now, dirty_at_start: stats.dirty });
-                // Moving entries between buckets would copy pages that the child shares.
-                self.keyspace.allow_resize(false);
-                self.keyspace.hold_clocks(true);
+                self.child_started();
                 Ok(pid)
             }
             Err(error) => {
@@ -508,9 +516,7 @@ impl Engine {
         let running = self.running.as_mut()?;
         let result = running.background.poll()?;
         let running = self.running.take()?;
-        self.keyspace.allow_resize(true);
-        self.keyspace.hold_clocks(false);
-        self.tidying = Some((0, 0));
+        self.child_ended();
         let pid = running.background.pid();
         let stats = &mut self.snapshot_stats;
         stats.last_duration =
@@ -539,10 +545,23 @@ impl Engine {
         let running = self.running.take()?;
         let pid = running.background.pid();
         running.background.kill(self.storage.as_ref(), &self.rdb_path);
+        self.child_ended();
+        Some(pid)
+    }
+
+    /// A child shares this process's pages from now on.
+    fn child_started(&mut self) {
+        // Moving entries between buckets would copy pages that the child shares.
+        self.keyspace.allow_resize(false);
+        self.keyspace.hold_clocks(true);
+        self.aof.set_child_running(true);
+    }
+
+    fn child_ended(&mut self) {
         self.keyspace.allow_resize(true);
         self.keyspace.hold_clocks(false);
         self.tidying = Some((0, 0));
-        Some(pid)
+        self.aof.set_child_running(false);
     }
 
     /// The rule by which a background save is due.

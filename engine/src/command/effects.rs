@@ -237,7 +237,7 @@ impl Effects {
     }
 
     /// Commands for a log or a replica, in order: each with its database, as a RESP array.
-    pub fn log(&self) -> impl Iterator<Item = (usize, &[u8])> {
+    pub fn log(&self) -> impl Iterator<Item = (usize, &[u8])> + Clone {
         self.logged.iter().map(|(db, range)| (*db, &self.log.bytes()[range.clone()]))
     }
 

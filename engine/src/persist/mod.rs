@@ -1,6 +1,8 @@
 //! When and how state reaches the disk, and how it comes back.
 
+pub mod aof;
 pub mod apart;
+pub mod base;
 pub mod carried;
 pub mod commands;
 pub mod load;

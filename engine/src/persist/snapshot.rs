@@ -81,6 +81,8 @@ pub struct Saved {
     pub target: Target,
     /// What copy-on-write has cost the child; 0 for a save in place.
     pub cow_bytes: u64,
+    /// CRC-64 of the file, of one that carries none itself.
+    pub sum: Option<u64>,
 }
 
 /// Why there is no snapshot. The old file, if there was one, is as it was, except after
@@ -182,7 +184,7 @@ fn save_for(
     saved
 }
 
-fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> SaveError + 'a {
+pub(super) fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> SaveError + 'a {
     move |error| SaveError::Io { step, path: path.to_owned(), error }
 }
 
@@ -192,7 +194,7 @@ fn publish(storage: &dyn Storage, temp: &Path, path: &Path) -> Result<(), SaveEr
     storage.sync_dir(dir).map_err(failed("sync folder", dir))
 }
 
-fn write_temp(
+pub(super) fn write_temp(
     storage: &dyn Storage,
     temp: &Path,
     settings: Settings,
@@ -215,7 +217,7 @@ fn write_temp(
         match write_all(writer, target, settings.key_delay_us, producer, contents, progress) {
             Ok((mut drain, bytes, keys)) => {
                 drain.0.sync().map_err(failed("sync", temp))?;
-                return Ok(Saved { bytes, keys, target, cow_bytes: 0 });
+                return Ok(Saved { bytes, keys, target, cow_bytes: 0, sum: None });
             }
             Err((_, Fault::Drain(error))) => return Err(failed("write", temp)(error)),
             Err((at, Fault::Inexpressible(feature))) => {
@@ -359,6 +361,8 @@ const REPORT_BYTES: usize = 1 + 4 * 8;
 const REPORT_PROGRESS: u8 = 0;
 const REPORT_SAVED: u8 = 1;
 const REPORT_FAILED: u8 = 2;
+/// As `REPORT_SAVED`, with a sum in the place of a version.
+const REPORT_SUMMED: u8 = 3;
 /// A failure's text is cut to this, so that it fits the pipe at once.
 const MOST_FAILURE_BYTES: usize = 2048;
 
@@ -383,11 +387,27 @@ pub fn start(
     producer: &Producer,
     contents: Contents<'_>,
 ) -> Result<Background, SaveError> {
+    begin(apart, kept, contents, |told, parent| {
+        save_for(storage, path, settings, producer, contents, told, parent)
+    })
+}
+
+/// Starts `write`, where `apart` says. It hears whose child it is, if it is one, and tells the number of
+/// keys written.
+///
+/// # Errors
+/// `Fork`.
+pub(super) fn begin(
+    apart: Apart,
+    kept: Option<i32>,
+    contents: Contents<'_>,
+    write: impl FnOnce(&mut dyn FnMut(u64), Option<Parent>) -> Result<Saved, SaveError>,
+) -> Result<Background, SaveError> {
     crate::base::crc64::warm_up();
     let keys_total = contents.keyspace.iter().map(|db| db.len() as u64).sum();
     let progress = Progress { keys_total, ..Progress::default() };
     if apart == Apart::Here {
-        let saved = save(storage, path, settings, producer, contents, &mut |_| {});
+        let saved = write(&mut |_| {}, None);
         let outcome = Some(saved.map_err(|error| SaveError::Reported(error.to_string())));
         return Ok(Background { runner: Runner::Here, progress, outcome });
     }
@@ -402,7 +422,7 @@ pub fn start(
             // A parent that is gone has taken the child along; one that is slow blocks nobody else.
             let _ = reporter.send(&report(REPORT_PROGRESS, [keys, memory::private_dirty_bytes(), 0, 0]));
         };
-        let saved = save_for(storage, path, settings, producer, contents, &mut told, Some(parent));
+        let saved = write(&mut told, Some(parent));
         tell_end(reporter, &saved)
     })
     .map_err(SaveError::Fork)?;
@@ -415,7 +435,8 @@ fn tell_end(reporter: &mut Reporter, saved: &Result<Saved, SaveError>) -> i32 {
         Ok(saved) => {
             let target = Target::all().position(|t| t == saved.target).unwrap_or_default() as u64;
             let cow = memory::private_dirty_bytes();
-            (report(REPORT_SAVED, [saved.bytes, saved.keys, target, cow]).to_vec(), 0)
+            let (kind, third) = saved.sum.map_or((REPORT_SAVED, target), |sum| (REPORT_SUMMED, sum));
+            (report(kind, [saved.bytes, saved.keys, third, cow]).to_vec(), 0)
         }
         Err(error) => {
             let text = error.to_string();
@@ -473,10 +494,17 @@ impl Background {
 
     /// Ends the child at once and removes its temporary file.
     pub fn kill(self, storage: &dyn Storage, path: &Path) {
-        let Runner::Child { mut child, .. } = self.runner else { return };
-        let pid = child.pid();
+        let pid = self.pid();
+        if self.end() {
+            let _ = storage.remove(&temp_path(path, pid.unsigned_abs()));
+        }
+    }
+
+    /// Ends the child at once. False if there is none: the work was done in this process.
+    pub fn end(self) -> bool {
+        let Runner::Child { mut child, .. } = self.runner else { return false };
         child.kill();
-        let _ = storage.remove(&temp_path(path, pid.unsigned_abs()));
+        true
     }
 }
 
@@ -497,10 +525,12 @@ fn take_reports(
                 progress.cow_bytes = second;
                 rest = tail;
             }
-            REPORT_SAVED => {
-                let target = Target::all().nth(third as usize).unwrap_or_default();
+            REPORT_SAVED | REPORT_SUMMED => {
+                let sum = (head[0] == REPORT_SUMMED).then_some(third);
+                let target = sum.map_or(third as usize, |_| 0);
+                let target = Target::all().nth(target).unwrap_or_default();
                 progress.cow_bytes = fourth;
-                *outcome = Some(Ok(Saved { bytes: first, keys: second, target, cow_bytes: fourth }));
+                *outcome = Some(Ok(Saved { bytes: first, keys: second, target, cow_bytes: fourth, sum }));
                 rest = tail;
             }
             _ => {

@@ -47,15 +47,27 @@ fn start_sum(at: u64, len: u64, synced: Option<u64>) -> Crc64 {
 /// Appends the line that stands in front of `body` at offset `at`. `synced` bytes of the file, at most
 /// `at`, are known to be durable.
 pub fn push_line(out: &mut Vec<u8>, at: u64, synced: Option<u64>, body: &[u8]) {
+    push_line_of(out, at, synced, &[body]);
+}
+
+/// The same for a body in pieces that follow one another.
+pub fn push_line_of(out: &mut Vec<u8>, at: u64, synced: Option<u64>, pieces: &[&[u8]]) {
+    let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let mut crc = start_sum(at, len as u64, synced);
+    pieces.iter().for_each(|piece| crc.update(piece));
+    push_fields(out, len, synced, crc.value());
+}
+
+fn push_fields(out: &mut Vec<u8>, len: usize, synced: Option<u64>, sum: u64) {
     out.extend_from_slice(PREFIX);
-    num::push_u64(out, body.len() as u64);
+    num::push_u64(out, len as u64);
     out.push(b':');
     match synced {
         Some(bytes) => num::push_u64(out, bytes),
         None => out.push(b'-'),
     }
     out.push(b':');
-    push_hex(out, sum(at, synced, body));
+    push_hex(out, sum);
     out.extend_from_slice(b"\r\n");
 }
 

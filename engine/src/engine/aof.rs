@@ -1,0 +1,236 @@
+//! The facade of the append only file: what is logged, how far it is safe, rewrites, on and off.
+//!
+//! The caller has each turn end with `log_settled` and `flush_log`, sends replies up to
+//! `acked_position`, and polls now and then and when it is woken.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::Engine;
+use crate::base::time::UnixMs;
+use crate::codec::aof::manifest::Manifest;
+use crate::command::effects::Wants;
+use crate::persist::aof::{
+    self, AofEvent, AofSettings, AofState, AofStats, Chain, CloseError, LogHealth, RewriteRefused,
+    Surroundings, Unit, Wake,
+};
+use crate::persist::snapshot::Progress;
+
+impl Engine {
+    /// Settings of the append only file.
+    pub fn aof_settings(&self) -> &AofSettings {
+        self.aof.settings()
+    }
+
+    /// Changes the settings; while the log is on, the names stay what they are.
+    pub fn configure_aof(&mut self, settings: AofSettings) {
+        self.aof.configure(settings);
+    }
+
+    /// Has `wake` called, on another thread, whenever `poll_aof` would find something new. To be called
+    /// before the log is used.
+    pub fn set_wake(&mut self, wake: Wake) {
+        self.aof.set_wake(self.apart, wake);
+    }
+
+    /// Whether the log is on.
+    pub fn aof_state(&self) -> AofState {
+        self.aof.state()
+    }
+
+    /// The manifest that the log's folder has, as far as this engine has read or written it.
+    pub fn aof_manifest(&self) -> &Manifest {
+        self.aof.manifest()
+    }
+
+    /// Logs what calls have done since the last time, and forgets it. `unit` says whether it belongs
+    /// together. Nothing is logged while the log is off.
+    pub fn log_settled(&mut self, unit: Unit, unix: UnixMs) {
+        self.aof.log(self.effects.log(), unit, unix);
+        self.effects.clear_log();
+    }
+
+    /// End of everything logged: bytes since the process began.
+    pub fn log_position(&self) -> u64 {
+        self.aof.logged()
+    }
+
+    /// Has written what was logged, or under `always` hands it to the thread that writes and syncs. To be
+    /// called before replies are sent.
+    pub fn flush_log(&mut self, now: Instant) {
+        self.aof.flush(now);
+    }
+
+    /// Replies to what was logged up to here may go out.
+    pub fn acked_position(&self, now: Instant) -> u64 {
+        self.aof.acked(now)
+    }
+
+    /// Everything logged up to here survives a power cut.
+    pub fn synced_position(&self) -> u64 {
+        self.aof.synced()
+    }
+
+    /// Whether writes can be acknowledged. If not, they are to be refused, and those that wait for
+    /// `acked_position` have failed.
+    pub fn log_health(&self) -> &LogHealth {
+        self.aof.health()
+    }
+
+    /// Takes results of other threads and of the child, syncs, retries, goes on with a rewrite. Returns
+    /// what has happened.
+    pub fn poll_aof(&mut self, now: Instant, unix: UnixMs, used_memory: u64) -> Vec<AofEvent> {
+        // A child must not see what is logged after it was forked.
+        if self.effects.log().next().is_some() {
+            self.log_settled(Unit::Transaction, unix);
+        }
+        let (had_child, forks) = (self.aof.has_child(), self.aof.stats(now).forks);
+        self.keyspace.tick(unix);
+        let around = Surroundings {
+            contents: super::Contents { keyspace: &self.keyspace, carried: &self.carried },
+            producer: super::Producer {
+                redis_version: self.redis_version,
+                created_at: unix,
+                used_memory,
+                is_aof_base: true,
+            },
+            settings: self.settings,
+            apart: self.apart,
+            kept: self.lock.as_ref().and_then(|lock| lock.descriptor()),
+            may_fork: self.running.is_none(),
+            now,
+            unix,
+        };
+        let events = self.aof.poll(&around);
+        self.follow_child(had_child);
+        let stats = self.aof.stats(now);
+        if stats.forks > forks {
+            self.snapshot_stats.forks += stats.forks - forks;
+            self.snapshot_stats.last_fork_us = stats.last_fork_us;
+        }
+        events
+    }
+
+    /// Takes note of a child that came or went.
+    fn follow_child(&mut self, had_child: bool) {
+        match (had_child, self.aof.has_child()) {
+            (false, true) => self.child_started(),
+            (true, false) => self.child_ended(),
+            _ => {}
+        }
+    }
+
+    /// When `poll_aof` has something to do, if nothing happens before.
+    pub fn next_aof_poll(&self) -> Option<Instant> {
+        self.aof.next_poll()
+    }
+
+    /// Begins a rewrite: of the log, or, while it is off, of a base that a later start may load. The
+    /// caller has made sure that no snapshot is being written.
+    ///
+    /// # Errors
+    /// `RewriteRefused` if one is under way.
+    pub fn start_rewrite(&mut self, now: Instant) -> Result<(), RewriteRefused> {
+        self.aof.start_rewrite(now)
+    }
+
+    /// True from the beginning of a rewrite to its end.
+    pub fn is_rewriting(&self) -> bool {
+        self.aof.is_rewriting()
+    }
+
+    /// True while a child writes a snapshot or a base.
+    pub fn has_child(&self) -> bool {
+        self.running.is_some() || self.aof.has_child()
+    }
+
+    /// What the rewriting child told last.
+    pub fn rewrite_progress(&self) -> Option<Progress> {
+        self.aof.progress()
+    }
+
+    /// The rewriting child.
+    pub fn rewrite_pid(&self) -> Option<i32> {
+        self.aof.child_pid()
+    }
+
+    /// Calls off the rewrite under way. Returns the child that was ended.
+    pub fn cancel_rewrite(&mut self) -> Option<i32> {
+        let had_child = self.aof.has_child();
+        let pid = self.aof.cancel_rewrite();
+        self.follow_child(had_child);
+        pid
+    }
+
+    /// Whether the log has grown so much that it is to be rewritten by itself.
+    pub fn wants_rewrite(&mut self, now: Instant) -> bool {
+        self.aof.wants_rewrite(now)
+    }
+
+    /// Whether a rewrite that was put off may begin: not so soon after repeated failures.
+    pub fn may_retry_rewrite(&mut self, now: Instant) -> bool {
+        self.aof.may_retry(now)
+    }
+
+    /// Somebody has asked for a rewrite: former failures put it off no longer.
+    pub fn forget_rewrite_failures(&mut self) {
+        self.aof.forget_failures();
+    }
+
+    /// Goes on with the log that a start has loaded.
+    pub fn resume_aof(&mut self, chain: Chain, now: Instant) {
+        self.aof.resume(chain, now);
+        self.set_wants(self.wants);
+    }
+
+    /// Knows the files of a log that stays off.
+    pub fn know_aof(&mut self, manifest: Manifest) {
+        self.aof.know(manifest);
+    }
+
+    /// Turns the log on. Its first base is begun by the next poll that may fork.
+    pub fn start_aof(&mut self, now: Instant) {
+        self.aof.start(now);
+        self.effects.set_wants(Wants { log: true, ..self.wants });
+    }
+
+    /// Turns the log off, with everything in it.
+    ///
+    /// # Errors
+    /// `CloseError`; the log is off all the same.
+    pub fn stop_aof(&mut self, now: Instant, unix: UnixMs) -> Result<(), CloseError> {
+        self.log_settled(Unit::Transaction, unix);
+        let had_child = self.aof.has_child();
+        let stopped = self.aof.stop(now, unix);
+        self.follow_child(had_child);
+        self.effects.set_wants(self.wants);
+        stopped
+    }
+
+    /// Closes the log before the process ends.
+    ///
+    /// # Errors
+    /// `CloseError`: not everything in it is durable.
+    pub fn close_aof(&mut self, now: Instant, unix: UnixMs) -> Result<(), CloseError> {
+        self.log_settled(Unit::Transaction, unix);
+        let had_child = self.aof.has_child();
+        let closed = self.aof.close(now);
+        self.follow_child(had_child);
+        closed
+    }
+
+    /// Numbers for INFO.
+    pub fn aof_stats(&self, now: Instant) -> AofStats {
+        self.aof.stats(now)
+    }
+
+    /// Bytes of memory that wait to be written.
+    pub fn aof_memory_bytes(&self) -> usize {
+        self.aof.memory_bytes()
+    }
+
+    /// Removes what dead processes have left in the log's folder. Returns what was removed.
+    pub fn sweep_aof(&self) -> Vec<PathBuf> {
+        aof::sweep(self.storage.as_ref(), self.aof.settings())
+    }
+}

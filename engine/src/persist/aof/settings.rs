@@ -1,0 +1,65 @@
+//! What the configuration says about the append only file.
+
+use std::path::PathBuf;
+
+/// When what was written is made durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before it is acknowledged.
+    Always,
+    /// Each second.
+    #[default]
+    EverySec,
+    /// When the kernel does.
+    No,
+}
+
+/// Settings of the append only file. The caller may change all but the names while it is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AofSettings {
+    /// The folder of its files: `appenddirname` in the data folder. Absolute, if the process may change
+    /// its folder.
+    pub dir: PathBuf,
+    /// What the names of its files start with: `appendfilename`.
+    pub filename: String,
+    /// `appendfsync`.
+    pub policy: SyncPolicy,
+    /// `aof-checksum`: blocks and manifests that show damage.
+    pub checksum: bool,
+    /// `aof-use-rdb-preamble`: bases are RDB files.
+    pub rdb_base: bool,
+    /// `aof-timestamp-enabled`: a line with the time each second.
+    pub timestamps: bool,
+    /// `no-appendfsync-on-rewrite`: nothing is synced while a child writes.
+    pub no_sync_on_rewrite: bool,
+    /// `aof-disable-auto-gc` negated: files that a rewrite has replaced are removed.
+    pub removes_history: bool,
+    /// `aof-load-truncated`: an unfinished end is cut off at the start.
+    pub load_truncated: bool,
+    /// `aof-load-corrupt-tail-max-size`: a damaged end of no more than so many bytes is cut off, too.
+    pub corrupt_tail_max_bytes: u64,
+    /// `auto-aof-rewrite-percentage`: 0 for no automatic rewrite.
+    pub rewrite_percentage: u64,
+    /// `auto-aof-rewrite-min-size`.
+    pub rewrite_min_bytes: u64,
+}
+
+impl Default for AofSettings {
+    fn default() -> AofSettings {
+        const REWRITE_MIN_BYTES: u64 = 64 << 20;
+        AofSettings {
+            dir: PathBuf::from("appendonlydir"),
+            filename: "appendonly.aof".to_owned(),
+            policy: SyncPolicy::EverySec,
+            checksum: true,
+            rdb_base: true,
+            timestamps: false,
+            no_sync_on_rewrite: false,
+            removes_history: true,
+            load_truncated: true,
+            corrupt_tail_max_bytes: 0,
+            rewrite_percentage: 100,
+            rewrite_min_bytes: REWRITE_MIN_BYTES,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Steps on the folder of a log: manifests, new bases, removal of what was replaced.
+//!
+//! Each runs on the thread of a lane, or in place, and knows no more than it is given. The order of calls
+//! is the guarantee: what a manifest names is durable, names included, before the manifest gets its name.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::codec::aof::manifest::{self, Entry};
+use crate::persist::storage::Storage;
+
+/// Where a manifest lies.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) filename: String,
+}
+
+impl Place {
+    /// The path of a file in the folder.
+    pub(super) fn of(&self, name: &[u8]) -> PathBuf {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        self.dir.join(OsStr::from_bytes(name))
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.dir.join(format!("{}{}", self.filename, manifest::SUFFIX))
+    }
+
+    fn temp_manifest(&self) -> PathBuf {
+        self.dir.join(format!("{}{}{}", manifest::TEMP_PREFIX, self.filename, manifest::SUFFIX))
+    }
+}
+
+/// Why a step was not done.
+#[derive(Debug)]
+pub(super) struct StepError {
+    /// The call and its file.
+    what: String,
+    error: io::Error,
+    /// True if nobody knows which manifest is there after a power cut: the old one or the new one.
+    pub(super) is_unknown: bool,
+}
+
+impl StepError {
+    pub(super) fn new(call: &str, path: &Path, error: io::Error) -> StepError {
+        StepError { what: format!("{call} {}", path.display()), error, is_unknown: false }
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)
+    }
+}
+
+fn failed<'a>(call: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> StepError + 'a {
+    move |error| StepError::new(call, path, error)
+}
+
+/// Puts a manifest in the place of the one that is there, and makes it durable.
+///
+/// # Errors
+/// `StepError`: the old one is there, unless `is_unknown`.
+pub(super) fn write_manifest(storage: &dyn Storage, place: &Place, text: &[u8]) -> Result<(), StepError> {
+    let (path, temp, dir) = (place.manifest(), place.temp_manifest(), place.dir.as_path());
+    let written = write_temp(storage, &temp, text)
+        // The files that it names must not be less durable than itself.
+        .and_then(|()| storage.sync_dir(dir).map_err(failed("sync", dir)))
+        .and_then(|()| match storage.rename(&temp, &path) {
+            Ok(()) => Ok(()),
+            // A call that failed may have been done nevertheless.
+            Err(error) => match has_content(storage, &path, text) {
+                Ok(true) => Ok(()),
+                read => {
+                    Err(StepError { is_unknown: read.is_err(), ..StepError::new("rename", &temp, error) })
+                }
+            },
+        });
+    if let Err(error) = written {
+        // Best effort: the next manifest is written over it.
+        let _ = storage.remove(&temp);
+        return Err(error);
+    }
+    storage
+        .sync_dir(dir)
+        .map_err(|error| StepError { is_unknown: true, ..StepError::new("sync", dir, error) })
+}
+
+fn write_temp(storage: &dyn Storage, temp: &Path, text: &[u8]) -> Result<(), StepError> {
+    let mut file = storage.create(temp).map_err(failed("create", temp))?;
+    file.write_all(text).map_err(failed("write", temp))?;
+    file.sync().map_err(failed("sync", temp))
+}
+
+/// Whether a file says just this.
+fn has_content(storage: &dyn Storage, path: &Path, text: &[u8]) -> io::Result<bool> {
+    let mut file = match storage.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut found = vec![0; text.len() + 1];
+    let mut len = 0;
+    while len < found.len() {
+        match file.read(&mut found[len..])? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    Ok(&found[..len] == text)
+}
+
+/// A file that gets its name when a base is published.
+#[derive(Debug, Clone)]
+pub(super) struct Naming {
+    pub(super) from: PathBuf,
+    pub(super) to: PathBuf,
+}
+
+/// Gives new files their names and puts the manifest that names them in place.
+///
+/// # Errors
+/// `StepError`. Unless `is_unknown`, the new files are gone.
+pub(super) fn publish(
+    storage: &dyn Storage,
+    place: &Place,
+    names: &[Naming],
+    text: &[u8],
+) -> Result<(), StepError> {
+    let renamed = names
+        .iter()
+        .try_for_each(|name| storage.rename(&name.from, &name.to).map_err(failed("rename", &name.from)));
+    let published = renamed.and_then(|()| write_manifest(storage, place, text));
+    if published.as_ref().is_err_and(|error| !error.is_unknown) {
+        for name in names {
+            // Best effort: a file that no manifest names is never loaded.
+            let _ = storage.remove(&name.to);
+            let _ = storage.remove(&name.from);
+        }
+    }
+    published
+}
+
+/// What came of removing files.
+#[derive(Debug)]
+pub(super) struct Tidied {
+    /// Files that could not be removed.
+    pub(super) left: Vec<Entry>,
+    /// Whether the manifest without the others is there.
+    pub(super) result: Result<(), StepError>,
+}
+
+/// Removes files that were replaced, then puts a manifest in place that does not name them any more:
+/// `text` makes it, given those that could not be removed.
+pub(super) fn tidy(
+    storage: &dyn Storage,
+    place: &Place,
+    history: Vec<Entry>,
+    text: impl FnOnce(&[Entry]) -> Vec<u8>,
+) -> Tidied {
+    let is_left = |entry: &Entry| match storage.remove(&place.of(&entry.name)) {
+        Ok(()) => false,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    let left: Vec<Entry> = history.into_iter().filter(is_left).collect();
+    let result = write_manifest(storage, place, &text(&left));
+    Tidied { left, result }
+}

@@ -1,0 +1,114 @@
+//! The append only file on the machine's own files, with its threads and children.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use cairn_engine::base::time::UnixMs;
+use cairn_engine::codec::aof::manifest::Manifest;
+use cairn_engine::codec::resp::{Protocol, Reply};
+use cairn_engine::command::{self, Args};
+use cairn_engine::engine::{Caller, Engine};
+use cairn_engine::persist::aof::{AofEvent, AofSettings, AofState, SyncPolicy, Unit, Wake};
+
+use crate::fresh;
+
+const NOW: UnixMs = UnixMs(1_800_000_000_000);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Server {
+    engine: Engine,
+    woken: Receiver<()>,
+    events: Vec<AofEvent>,
+}
+
+impl Server {
+    /// One whose log is being turned on.
+    fn new(dir: &Path, policy: SyncPolicy) -> Server {
+        let (wake, woken) = channel();
+        let mut engine = Engine::new(fresh::config(&dir.join("dump.rdb")), NOW);
+        engine.set_wake(Wake::new(Arc::new(move || {
+            let _ = wake.send(());
+        })));
+        engine.configure_aof(AofSettings {
+            dir: dir.join("appendonlydir"),
+            policy,
+            ..AofSettings::default()
+        });
+        engine.start_aof(Instant::now());
+        let mut server = Server { engine, woken, events: Vec::new() };
+        server.wait(|engine| engine.aof_state() == AofState::On);
+        server
+    }
+
+    fn run(&mut self, line: &str) {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let command = command::all().find(|c| line.starts_with(c.spec.name)).expect("a command");
+        let mut reply = Reply::new(Protocol::Resp2);
+        self.engine.apply(command, Args(&words), Caller::new(0, NOW), &mut reply);
+        self.engine.log_settled(Unit::Transaction, NOW);
+        self.engine.flush_log(Instant::now());
+    }
+
+    fn wait(&mut self, until: impl Fn(&Engine) -> bool) {
+        let started = Instant::now();
+        loop {
+            let events = self.engine.poll_aof(Instant::now(), NOW, 0);
+            self.events.extend(events);
+            if until(&self.engine) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{:?}", self.events);
+            // A child does not wake anybody.
+            let _ = self.woken.recv_timeout(Duration::from_millis(5));
+        }
+    }
+
+    fn wait_for_ack(&mut self) {
+        let position = self.engine.log_position();
+        self.wait(|engine| engine.acked_position(Instant::now()) >= position);
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn manifest(dir: &Path) -> Manifest {
+    Manifest::parse(&fs::read(dir.join("appendonly.aof.manifest")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_log_is_turned_on_written_rewritten_and_closed() {
+    for policy in [SyncPolicy::Always, SyncPolicy::EverySec, SyncPolicy::No] {
+        let dir = tempfile::tempdir().unwrap();
+        let aof = dir.path().join("appendonlydir");
+        let mut server = Server::new(dir.path(), policy);
+        server.run("set a 1");
+        server.run("incr a");
+        server.wait_for_ack();
+        let expected = ["base.rdb", "incr.aof"].map(|kind| format!("appendonly.aof.1.{kind}"));
+        assert_eq!(names(&aof)[..2], expected);
+        server.engine.start_rewrite(Instant::now()).unwrap();
+        while server.engine.is_rewriting() {
+            server.run("incr a");
+            server.wait_for_ack();
+        }
+        assert!(server.events.contains(&AofEvent::RewriteDone), "{:?}", server.events);
+        server.wait(|engine| engine.aof_manifest().history.is_empty());
+        assert_eq!(
+            names(&aof),
+            ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"]
+        );
+        server.run("incr a");
+        server.engine.close_aof(Instant::now(), NOW).unwrap();
+        let last = &manifest(&aof).incr[0];
+        let bytes = fs::metadata(aof.join("appendonly.aof.2.incr.aof")).unwrap().len();
+        assert_eq!((last.marks.end, last.marks.blocks), (Some(bytes), Some(0)));
+    }
+}
