@@ -6,7 +6,7 @@
 //! sockets and databases to select are not the engine's: the drivers have just enough of them.
 
 mod expect;
-mod real;
+pub(crate) mod real;
 mod script;
 
 use std::collections::HashSet;
@@ -30,7 +30,7 @@ use script::{Conversation, Line, Only, Step, Variables};
 const START: UnixMs = UnixMs(1_800_000_000_000);
 
 /// Who answers.
-trait Driver {
+pub(crate) trait Driver {
     /// Forgets all data and begins anew.
     fn begin(&mut self);
     /// Answers one request with the bytes of a whole reply.

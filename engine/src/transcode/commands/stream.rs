@@ -52,9 +52,7 @@ impl Plan {
                 Met::Gone(_) => plan.gone_between += 1,
             }
         }
-        // XDEL leaves an id behind that XSETID can replace but not take away.
-        let says_deleted = totals.max_deleted_id != StreamId::MIN;
-        (plan.gone_between == 0 || says_deleted).then_some(plan)
+        Some(plan)
     }
 
     fn any_gone(self) -> bool {
@@ -134,6 +132,7 @@ fn numbers<E>(out: &mut Out<'_, E>, key: &[u8], stream: &Stream) -> Result<(), E
 }
 
 /// Removes what stood for entries that are gone. XTRIM where it can: it says of no id that it was deleted.
+/// XDEL does, and XSETID cannot take that back where the stream says of none; but it was.
 fn remove_gone<E>(out: &mut Out<'_, E>, key: &[u8], stream: &Stream, plan: Plan) -> Result<(), E> {
     if plan.gone_between == 0 {
         let left = Word::Int(stream.len() as i64);

@@ -19,7 +19,7 @@ use super::script::{Only, Version, parse_version};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server and a connection to it.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     _dir: tempfile::TempDir,
     stream: TcpStream,
@@ -29,23 +29,54 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it and speaks this protocol with it.
-    pub(super) fn start(binary: &Path, protocol: Protocol) -> Server {
-        let dir = tempfile::tempdir().unwrap();
+    /// Starts it in an empty folder and speaks this protocol with it.
+    pub(crate) fn start(binary: &Path, protocol: Protocol) -> Server {
+        Server::start_in(tempfile::tempdir().unwrap(), binary, protocol, &[])
+    }
+
+    /// Starts it in this folder, with these arguments besides; answers when it has loaded what is there.
+    pub(crate) fn start_in(
+        dir: tempfile::TempDir,
+        binary: &Path,
+        protocol: Protocol,
+        more: &[&str],
+    ) -> Server {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let child = Command::new(binary)
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()])
+        let mut child = Command::new(binary)
+            .args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()])
+            .args(more)
             .arg("--dir")
             .arg(dir.path())
             .stdout(Stdio::null())
             .spawn()
             .expect("CAIRN_REFERENCE_SERVER can be run");
-        let stream = connect(port);
+        let stream = connect(port, &mut child);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut server = Server { child, _dir: dir, stream, protocol, is_valkey: false, version: (0, 0) };
         server.greet();
+        let started = Instant::now();
+        while server.call(&[b"PING".to_vec()]).starts_with(b"-LOADING") {
+            assert!(started.elapsed() < PATIENCE, "the server is loading for too long");
+            sleep(Duration::from_millis(20));
+        }
         server
+    }
+
+    /// Whether it is a Valkey.
+    pub(crate) fn is_valkey(&self) -> bool {
+        self.is_valkey
+    }
+
+    /// Major and minor version.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Answers a request.
+    pub(crate) fn ask(&mut self, words: &[&str]) -> String {
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        String::from_utf8_lossy(&self.call(&words)).trim_end().to_owned()
     }
 
     /// Asks who it is, and selects the protocol.
@@ -69,12 +100,15 @@ impl Server {
     }
 }
 
-fn connect(port: u16) -> TcpStream {
+fn connect(port: u16, child: &mut Child) -> TcpStream {
     let started = Instant::now();
     loop {
         match TcpStream::connect(("127.0.0.1", port)) {
             Ok(stream) => return stream,
-            Err(e) => assert!(started.elapsed() < PATIENCE, "the server does not listen: {e}"),
+            Err(e) => {
+                let is_over = child.try_wait().is_ok_and(|ended| ended.is_some());
+                assert!(!is_over && started.elapsed() < PATIENCE, "the server does not listen: {e}");
+            }
         }
         sleep(Duration::from_millis(20));
     }

@@ -38,7 +38,7 @@ pub(super) struct Line {
 
 /// For whom a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Only {
+pub(crate) enum Only {
     Everyone,
     /// Redis, and Valkey, from these versions on.
     From(Version, Version),
@@ -52,7 +52,7 @@ pub(super) enum Only {
 }
 
 /// Major and minor.
-pub(super) type Version = (u32, u32);
+pub(crate) type Version = (u32, u32);
 
 #[derive(Debug)]
 pub(super) enum Step {
