@@ -19,6 +19,7 @@
 
 mod edit;
 mod encoding;
+mod even;
 mod front;
 
 pub use edit::ListpackBuf;

@@ -164,6 +164,7 @@ fn list<E>(out: &mut Out<'_, E>, key: &[u8], list: ListRef<'_>) -> Result<(), E>
     for node in list.nodes() {
         match node {
             NodeRef::Packed(pack) => pack.iter().try_for_each(|element| pieces.add(element.into()))?,
+            NodeRef::Sealed(sealed) => sealed.iter().try_for_each(|element| pieces.add(element.into()))?,
             NodeRef::Plain(bytes) => pieces.add(Word::Bytes(bytes))?,
         }
     }

@@ -208,6 +208,11 @@ impl<D: Drain> Record<'_, D> {
             for node in list.nodes() {
                 match node {
                     NodeRef::Packed(listpack) => self.elements(listpack)?,
+                    NodeRef::Sealed(sealed) => {
+                        for element in sealed.iter() {
+                            self.element(element)?;
+                        }
+                    }
                     NodeRef::Plain(bytes) => self.w.string(bytes)?,
                 }
             }
@@ -220,6 +225,10 @@ impl<D: Drain> Record<'_, D> {
                 NodeRef::Packed(listpack) => {
                     self.w.len(container::PACKED)?;
                     self.w.blob(listpack.as_bytes())?;
+                }
+                NodeRef::Sealed(sealed) => {
+                    self.w.len(container::PACKED)?;
+                    self.w.blob(sealed.to_listpack().as_bytes())?;
                 }
                 NodeRef::Plain(bytes) => {
                     self.w.len(container::PLAIN)?;

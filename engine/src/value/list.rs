@@ -5,6 +5,7 @@
 //! the limit. Behaviour: valkey src/t_list.c. Indexes of the editors count from the head.
 
 mod quicklist;
+mod sealed;
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use crate::packed::listpack::{self, Listpack, ListpackBuf};
 use super::Limits;
 use quicklist::Fill;
 pub use quicklist::{NodeRef, Quicklist};
+pub use sealed::SealedRef;
 
 /// An end of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,6 +319,7 @@ impl<'a> ListRef<'a> {
                 let (at, inside) = quick.seek(index)?;
                 match quick.node(at)? {
                     NodeRef::Packed(pack) => pack.get(inside),
+                    NodeRef::Sealed(sealed) => sealed.get(inside),
                     NodeRef::Plain(bytes) => Some(Element::Bytes(bytes)),
                 }
             }
@@ -358,6 +361,7 @@ impl<'a> ListRef<'a> {
                     unseen: (at + 1).min(quick.node_count())..quick.node_count(),
                     front: match quick.node(at) {
                         Some(NodeRef::Packed(pack)) => NodeItems::Packed(pack_iter_from(pack, inside)),
+                        Some(NodeRef::Sealed(sealed)) => NodeItems::Sealed(sealed.iter_from(inside)),
                         Some(NodeRef::Plain(bytes)) => NodeItems::Plain(Some(bytes)),
                         None => NodeItems::Plain(None),
                     },
@@ -449,6 +453,7 @@ pub struct Items<'a> {
 #[derive(Debug, Clone)]
 enum NodeItems<'a> {
     Packed(listpack::Iter<'a>),
+    Sealed(sealed::Iter<'a>),
     Plain(Option<&'a [u8]>),
 }
 
@@ -457,6 +462,7 @@ impl<'a> NodeItems<'a> {
     fn next(&mut self) -> Option<Element<'a>> {
         match self {
             Self::Packed(iter) => iter.next(),
+            Self::Sealed(iter) => iter.next(),
             Self::Plain(bytes) => bytes.take().map(Element::Bytes),
         }
     }
@@ -465,6 +471,7 @@ impl<'a> NodeItems<'a> {
     fn next_back(&mut self) -> Option<Element<'a>> {
         match self {
             Self::Packed(iter) => iter.next_back(),
+            Self::Sealed(iter) => iter.next_back(),
             Self::Plain(bytes) => bytes.take().map(Element::Bytes),
         }
     }
@@ -478,6 +485,7 @@ impl<'a> Items<'a> {
     fn open(&self, at: usize) -> NodeItems<'a> {
         match self.quick.and_then(|quick| quick.node(at)) {
             Some(NodeRef::Packed(pack)) => NodeItems::Packed(pack.iter()),
+            Some(NodeRef::Sealed(sealed)) => NodeItems::Sealed(sealed.iter()),
             Some(NodeRef::Plain(bytes)) => NodeItems::Plain(Some(bytes)),
             None => NodeItems::Plain(None),
         }

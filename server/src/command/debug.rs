@@ -272,6 +272,7 @@ fn object(call: &mut Call<'_>, key: &[u8], fast: bool) -> Outcome {
 fn node_bytes(node: &NodeRef<'_>) -> usize {
     match node {
         NodeRef::Packed(pack) => pack.as_bytes().len(),
+        NodeRef::Sealed(sealed) => sealed.packed_len(),
         NodeRef::Plain(bytes) => bytes.len(),
     }
 }

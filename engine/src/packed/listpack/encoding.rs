@@ -11,7 +11,7 @@ pub(super) const MAX_BACK_LEN: usize = 5;
 /// The longest entry that carries an integer, back length included.
 pub(super) const MAX_INT_ENTRY: usize = 10;
 
-const STRING_6: u8 = 0x80;
+pub(super) const STRING_6: u8 = 0x80;
 const INT_13: u8 = 0xc0;
 const STRING_12: u8 = 0xe0;
 const STRING_32: u8 = 0xf0;
@@ -21,7 +21,7 @@ const INT_32: u8 = 0xf3;
 const INT_64: u8 = 0xf4;
 
 /// Strings below this length have it in the encoding byte.
-const STRING_6_LIMIT: usize = 1 << 6;
+pub(super) const STRING_6_LIMIT: usize = 1 << 6;
 /// Strings below this length have it in 12 bits.
 const STRING_12_LIMIT: usize = 1 << 12;
 

@@ -2,12 +2,15 @@
 //!
 //! The rules are Valkey's, so that a saved list has the nodes that Valkey would have: what fits into
 //! a node, when an element gets a node of its own, where a node is split and which neighbours are
-//! merged after that. Behaviour: valkey src/quicklist.c. Nodes are not compressed in memory.
+//! merged after that. Behaviour: valkey src/quicklist.c. Nodes are not compressed in memory, but those
+//! away from the ends are sealed (`sealed.rs`) if that makes them smaller; the rules are told the bytes of
+//! the listpack then.
 
 use crate::packed::Element;
 use crate::packed::listpack::{FrontBuf, Listpack, ListpackBuf, encoded_len};
 use crate::structure::quicklist::Spine;
 
+use super::sealed::{Sealed, SealedRef};
 use super::{End, Side};
 use crate::value::Limits;
 
@@ -19,6 +22,9 @@ const SAFE_BYTES: usize = 8192;
 const OVERHEAD: usize = 8;
 /// A node as large as this is not moved for what comes or goes before its first element.
 const FRONT_FROM_BYTES: usize = 256;
+/// Nodes at an end that are not sealed when another one comes: who takes what was just added, and adds
+/// again, at the border of two nodes must not make a listpack of the same node each time.
+const AT_ENDS: usize = 2;
 /// Bytes that two nodes share once they are one: a header and an end mark.
 const MERGED_AWAY: usize = 7;
 
@@ -79,6 +85,8 @@ pub(super) enum Node {
     Packed(ListpackBuf),
     /// As packed, with room before it: the node at an end that elements come to or go from.
     Front(Box<FrontBuf>),
+    /// Full and away from the ends when it was sealed.
+    Sealed(Sealed),
     Plain(Box<[u8]>),
 }
 
@@ -87,6 +95,8 @@ pub(super) enum Node {
 pub enum NodeRef<'a> {
     /// Elements in a listpack.
     Packed(Listpack<'a>),
+    /// Elements that are all alike.
+    Sealed(SealedRef<'a>),
     /// One large element.
     Plain(&'a [u8]),
 }
@@ -102,19 +112,20 @@ impl Node {
         match self {
             Self::Packed(pack) => NodeRef::Packed(pack.view()),
             Self::Front(pack) => NodeRef::Packed(pack.view()),
+            Self::Sealed(sealed) => NodeRef::Sealed(sealed.view()),
             Self::Plain(bytes) => NodeRef::Plain(bytes),
         }
     }
 
-    /// The listpack of a node that is known to be packed, with no room before it.
+    /// The listpack of a node that is known not to be plain, with no room before it.
     fn pack(&mut self) -> &mut ListpackBuf {
-        if let Self::Front(_) = self {
+        if let Self::Front(_) | Self::Sealed(_) = self {
             let node = std::mem::replace(self, Self::Packed(ListpackBuf::new()));
             *self = node.into_pack().map_or_else(|node| node, Self::Packed);
         }
         match self {
             Self::Packed(pack) => pack,
-            Self::Front(_) | Self::Plain(_) => unreachable!("only packed nodes are edited in place"),
+            _ => unreachable!("only nodes of many elements are edited in place"),
         }
     }
 
@@ -123,15 +134,17 @@ impl Node {
         match self {
             Self::Packed(pack) => Ok(pack),
             Self::Front(pack) => Ok(pack.into_listpack()),
+            Self::Sealed(sealed) => Ok(sealed.view().to_listpack()),
             Self::Plain(_) => Err(self),
         }
     }
 
-    /// The bytes of the listpack, if the node is packed.
+    /// The bytes of the listpack, unless the node is plain.
     fn packed_bytes(&self) -> Option<usize> {
         match self {
             Self::Packed(pack) => Some(pack.byte_len()),
             Self::Front(pack) => Some(pack.byte_len()),
+            Self::Sealed(sealed) => Some(sealed.view().packed_len()),
             Self::Plain(_) => None,
         }
     }
@@ -140,18 +153,28 @@ impl Node {
         match self {
             Self::Packed(pack) => pack.byte_len(),
             Self::Front(pack) => size_of::<FrontBuf>() + pack.memory_bytes(),
+            Self::Sealed(sealed) => sealed.memory_bytes(),
             Self::Plain(bytes) => bytes.len(),
         }
     }
 
     /// Gives spare room back.
     fn shrink(&mut self) {
-        if !matches!(self, Self::Plain(_)) {
+        if let Self::Packed(_) | Self::Front(_) = self {
             self.pack().shrink_to_fit();
         }
     }
 
-    /// Adds an element at an end of a packed node.
+    /// Seals the node of `count` elements, if it is packed and becomes smaller by it.
+    fn seal(&mut self, count: usize) {
+        if let NodeRef::Packed(pack) = self.view()
+            && let Some(sealed) = Sealed::of(pack, count)
+        {
+            *self = Self::Sealed(sealed);
+        }
+    }
+
+    /// Adds an element at an end of a node that is not plain.
     fn push(&mut self, end: End, v: &[u8]) {
         if end == End::Front && matches!(self, Self::Packed(pack) if pack.byte_len() >= FRONT_FROM_BYTES) {
             self.use_front();
@@ -164,8 +187,11 @@ impl Node {
         }
     }
 
-    /// Removes the first element of a packed node.
+    /// Removes the first element of a node that is not plain.
     fn pop_front(&mut self) {
+        if let Self::Sealed(sealed) = self {
+            return sealed.pop_front(1);
+        }
         if matches!(self, Self::Packed(pack) if pack.byte_len() >= FRONT_FROM_BYTES) {
             self.use_front();
         }
@@ -235,6 +261,7 @@ impl Quicklist {
     pub(super) fn push_node(&mut self, pack: ListpackBuf) {
         let count = pack.len();
         if count > 0 {
+            self.seal_behind(End::Back);
             self.spine.push_back(Node::Packed(pack), count);
         }
     }
@@ -269,7 +296,19 @@ impl Quicklist {
         if let Some(count) = self.spine.node(at).map(|_| self.spine.count(at)) {
             self.spine.edit(at, count, Node::shrink);
         }
+        self.seal_behind(end);
         self.insert_node(new_at, v, fill);
+    }
+
+    /// Before a node comes at an end: seals the last one that will no longer be near it.
+    fn seal_behind(&mut self, end: End) {
+        let nodes = self.node_count();
+        if nodes <= AT_ENDS {
+            return;
+        }
+        let at = if end == End::Front { AT_ENDS - 1 } else { nodes - AT_ENDS };
+        let count = self.spine.count(at);
+        self.spine.edit(at, count, |node| node.seal(count));
     }
 
     /// Takes an element from an end, handing it to `with` first.
@@ -280,6 +319,10 @@ impl Quicklist {
         };
         let (answer, offset) = match self.node(at)? {
             NodeRef::Plain(bytes) => (with(Element::Bytes(bytes)), None),
+            NodeRef::Sealed(sealed) => {
+                let index = if end == End::Front { 0 } else { sealed.len().checked_sub(1)? };
+                (with(sealed.get(index)?), Some(index))
+            }
             NodeRef::Packed(pack) => {
                 let offset = match end {
                     End::Front => pack.first_offset(),
@@ -294,7 +337,13 @@ impl Quicklist {
                 self.spine.edit(at, left, Node::pop_front);
             }
             Some(offset) if self.spine.count(at) > 1 => {
-                self.remove_in(at, offset, 1);
+                let left = self.spine.count(at) - 1;
+                self.spine.edit(at, left, |node| match node {
+                    Node::Sealed(sealed) => sealed.pop_back(1),
+                    node => {
+                        node.pack().remove_many_at(offset, 1);
+                    }
+                });
             }
             _ => {
                 self.spine.remove(at);
@@ -339,6 +388,7 @@ impl Quicklist {
         let Some((at, inside)) = self.seek(index) else { return };
         let count = self.spine.count(at);
         let is_large = fill.is_large(v.len());
+        self.unseal(at);
         match self.node(at) {
             Some(NodeRef::Packed(pack)) if !is_large => {
                 if let Some(offset) = pack.seek(inside as isize) {
@@ -353,7 +403,7 @@ impl Quicklist {
                 self.spine.remove(at);
             }
             Some(NodeRef::Packed(_)) => self.replace_by_large(at, inside, v, fill),
-            None => {}
+            Some(NodeRef::Sealed(_)) | None => {}
         }
     }
 
@@ -424,6 +474,9 @@ impl Quicklist {
         let before = self.spine.count(at);
         let removed = match self.node(at) {
             Some(NodeRef::Plain(bytes)) => usize::from(bytes == v),
+            Some(NodeRef::Sealed(sealed)) if sealed.iter().any(|element| element.eq_bytes(v)) => {
+                self.spine.edit(at, before, |node| remove_equal(node.pack(), v, from, most))
+            }
             Some(NodeRef::Packed(pack)) if pack.find(pack.first_offset(), v, 1).is_some() => {
                 self.spine.edit(at, before, |node| remove_equal(node.pack(), v, from, most))
             }
@@ -491,7 +544,28 @@ impl Quicklist {
         true
     }
 
+    /// Makes a listpack of node `at` again, if it is sealed.
+    fn unseal(&mut self, at: usize) {
+        if let Some(Node::Sealed(_)) = self.spine.node(at) {
+            let count = self.spine.count(at);
+            self.spine.edit(at, count, |node| {
+                node.pack();
+            });
+        }
+    }
+
     fn remove_inside(&mut self, at: usize, inside: usize, count: usize) {
+        let before = self.spine.count(at);
+        if let Some(Node::Sealed(_)) = self.spine.node(at)
+            && (inside == 0 || inside + count == before)
+        {
+            return self.spine.edit(at, before - count, |node| match node {
+                Node::Sealed(sealed) if inside == 0 => sealed.pop_front(count),
+                Node::Sealed(sealed) => sealed.pop_back(count),
+                _ => {}
+            });
+        }
+        self.unseal(at);
         if let Some(NodeRef::Packed(pack)) = self.node(at)
             && let Some(offset) = pack.seek(inside as isize)
         {

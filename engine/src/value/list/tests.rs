@@ -35,6 +35,7 @@ fn nodes(list: &List) -> String {
             .nodes()
             .map(|node| match node {
                 NodeRef::Packed(p) => pack(p),
+                NodeRef::Sealed(sealed) => pack(sealed.to_listpack().view()),
                 NodeRef::Plain(bytes) => format!("<{}>", bytes.len()),
             })
             .collect(),
@@ -306,6 +307,7 @@ fn check_readers(list: &List, model: &[Vec<u8>]) {
     if let ListRef::Quicklist(quick) = view {
         assert!(quick.nodes().all(|node| match node {
             NodeRef::Packed(pack) => !pack.is_empty(),
+            NodeRef::Sealed(sealed) => !sealed.is_empty(),
             NodeRef::Plain(_) => true,
         }));
     }
@@ -322,5 +324,73 @@ proptest! {
             apply(&mut list, &mut model, step, &l);
         }
         check_readers(&list, &model);
+    }
+}
+
+/// Elements that make nodes of them worth sealing, mostly.
+fn alike() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![300 => "[a-c]bc", 1 => "[a-c]{4}", 1 => Just("12".to_owned())].prop_map(String::into_bytes)
+}
+
+fn numbers() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![300 => 900i64..1000, 1 => Just(-5), 1 => Just(i64::MIN)]
+        .prop_map(|v| v.to_string().into_bytes())
+}
+
+fn with_items(step: Step, items: &[Vec<u8>]) -> Step {
+    let item = |v: Vec<u8>| items[v.len() % items.len()].clone();
+    match step {
+        Step::Push(end, old) => Step::Push(end, items[..items.len().min(old.len() * 5)].to_vec()),
+        Step::Set(i, v) => Step::Set(i, item(v)),
+        Step::Insert(i, side, v) => Step::Insert(i, side, item(v)),
+        Step::RemoveEqual(v, from, most) => Step::RemoveEqual(item(v), from, most),
+        step => step,
+    }
+}
+
+proptest! {
+    #[test]
+    fn sealed_nodes_are_nodes_like_others(
+        items in prop_oneof![prop::collection::vec(alike(), 150..300), prop::collection::vec(numbers(), 150..300)],
+        steps in prop::collection::vec(step(), 0..40),
+    ) {
+        let l = limits(20);
+        let mut list = List::new();
+        let mut model = Vec::new();
+        for end in [End::Back, End::Front] {
+            apply(&mut list, &mut model, Step::Push(end, items.clone()), &l);
+        }
+        let ListRef::Quicklist(quick) = list.view() else { panic!("the list is long") };
+        let sealed = quick.nodes().filter(|node| matches!(node, NodeRef::Sealed(_))).count();
+        prop_assert!(sealed > 0, "{}", nodes(&list));
+        for step in steps {
+            apply(&mut list, &mut model, with_items(step, &items), &l);
+        }
+        check_readers(&list, &model);
+    }
+}
+
+#[test]
+fn a_long_list_takes_less_than_its_listpacks() {
+    for end in [End::Back, End::Front] {
+        let l = Limits::DEFAULT;
+        let mut list = List::new();
+        for i in 100_000..200_000 {
+            list.push(end, format!("element:{i}").as_bytes(), &l);
+        }
+        // Fourteen of sixteen bytes are text.
+        assert!(list.memory_bytes() < 100_000 * 29 / 2, "{}", list.memory_bytes());
+        let ListRef::Quicklist(quick) = list.view() else { panic!("the list is long") };
+        assert!(quick.nodes().all(|node| match node {
+            NodeRef::Packed(pack) => pack.as_bytes().len() <= 8192,
+            NodeRef::Sealed(sealed) => sealed.packed_len() == 7 + 511 * 16,
+            NodeRef::Plain(_) => false,
+        }));
+        // Popped down to the last one, nothing is lost on the way.
+        for i in 100_000..200_000 {
+            let other = if end == End::Back { End::Front } else { End::Back };
+            assert_eq!(list.pop(other, &l), Some(format!("element:{i}").into_bytes()));
+        }
+        assert!(list.is_empty());
     }
 }
