@@ -14,17 +14,15 @@ pub mod zipmap;
 mod corrupt;
 mod element;
 
+use crate::base::size_class::size_class;
 pub use corrupt::{Corrupt, CorruptKind};
 pub use element::{Element, IntText};
 
-/// What an edit leaves free: a sixteenth. Doubling, as a vector does by itself, would leave a third of
-/// a large keyspace's packed values unused; the allocator mostly extends in place within its classes.
-const SPARE: usize = 16;
-
-/// Makes `bytes` longer with zeros.
+/// Makes `bytes` longer with zeros. What an edit leaves free is what the allocator would give anyway:
+/// doubling, as a vector does by itself, would leave a third of a large keyspace's packed values unused.
 fn grow(bytes: &mut Vec<u8>, len: usize) {
     if len > bytes.capacity() {
-        bytes.reserve_exact(len - bytes.len() + len / SPARE);
+        bytes.reserve_exact(size_class(len) - bytes.len());
     }
     bytes.resize(len, 0);
 }

@@ -17,6 +17,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
+use crate::base::size_class::size_class;
+
 const TAG: u8 = 0x0f;
 const HAS_EXPIRY: u8 = 0x10;
 const WIDE_KEY: u8 = 0x20;
@@ -37,19 +39,6 @@ const HEADER_BYTES: [u8; 16] = {
     }
     table
 };
-
-/// Rounds `bytes` up to the size class that the allocator would use anyway: steps of 8 to 64, of 16
-/// to 128, then four classes for each doubling. jemalloc's classes with a quantum of 8; with one of
-/// 16 the classes in between cost nothing more.
-#[must_use]
-pub const fn size_class(bytes: usize) -> usize {
-    let step = match bytes {
-        0..=64 => 8,
-        65..=128 => 16,
-        _ => 1usize << ((bytes - 1).ilog2() - 2),
-    };
-    (if bytes == 0 { 1 } else { bytes } + step - 1) & !(step - 1)
-}
 
 /// An owned record; 8 bytes, and so is an `Option` of it.
 pub struct Record(NonNull<u8>);

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Record, size_class};
+use super::Record;
+use crate::base::size_class::size_class;
 
 /// What a record stands for.
 #[derive(Debug, Clone, PartialEq)]

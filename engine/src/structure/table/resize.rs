@@ -336,7 +336,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
 #[cfg(test)]
 mod tests {
     use super::{FIRST_LINES, MAX_LINES, fitting_lines, next_lines};
-    use crate::structure::record::size_class;
+    use crate::base::size_class::size_class;
 
     #[test]
     fn sizes_are_size_classes() {

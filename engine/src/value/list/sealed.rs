@@ -6,9 +6,9 @@
 //! `skipped` have been popped. Only in memory: files have the listpack, and so has the node again as soon
 //! as it is edited but by popping. Knows no rules of when to seal; those are in `quicklist.rs`.
 
+use crate::base::size_class::size_class;
 use crate::packed::Element;
 use crate::packed::listpack::{Listpack, ListpackBuf, encoded_int_len};
-use crate::structure::record::size_class;
 
 const STRINGS: u8 = 0;
 const INTEGERS: u8 = 1;
