@@ -17,6 +17,7 @@
 //! `lpValidateIntegrity` lets a back length pass that is written in more bytes than it needs, when the
 //! entry happens to end in a zero; nobody writes that, and we refuse it.
 
+pub mod bare;
 mod edit;
 mod encoding;
 mod even;

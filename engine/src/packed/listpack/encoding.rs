@@ -47,7 +47,7 @@ pub(super) fn string_entry_len(len: usize) -> usize {
     body + back_len(body)
 }
 
-fn string_header_len(len: usize) -> usize {
+pub(super) fn string_header_len(len: usize) -> usize {
     match len {
         0..STRING_6_LIMIT => 1,
         STRING_6_LIMIT..STRING_12_LIMIT => 2,
@@ -151,6 +151,23 @@ pub(super) fn decode(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     Some((Element::Int(read_int(bytes, at, first)?), at + 1 + short))
 }
 
+/// The element at `at` and the offset behind it, where its back length would be.
+#[inline(always)]
+pub(super) fn decode_body(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
+    let first = *bytes.get(at)?;
+    if (STRING_6..INT_13).contains(&first) {
+        let end = at + 1 + usize::from(first & 0x3f);
+        return Some((Element::Bytes(bytes.get(at + 1..end)?), end));
+    }
+    let short = short_body(first);
+    if short == 0 {
+        let body = long_body_len(bytes, at, first)?;
+        let end = at.checked_add(body)?;
+        return Some((Element::Bytes(bytes.get(at + long_header(first)..end)?), end));
+    }
+    Some((Element::Int(read_int(bytes, at, first)?), at + short))
+}
+
 /// The integer whose entry, with the first byte `first`, is at `at`.
 #[inline(always)]
 fn read_int(bytes: &[u8], at: usize, first: u8) -> Option<i64> {
@@ -189,10 +206,13 @@ fn int_13(high: u8, low: u8) -> i64 {
     (i16::from_be_bytes([high << 3 | low >> 5, low << 3]) >> 3).into()
 }
 
+fn long_header(first: u8) -> usize {
+    if first == STRING_32 { 5 } else { 2 }
+}
+
 fn decode_long_string(bytes: &[u8], at: usize, first: u8) -> Option<(Element<'_>, usize)> {
     let body = long_body_len(bytes, at, first)?;
-    let header = if first == STRING_32 { 5 } else { 2 };
-    let s = bytes.get(at + header..at.checked_add(body)?)?;
+    let s = bytes.get(at + long_header(first)..at.checked_add(body)?)?;
     Some((Element::Bytes(s), at + body + back_len(body)))
 }
 
@@ -240,6 +260,13 @@ fn tagged(out: &mut [u8], tag: u8, data: &[u8]) -> usize {
 
 /// Writes the entry of the string `s` to `out`, which is [`string_entry_len`] long.
 pub(super) fn write_string(out: &mut [u8], s: &[u8]) {
+    let body = write_string_body(out, s);
+    write_back_len(&mut out[body..], body);
+}
+
+/// Writes `s` without its back length to the start of `out`, which has room for it; answers its length.
+#[inline(always)]
+pub(super) fn write_string_body(out: &mut [u8], s: &[u8]) -> usize {
     let header = string_header_len(s.len());
     let len = (s.len() as u32).to_le_bytes();
     match header {
@@ -255,5 +282,5 @@ pub(super) fn write_string(out: &mut [u8], s: &[u8]) {
     }
     let body = header + s.len();
     out[header..body].copy_from_slice(s);
-    write_back_len(&mut out[body..], body);
+    body
 }

@@ -26,7 +26,7 @@ impl StreamBuilder {
     pub(super) fn event(&mut self, event: &ValueEvent<'_>) -> Result<(), BuildError> {
         let loader = &mut self.loader;
         match *event {
-            ValueEvent::StreamNode { master, entries } => loader.checked_node(master, entries)?,
+            ValueEvent::StreamNode { master, entries } => loader.node(master, entries)?,
             ValueEvent::StreamTotals(totals) => loader.totals(&LoadTotals {
                 length: totals.length,
                 last_id: totals.last_id,

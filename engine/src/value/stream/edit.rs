@@ -6,7 +6,7 @@ use crate::base::stream_id::{IdSpec, StreamId};
 
 use super::super::Limits;
 use super::Stream;
-use super::node::{DELETED, Node};
+use super::node::{DELETED, Header, Node};
 use super::nodes::At;
 use super::range::{Direction, Walk};
 use super::references::References;
@@ -113,10 +113,10 @@ impl Stream {
         let max_entries = limits.stream_node_max_entries as u64;
         let fitting = self.nodes.last_mut().and_then(|node| {
             let header = node.view().header()?;
-            let is_full = node.pack.byte_len() + bytes >= max_bytes
+            let is_full = node.view().packed_len() + bytes >= max_bytes
                 || (max_entries > 0 && header.live + header.deleted >= max_entries);
             if is_full {
-                node.pack.shrink_to_fit();
+                node.shrink();
                 return None;
             }
             Some((node, header))
@@ -124,12 +124,11 @@ impl Stream {
         match fitting {
             Some((node, header)) => {
                 let same = node.view().has_fields(&header, fields);
-                node.set_counts(header.live + 1, header.deleted);
-                node.push(id, fields, same);
+                node.push(&header, id, fields, same);
             }
             None => {
                 let mut node = Node::start(id, fields);
-                node.push(id, fields, true);
+                node.push(&Header::default(), id, fields, true);
                 self.nodes.push(node);
             }
         }
@@ -242,7 +241,7 @@ impl Stream {
             let Some(next) = node.view().after(&head) else { break };
             offset = next;
             if head.flags & DELETED == 0 && references.allow_removal(&mut self.groups, read_by_all, head.id) {
-                offset = offset.wrapping_add_signed(node.flag_deleted(&head));
+                node.flag_deleted(&head);
                 removed += 1;
             }
         }

@@ -4,10 +4,10 @@
 
 use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
-use crate::packed::listpack::{Listpack, ListpackBuf};
+use crate::packed::listpack::Listpack;
 
 use super::group::{ConsumerId, Group};
-use super::node::{Node, NodeRef};
+use super::node::Node;
 use super::{Idempotence, Stream};
 
 /// Why a record is no stream.
@@ -103,28 +103,14 @@ impl StreamLoader {
         Self { stream: Stream::new(), form, live: 0, group: None, consumer: None }
     }
 
-    /// Takes a node, whose bytes must be a sound listpack. They are copied.
+    /// Takes a node, whose bytes must be a sound listpack.
     ///
     /// # Errors
     /// `Node`, `DuplicateNode`.
     pub fn node(&mut self, master: StreamId, pack: Listpack<'_>) -> Result<(), BadStream> {
-        NodeRef { master, pack }.check().map_err(|_| BadStream::Node { master })?;
-        self.checked_node(master, pack)
-    }
-
-    /// Takes a node whose layout was checked before: its header is believed.
-    ///
-    /// # Errors
-    /// `Node` without a header, `DuplicateNode`.
-    pub fn checked_node(&mut self, master: StreamId, pack: Listpack<'_>) -> Result<(), BadStream> {
-        let live = NodeRef { master, pack }.header().ok_or(BadStream::Node { master })?.live;
-        self.live = self.live.saturating_add(live);
-        let pack = ListpackBuf::from_trusted(pack.as_bytes().to_vec());
-        if self.stream.nodes.insert(Node { master, pack }) {
-            Ok(())
-        } else {
-            Err(BadStream::DuplicateNode { master })
-        }
+        let node = Node::from_listpack(master, pack).ok_or(BadStream::Node { master })?;
+        self.live = self.live.saturating_add(node.view().live());
+        if self.stream.nodes.insert(node) { Ok(()) } else { Err(BadStream::DuplicateNode { master }) }
     }
 
     /// Takes the numbers that follow the nodes.

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
-use crate::packed::listpack::Listpack;
+use crate::packed::listpack::ListpackBuf;
 
 use nodes::Nodes;
 use range::Walk;
@@ -269,9 +269,10 @@ impl Stream {
         self.idempotence.as_deref()
     }
 
-    /// The nodes as they are saved: the id that their entries' ids are relative to, and a listpack.
-    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = (StreamId, Listpack<'_>)> {
-        self.nodes.iter().map(|node| (node.master, node.pack.view()))
+    /// The nodes as they are saved: the id that their entries' ids are relative to, and a listpack, each
+    /// made as it comes.
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = (StreamId, ListpackBuf)> {
+        self.nodes.iter().map(|node| (node.master, node.view().to_listpack()))
     }
 
     /// How many nodes there are.

@@ -125,7 +125,7 @@ impl Nodes {
     pub(super) fn memory_bytes(&self) -> usize {
         let chunks = self.chunks.capacity() * size_of::<Vec<Node>>();
         let nodes: usize = self.chunks.iter().map(|c| c.capacity() * size_of::<Node>()).sum();
-        let packs: usize = self.iter().map(|n| n.pack.byte_len()).sum();
+        let packs: usize = self.iter().map(Node::memory_bytes).sum();
         chunks + nodes + packs
     }
 }

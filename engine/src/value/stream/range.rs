@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
             let header = node.header()?;
             let offset = match self.direction {
                 Direction::Forward => header.entries_at,
-                Direction::Backward => node.pack.end_offset(),
+                Direction::Backward => node.end_offset(),
             };
             Some(Current { at, node, header, offset })
         });
@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
         let head = match self.direction {
             Direction::Forward => {
                 let head = node.entry_head(&header, current.offset)?;
-                current.offset = node.after(&head).unwrap_or(node.pack.end_offset());
+                current.offset = node.after(&head).unwrap_or(node.end_offset());
                 head
             }
             Direction::Backward => {

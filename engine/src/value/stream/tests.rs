@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::Limits;
-use super::node::NodeRef;
+use super::node::Node;
 use super::*;
 use crate::base::stream_id::IdSpec;
 use crate::packed::Element;
-use crate::packed::listpack::ListpackBuf;
+use crate::packed::listpack::{Listpack, ListpackBuf};
 
 type Fieldset = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -469,7 +469,7 @@ proptest! {
         if let Ok(pack) = Listpack::new(&bytes) {
             let mut loader = StreamLoader::new(StreamForm::First);
             if loader.node(master, pack).is_ok() {
-                let live = NodeRef { master, pack }.check().expect("checked");
+                let live = Node::from_listpack(master, pack).expect("checked").view().live();
                 let totals = LoadTotals { length: live, ..LoadTotals::default() };
                 loader.totals(&totals).expect("counted");
                 let mut stream = loader.finish().expect("whole");
@@ -507,7 +507,7 @@ fn a_node_has_the_layout_of_redis() {
         int(3), int(0), int(2), int(2), text("y"), int(5),
         int(0), int(3), int(-7), int(1), text("f"), int(3), int(6),
     ];
-    assert!(pack.iter().eq(want));
+    assert!(pack.view().iter().eq(want));
 }
 
 #[test]
@@ -625,7 +625,7 @@ fn old_records_get_what_they_lack() {
     let stream = counted(4, 2);
     let load = |form| {
         let mut loader = StreamLoader::new(form);
-        stream.nodes().for_each(|(master, pack)| loader.node(master, pack).expect("a node"));
+        stream.nodes().for_each(|(master, pack)| loader.node(master, pack.view()).expect("a node"));
         loader
             .totals(&LoadTotals { length: 4, last_id: id(4, 0), ..LoadTotals::default() })
             .expect("they fit");
@@ -649,7 +649,7 @@ fn bad_records_are_told_apart() {
     let nodes: Vec<_> = stream.nodes().collect();
     let whole = || {
         let mut loader = StreamLoader::new(StreamForm::Counters);
-        nodes.iter().for_each(|(master, pack)| loader.node(*master, *pack).expect("a node"));
+        nodes.iter().for_each(|(master, pack)| loader.node(*master, pack.view()).expect("a node"));
         loader
     };
     let with_group = || {
@@ -660,7 +660,7 @@ fn bad_records_are_told_apart() {
         loader
     };
     let master = nodes[0].0;
-    assert_eq!(whole().node(master, nodes[0].1), Err(BadStream::DuplicateNode { master }));
+    assert_eq!(whole().node(master, nodes[0].1.view()), Err(BadStream::DuplicateNode { master }));
     let empty = ListpackBuf::new();
     assert_eq!(whole().node(id(9, 9), empty.view()), Err(BadStream::Node { master: id(9, 9) }));
     let five = LoadTotals { length: 5, ..LoadTotals::default() };
@@ -697,7 +697,7 @@ fn bad_records_are_told_apart() {
 fn what_was_given_back_can_be_claimed() {
     let stream = counted(2, 2);
     let mut loader = StreamLoader::new(StreamForm::ActiveTimes);
-    stream.nodes().for_each(|(master, pack)| loader.node(master, pack).expect("a node"));
+    stream.nodes().for_each(|(master, pack)| loader.node(master, pack.view()).expect("a node"));
     loader.totals(&LoadTotals { length: 2, last_id: id(2, 0), ..LoadTotals::default() }).expect("they fit");
     loader.group(b"g", id(2, 0), None).expect("a group");
     loader.pending(id(1, 0), UnixMs(5), 3).expect("pending");
