@@ -24,6 +24,8 @@ mod window;
 /// Bytes asked of the disk at a time; also how often progress is told. What was read is decoded while
 /// it is in the second-level cache.
 const READ_BYTES: usize = 256 << 10;
+/// What every file since version 5 ends with.
+const CHECKSUM_BYTES: u64 = 8;
 /// A record takes this many bytes at the least, so a file of n bytes has at most n of them.
 const FEWEST_RECORD_BYTES: u64 = 3;
 
@@ -112,6 +114,16 @@ pub enum LoadFault {
         /// Databases there are.
         databases: usize,
     },
+    /// A file of a version without a checksum has room for one behind its end: its version bytes were
+    /// damaged, and what it holds was never checked.
+    UncheckedTail {
+        /// Offset of the end.
+        at: u64,
+        /// The version that it claims.
+        version: u16,
+        /// Bytes behind the end.
+        bytes: u64,
+    },
     /// The file holds commands (a forkless transfer of Valkey 9.2), which only a replica may take.
     Update {
         /// Offset.
@@ -147,6 +159,11 @@ impl fmt::Display for LoadError {
             LoadFault::NoSuchDb { at, db, databases } => {
                 write!(f, "offset {at}: database {db}, but the server has {databases}")
             }
+            LoadFault::UncheckedTail { at, version, bytes } => write!(
+                f,
+                "offset {at}: {bytes} bytes behind the end of a file of version {version}, which has no \
+                 checksum: its version bytes are damaged"
+            ),
             LoadFault::Update { at } => {
                 write!(f, "offset {at}: a command inside the file; only a replica may load it")
             }
@@ -206,6 +223,12 @@ pub fn load(
                 }
                 sink.loaded.trailing_bytes = trailing;
                 sink.loaded.bytes = decoder.offset();
+                if let Some(version) = sink.loaded.version.filter(|version| !version.has_checksum())
+                    && trailing >= CHECKSUM_BYTES
+                {
+                    let (at, version) = (decoder.offset(), version.number);
+                    return Err(LoadFault::UncheckedTail { at, version, bytes: trailing });
+                }
                 return Ok(sink.finish());
             }
             State::More { at_least } => wanted = at_least,

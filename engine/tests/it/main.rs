@@ -10,6 +10,7 @@ mod samples;
 mod simulated;
 mod snapshot;
 mod snapshot_crash;
+mod snapshot_damage;
 mod specs;
 mod stream_effects;
 mod string_effects;

@@ -71,7 +71,7 @@ pub fn kind_name(kind: &Kind) -> &'static str {
     match kind {
         Kind::UnexpectedEof => "truncated",
         Kind::Signature => "signature",
-        Kind::Version(_) | Kind::CompressedEnvelope => "version",
+        Kind::Version(_) | Kind::NewerThanVersion { .. } | Kind::CompressedEnvelope => "version",
         Kind::Checksum { .. } | Kind::NoChecksum => "checksum",
         Kind::ObjectType(_) | Kind::Refused { .. } => "type",
         Kind::LengthEncoding(_) | Kind::Length(_) => "length",

@@ -68,6 +68,9 @@ pub fn run(args: &Check) -> anyhow::Result<u8> {
     Ok(code)
 }
 
+/// What every file since version 5 ends with.
+const CHECKSUM_BYTES: u64 = 8;
+
 fn check_file(file: &Path, depths: Depths, reading: Reading) -> anyhow::Result<Report> {
     let mut input = reading.open(file)?;
     let progress = reading.progress(&input);
@@ -77,7 +80,10 @@ fn check_file(file: &Path, depths: Depths, reading: Reading) -> anyhow::Result<R
         let at = input.position();
         let trailing = input.skip_rest().with_context(|| file.display().to_string())?;
         if trailing > 0 {
-            let what = format!("{trailing} bytes follow the end of the file");
+            let mut what = format!("{trailing} bytes follow the end of the file");
+            if report.trailer == Some(Trailer::Absent) && trailing >= CHECKSUM_BYTES {
+                what.push_str(", room for a checksum, which its version has not: the version may be damaged");
+            }
             report.add(Finding { at, key: None, kind: "trailing", what, fate: Fate::Accepts });
         }
     }

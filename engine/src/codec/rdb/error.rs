@@ -53,6 +53,11 @@ pub enum Kind {
     Signature,
     #[error("Can't handle RDB format version {0}")]
     Version(u32),
+    #[error(
+        "record type {byte} is newer than the file's version {version}, which has no checksum: its version \
+         bytes are damaged"
+    )]
+    NewerThanVersion { byte: u8, version: u16 },
     #[error("the file is in Valkey's compressed stream envelope (VCS), which must be unwrapped first")]
     CompressedEnvelope,
     #[error("the mark at the end of the transfer is not the one at its start")]

@@ -65,6 +65,14 @@ pub const FIRST_VALKEY: u16 = 80;
 pub const NEWEST_VALKEY: u16 = 81;
 /// The first version with a checksum at the end.
 pub const FIRST_WITH_CHECKSUM: u16 = 5;
+/// Records of files without a checksum: values of types 0 to 4 and 9 to 13, and these opcodes. A record
+/// of another kind shows that the version was a higher one, and that its digits have been damaged, which
+/// would keep the checksum from being looked at.
+#[must_use]
+pub fn is_as_old_as_unchecked_files(byte: u8) -> bool {
+    matches!(byte, 0..=4 | 9..=13 | opcode::EXPIRE_MS | opcode::EXPIRE_S | opcode::SELECT_DB | opcode::EOF)
+}
+
 /// The first Redis version that may leave the checksum of a DUMP payload zero.
 pub const FIRST_WITH_BLANK_DUMP_CHECKSUM: u16 = 15;
 

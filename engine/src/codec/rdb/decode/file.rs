@@ -10,7 +10,7 @@ use super::{Decoder, Dialect, ObjectType, Prefix, Scratch, Value, Version};
 use crate::codec::rdb::error::{Doing, Halt, Kind, Stop};
 use crate::codec::rdb::event::{KeyHead, Sink, Trailer};
 use crate::codec::rdb::read::Cursor;
-use crate::codec::rdb::{module_opcode, opcode};
+use crate::codec::rdb::{is_as_old_as_unchecked_files, module_opcode, opcode};
 
 /// `$EOF:`, the mark, CR LF.
 const WRAPPING_START: &[u8] = b"$EOF:";
@@ -112,7 +112,7 @@ impl Decoder {
             .map_while(|d| d.is_ascii_digit().then(|| u16::from(d - b'0')))
             .fold(0, |number, digit| number * 10 + digit);
         let version = Version { dialect, number };
-        if !version.is_known() {
+        if !version.is_known() || !digits.iter().all(u8::is_ascii_digit) {
             return Err(Halt::Bad(9, Kind::Version(u32::from(number))));
         }
         cur.commit();
@@ -128,11 +128,16 @@ impl Decoder {
 
     /// Reads opcodes and keys, until a value or a longer record begins.
     fn record<S: Sink>(&mut self, cur: &mut Cursor<'_>, sink: &mut S) -> Step<S> {
+        let has_checksum = self.dialect_of().has_checksum();
         while matches!(self.phase, Phase::Record) {
             self.doing = Doing::ReadType;
             self.object = None;
             let at = cur.offset();
             let byte = cur.byte()?;
+            if !has_checksum && !is_as_old_as_unchecked_files(byte) {
+                let version = self.dialect_of().number;
+                return Err(Halt::Bad(at, Kind::NewerThanVersion { byte, version }));
+            }
             if byte == opcode::ENTERPRISE_RAM_LRU {
                 // How long ago the key was in memory: belongs to a product that keeps keys on disk.
                 cur.len()?;
@@ -207,7 +212,7 @@ impl Decoder {
             opcode::EOF => {
                 self.doing = Doing::CheckSum;
                 cur.commit();
-                return self.end_of_records(sink);
+                return self.end_of_records(cur.offset(), sink);
             }
             opcode::KEY_NOEVICT if version.is_redis_only() => self.prefix.no_evict = true,
             opcode::HASH_TEMPLATE if version.is_redis_only() => {
@@ -396,11 +401,14 @@ impl Decoder {
         sink.slot_import(&job, &ranges).map_err(Halt::Sink)
     }
 
-    fn end_of_records<S: Sink>(&mut self, sink: &mut S) -> Step<S> {
+    fn end_of_records<S: Sink>(&mut self, at: u64, sink: &mut S) -> Step<S> {
         self.prefix = Prefix::default();
         if self.dialect_of().has_checksum() {
             self.phase = Phase::Checksum;
             return Ok(());
+        }
+        if self.options.require_checksum {
+            return Err(Halt::Bad(at, Kind::NoChecksum));
         }
         self.finish(Trailer::Absent, sink)
     }

@@ -59,6 +59,26 @@ fn versions_below_five_have_no_checksum() {
     assert_eq!(log_of(bytes).last().unwrap(), "Absent");
     let more = decode(b"REDIS0004\xff and trailing bytes", Depth::Item);
     assert_eq!(more.end, Ok(10));
+    let required = Options { require_checksum: true, ..Options::default() };
+    let error = decode_in_pieces(bytes, Depth::Item, required, 100).end.unwrap_err();
+    assert_eq!((error.kind, error.at), (Kind::NoChecksum, bytes.len() as u64));
+}
+
+#[test]
+fn records_newer_than_a_version_without_checksum_show_that_its_digits_are_damaged() {
+    for newer in [&b"\xfa\x01k\x01v"[..], b"\xfb\x00\x00", b"\xf9\x05", b"\x05\x01k\x00", b"\x0e\x01k\x00"] {
+        for version in 1..5 {
+            let mut bytes = format!("REDIS{version:04}").into_bytes();
+            bytes.extend_from_slice(b"\xfe\x00");
+            bytes.extend_from_slice(newer);
+            let error = decode(&bytes, Depth::Item).end.unwrap_err();
+            let kind = Kind::NewerThanVersion { byte: newer[0], version };
+            assert_eq!((error.kind, error.at), (kind, 11), "{newer:?}");
+        }
+    }
+    // A digit may become a letter, at which atoi would stop.
+    let error = decode(b"REDIS001q\xfe\x00\xff", Depth::Item).end.unwrap_err();
+    assert_eq!(error.kind, Kind::Version(1));
 }
 
 #[test]
