@@ -11,7 +11,7 @@ use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::Manifest;
 use crate::command::effects::Wants;
 use crate::persist::aof::{
-    self, AofEvent, AofSettings, AofState, AofStats, Chain, CloseError, LogHealth, RewriteRefused,
+    self, Aof, AofEvent, AofSettings, AofState, AofStats, CloseError, Found, LogHealth, RewriteRefused,
     Surroundings, Unit, Wake,
 };
 use crate::persist::snapshot::Progress;
@@ -86,6 +86,23 @@ impl Engine {
         }
         let (had_child, forks) = (self.aof.has_child(), self.aof.stats(now).forks);
         self.keyspace.tick(unix);
+        let (aof, around) = self.aof_and_surroundings(now, unix, used_memory);
+        let events = aof.poll(&around);
+        self.follow_child(had_child);
+        let stats = self.aof.stats(now);
+        if stats.forks > forks {
+            self.snapshot_stats.forks += stats.forks - forks;
+            self.snapshot_stats.last_fork_us = stats.last_fork_us;
+        }
+        events
+    }
+
+    fn aof_and_surroundings(
+        &mut self,
+        now: Instant,
+        unix: UnixMs,
+        used_memory: u64,
+    ) -> (&mut Aof, Surroundings<'_>) {
         let around = Surroundings {
             contents: super::Contents { keyspace: &self.keyspace, carried: &self.carried },
             producer: super::Producer {
@@ -101,14 +118,7 @@ impl Engine {
             now,
             unix,
         };
-        let events = self.aof.poll(&around);
-        self.follow_child(had_child);
-        let stats = self.aof.stats(now);
-        if stats.forks > forks {
-            self.snapshot_stats.forks += stats.forks - forks;
-            self.snapshot_stats.last_fork_us = stats.last_fork_us;
-        }
-        events
+        (&mut self.aof, around)
     }
 
     /// Takes note of a child that came or went.
@@ -177,10 +187,22 @@ impl Engine {
         self.aof.forget_failures();
     }
 
-    /// Goes on with the log that a start has loaded.
-    pub fn resume_aof(&mut self, chain: Chain, now: Instant) {
-        self.aof.resume(chain, now);
+    /// Has the log on behind what a start has loaded: opens the last increment, or makes a new one, with
+    /// a base of what is in memory if there is none. Nothing else has happened yet. Returns what was done.
+    ///
+    /// # Errors
+    /// What the disk said; the log is off.
+    pub fn begin_aof(
+        &mut self,
+        found: Found,
+        now: Instant,
+        unix: UnixMs,
+    ) -> Result<Vec<AofEvent>, CloseError> {
+        self.effects.clear_log();
+        let (aof, around) = self.aof_and_surroundings(now, unix, 0);
+        let begun = aof.begin(found, &around);
         self.set_wants(self.wants);
+        begun
     }
 
     /// Knows the files of a log that stays off.

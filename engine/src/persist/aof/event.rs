@@ -26,6 +26,18 @@ pub enum AofEvent {
         /// Its name.
         name: String,
     },
+    /// A start has made a file.
+    Created {
+        /// `base` or `incr`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A start goes on with an increment.
+    Opened {
+        /// Its name.
+        name: String,
+    },
     /// The child is done.
     ChildDone {
         /// What copy-on-write has cost, in bytes.
@@ -92,6 +104,8 @@ impl fmt::Display for AofEvent {
             }
             Self::ForkFailed(why) => write!(f, "Can't rewrite append only file in background: {why}"),
             Self::IncrCreated { name } => write!(f, "Creating AOF incr file {name} on background rewrite"),
+            Self::Created { what, name } => write!(f, "Creating AOF {what} file {name} on server start"),
+            Self::Opened { name } => write!(f, "Opening AOF incr file {name} on server start"),
             Self::ChildDone { cow_bytes } => write!(
                 f,
                 "Background AOF rewrite terminated with success, {} MB of memory used by copy-on-write",

@@ -4,25 +4,40 @@ use std::time::Instant;
 
 use super::due::{Leave, rewrite_is_due};
 use super::event::AofEvent;
-use super::log::{Aof, AofState, LogHealth, error_text};
-use super::rewrite::{Rewrite, text};
+use super::log::{Aof, AofState, LogHealth};
+use super::rewrite::{Rewrite, Surroundings, name_of, text};
 use super::settings::AofSettings;
-use super::store;
-use super::tail::{AppendError, Tail};
+use super::store::{self, Naming, StepError};
+use super::sweep::temp_base_name;
+use super::tail::Tail;
+use super::write::error_text;
 use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::{Manifest, temp_incr_name};
+use crate::persist::base;
 
-/// What a start has found and loaded: the log goes on at its end.
-#[derive(Debug)]
-pub struct Chain {
-    /// What the folder's manifest says, durably.
+/// What a start has found and loaded: the log goes on behind it.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// What the folder's manifest says. Without a base or an increment the data came from elsewhere; what
+    /// it has for history goes.
     pub manifest: Manifest,
-    /// The last increment, whole and durable.
-    pub tail: Tail,
-    /// Bytes of all other live files.
-    pub closed_bytes: u64,
-    /// Bytes from which growth counts.
+    /// The last increment, if there is one to go on with.
+    pub last: Option<LastFile>,
+    /// Bytes of all live files.
+    pub bytes: u64,
+    /// Bytes of the base, from which growth counts.
     pub base_bytes: u64,
+}
+
+/// An increment that is whole.
+#[derive(Debug, Clone)]
+pub struct LastFile {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its size.
+    pub bytes: u64,
+    /// CRC-64 of its bytes.
+    pub sum: u64,
 }
 
 /// Why a log could not be closed with everything in it.
@@ -31,15 +46,108 @@ pub struct Chain {
 pub struct CloseError(pub String);
 
 impl Aof {
-    /// Is on, behind what was loaded.
-    pub fn resume(&mut self, chain: Chain, now: Instant) {
-        let Chain { manifest, tail, closed_bytes, base_bytes } = chain;
+    /// Is on, behind what was loaded: opens the last increment or begins the next one, with a base of
+    /// what is in memory if there is none. When it returns all of that is durable.
+    ///
+    /// # Errors
+    /// What the disk said; the log is off.
+    pub fn begin(&mut self, found: Found, around: &Surroundings<'_>) -> Result<Vec<AofEvent>, CloseError> {
+        let begun = self.open_or_create(found, around);
+        if begun.is_ok() {
+            (self.state, self.is_named) = (AofState::On, true);
+            self.begin_file();
+            self.tidy_at = Some(around.now);
+        }
+        begun.map(|()| std::mem::take(&mut self.events)).map_err(|error| CloseError(error.to_string()))
+    }
+
+    fn open_or_create(&mut self, found: Found, around: &Surroundings<'_>) -> Result<(), StepError> {
+        let Found { manifest, last, bytes, base_bytes } = found;
         self.manifest = manifest;
-        (self.closed_bytes, self.base_bytes) = (closed_bytes, base_bytes);
+        self.make_dir()?;
+        let was_off = self.clear_off();
+        let blocks = self.manifest.incr.last().is_some_and(|entry| entry.marks.blocks.is_some());
+        match last {
+            // What is appended must be as checked as the settings want it.
+            Some(last) if blocks == self.settings.checksum => {
+                self.open_last(&last)?;
+                if was_off {
+                    let text = text(&self.manifest, self.settings.checksum);
+                    store::write_manifest(&*self.storage, &self.place(), &text)?;
+                }
+                self.closed_bytes = bytes.saturating_sub(last.bytes);
+                self.base_bytes = base_bytes;
+            }
+            last => {
+                if let (Some(last), Some(entry)) = (&last, self.manifest.incr.last_mut()) {
+                    entry.marks.size = Some(last.bytes);
+                    entry.marks.crc64 = Some(last.sum);
+                    entry.marks.end = None;
+                    let path = self.place().of(&last.name);
+                    let synced = self.storage.open_log(&path).and_then(|file| file.sync());
+                    synced.map_err(|error| StepError::new("sync", &path, error))?;
+                }
+                (self.closed_bytes, self.base_bytes) = (bytes, base_bytes);
+                self.create_files(around)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets that the log was off. True if it was.
+    fn clear_off(&mut self) -> bool {
+        let Manifest { base, history, incr, .. } = &mut self.manifest;
+        let files = base.iter_mut().chain(history).chain(incr);
+        files.filter_map(|entry| entry.marks.off_since.take()).count() > 0
+    }
+
+    fn open_last(&mut self, last: &LastFile) -> Result<(), StepError> {
+        let path = self.place().of(&last.name);
+        let mut tail = Tail::open(&*self.storage, &path, last.bytes, last.sum, self.settings.checksum)
+            .map_err(|error| StepError::new("open", &path, error))?;
+        // It was read, which does not say that it is durable.
+        tail.sync().map_err(|error| StepError::new("sync", &path, error))?;
+        let dir = self.settings.dir.as_path();
+        self.storage.sync_dir(dir).map_err(|error| StepError::new("sync", dir, error))?;
         self.tail = Some(tail);
-        (self.state, self.is_named) = (AofState::On, true);
-        self.begin_file();
-        self.tidy_at = Some(now);
+        self.events.push(AofEvent::Opened { name: String::from_utf8_lossy(&last.name).into_owned() });
+        Ok(())
+    }
+
+    /// The next increment, and a base if the log has no file at all.
+    fn create_files(&mut self, around: &Surroundings<'_>) -> Result<(), StepError> {
+        let place = self.place();
+        let mut names = Vec::new();
+        let mut manifest = self.manifest.clone();
+        if manifest.live().next().is_none() {
+            let settings = self.base_settings(around);
+            let mut entry = self.next_base(settings.format_for(around.contents));
+            let temp = place.dir.join(temp_base_name(std::process::id()));
+            let saved =
+                base::write(&*self.storage, &temp, settings, &around.producer, around.contents, &mut |_| {})
+                    .map_err(|error| {
+                        StepError::new("write", &temp, std::io::Error::other(error.to_string()))
+                    })?;
+            entry.marks.size = Some(saved.bytes);
+            entry.marks.crc64 = saved.sum;
+            entry.marks.blocks = saved.sum.and(settings.is_checked.then_some(0));
+            names.push(Naming { from: temp, to: place.of(&entry.name) });
+            self.events.push(AofEvent::Created { what: "base", name: name_of(&entry) });
+            (self.closed_bytes, self.base_bytes) = (saved.bytes, saved.bytes);
+            manifest.base = Some(entry);
+        }
+        let entry = self.next_incr(self.settings.checksum);
+        let path = place.of(&entry.name);
+        let mut tail = Tail::create(&*self.storage, &path, self.settings.checksum)
+            .map_err(|error| StepError::new("create", &path, error))?;
+        tail.sync().map_err(|error| StepError::new("sync", &path, error))?;
+        self.events.push(AofEvent::Created { what: "incr", name: name_of(&entry) });
+        manifest.incr.push(entry);
+        let text = text(&manifest, self.settings.checksum);
+        store::publish(&*self.storage, &place, &names, &text)?;
+        self.adopt(manifest);
+        self.tail = Some(tail);
+        Ok(())
     }
 
     /// Knows the files of a log that stays off: they are replaced when it is turned on.
@@ -132,7 +240,7 @@ impl Aof {
                     self.block.clear(0);
                     self.written = self.logged;
                 }
-                Err(AppendError::Undone(error) | AppendError::Stuck(error)) => {
+                Err(error) => {
                     return Err(CloseError(error_text(&error)));
                 }
             }
@@ -164,8 +272,7 @@ impl Aof {
         let text = text(&manifest, self.settings.checksum);
         store::write_manifest(&*self.storage, &self.place(), &text)
             .map_err(|error| CloseError(error.to_string()))?;
-        self.manifest = manifest;
-        self.strays.clear();
+        self.adopt(manifest);
         Ok(())
     }
 

@@ -10,24 +10,24 @@
 //! Names are not used twice, and files that a manifest may name which nobody is sure of stay until a later
 //! manifest is durable. Behaviour: valkey src/aof.c.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::event::AofEvent;
-use super::log::{Aof, AofState, LogDone, LogHealth, PrepareError, SwitchError, Switched, append_and_sync};
+use super::log::{Aof, AofState, LogDone, PrepareError, SwitchError, Switched};
 use super::store::{self, Naming, StepError, Tidied};
 use super::sweep::temp_base_name;
 use super::tail::Tail;
+use super::write::append_and_sync;
 use crate::base::time::UnixMs;
-use crate::codec::aof::manifest::{BaseFormat, Entry, Manifest, Marks, temp_incr_name};
+use crate::codec::aof::manifest::{BaseFormat, Entry, Manifest, temp_incr_name};
 use crate::persist::apart::Apart;
 use crate::persist::base::{self, BaseSettings};
-use crate::persist::snapshot::{self, Background, Contents, Producer, Progress, Saved};
+use crate::persist::snapshot::{self, Background, Contents, Producer, Progress};
+use crate::persist::storage::dir_of;
 
 /// After failed attempts at fresh files the next one waits, twice as long each time, up to this.
 const FRESH_AT_MOST: Duration = Duration::from_secs(60);
-/// Replaced files that could not be removed are tried again after this.
-const TIDY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What a rewrite needs of the engine.
 #[derive(Debug)]
@@ -66,13 +66,13 @@ pub(super) enum Kind {
 /// A child that writes a base.
 #[derive(Debug)]
 pub(super) struct Writer {
-    child: Background,
-    temp: PathBuf,
-    format: BaseFormat,
-    is_checked: bool,
-    kind: Kind,
+    pub(super) child: Background,
+    pub(super) temp: PathBuf,
+    pub(super) format: BaseFormat,
+    pub(super) is_checked: bool,
+    pub(super) kind: Kind,
     /// The time of the fork.
-    unix: UnixMs,
+    pub(super) unix: UnixMs,
 }
 
 /// How far a rewrite is.
@@ -100,13 +100,13 @@ pub(super) enum Rewrite {
 
 #[derive(Debug)]
 pub(super) struct Publishing {
-    manifest: Manifest,
-    kind: Kind,
-    names: Vec<Naming>,
+    pub(super) manifest: Manifest,
+    pub(super) kind: Kind,
+    pub(super) names: Vec<Naming>,
     /// Positions and bytes of the file that are durable when it is done.
-    upto: u64,
-    bytes: u64,
-    base_bytes: u64,
+    pub(super) upto: u64,
+    pub(super) bytes: u64,
+    pub(super) base_bytes: u64,
 }
 
 impl Rewrite {
@@ -175,11 +175,13 @@ impl Aof {
     /// Does what is due: results, retries, syncs, the next step of a rewrite. Returns what has happened.
     pub fn poll(&mut self, around: &Surroundings<'_>) -> Vec<AofEvent> {
         let now = around.now;
-        self.tend(now);
+        self.take_log_results(now);
         while let Some(done) = self.file_lane.poll() {
             self.take_file_done(done, now);
         }
+        // A rewrite goes first: on a busy log the next block would always keep it from the file.
         self.advance(around);
+        self.tend(now);
         self.tidy_if_due(now);
         std::mem::take(&mut self.events)
     }
@@ -197,9 +199,13 @@ impl Aof {
                     self.start_fresh(around);
                 }
             }
-            Rewrite::Wanted => self.begin(around),
+            Rewrite::Wanted => self.begin_rewrite(around),
+            Rewrite::Prepared(_, next) if self.health.is_failed() => {
+                let _ = self.storage.remove(next.path());
+                self.fail("the log cannot be written", Kind::Next, now);
+            }
             Rewrite::Prepared(entry, next) => {
-                if self.is_quiet() && self.tail.is_some() && around.may_fork && !self.health.is_failed() {
+                if self.is_quiet() && self.tail.is_some() && around.may_fork {
                     self.cut(entry, next, around);
                 } else {
                     self.rewrite = Rewrite::Prepared(entry, next);
@@ -229,18 +235,34 @@ impl Aof {
         !self.log_lane.is_busy() && !self.file_lane.is_busy()
     }
 
-    fn begin(&mut self, around: &Surroundings<'_>) {
+    fn begin_rewrite(&mut self, around: &Surroundings<'_>) {
+        let now = around.now;
         self.rewrite = Rewrite::Wanted;
         match self.state {
             AofState::Off if self.is_quiet() && around.may_fork => {
-                self.rewrite = match self.fork(Kind::Base, around) {
-                    Some(writer) => Rewrite::Writing(writer),
-                    None => return self.fail("fork", Kind::Base, around.now),
+                let forked = match self.make_dir() {
+                    Ok(()) => self.fork(Kind::Base, around).ok_or("fork".to_owned()),
+                    Err(error) => Err(error.to_string()),
                 };
+                match forked {
+                    Ok(writer) => self.rewrite = Rewrite::Writing(writer),
+                    Err(why) => self.fail(&why, Kind::Base, now),
+                }
             }
-            AofState::On if !self.log_lane.is_busy() => self.prepare(around.now),
+            AofState::On if self.health.is_failed() => {
+                self.fail("the log cannot be written", Kind::Next, now);
+            }
+            AofState::On if !self.log_lane.is_busy() => self.prepare(now),
             _ => {}
         }
+    }
+
+    /// Makes the folder, durably.
+    pub(super) fn make_dir(&self) -> Result<(), StepError> {
+        let dir = self.settings.dir.as_path();
+        let home = dir_of(dir);
+        self.storage.create_dir(dir).map_err(|error| StepError::new("create", dir, error))?;
+        self.storage.sync_dir(home).map_err(|error| StepError::new("sync", home, error))
     }
 
     /// Has the increment synced and the next one made, while writing goes on.
@@ -351,8 +373,7 @@ impl Aof {
             Ok(()) => {
                 self.closed_bytes += old.bytes();
                 self.take_back(next);
-                self.manifest = manifest;
-                self.strays.clear();
+                self.adopt(manifest);
                 self.events.push(AofEvent::IncrCreated { name: name_of(&entry) });
                 self.rewrite = Rewrite::Writing(writer);
             }
@@ -383,14 +404,10 @@ impl Aof {
     fn start_fresh(&mut self, around: &Surroundings<'_>) {
         let now = around.now;
         let path = self.settings.dir.join(temp_incr_name(&self.settings.filename));
-        let made = self
-            .storage
-            .create_dir(&self.settings.dir)
-            .map_err(|error| StepError::new("create", &self.settings.dir, error))
-            .and_then(|()| {
-                Tail::create(&*self.storage, &path, self.settings.checksum)
-                    .map_err(|error| StepError::new("create", &path, error))
-            });
+        let made = self.make_dir().and_then(|()| {
+            Tail::create(&*self.storage, &path, self.settings.checksum)
+                .map_err(|error| StepError::new("create", &path, error))
+        });
         let tail = match made {
             Ok(tail) => tail,
             Err(error) => return self.fail(&error.to_string(), Kind::Fresh, now),
@@ -420,14 +437,18 @@ impl Aof {
         self.close_file();
     }
 
-    /// Makes a child that writes the base; `None`, and an event, if there can be none.
-    fn fork(&mut self, kind: Kind, around: &Surroundings<'_>) -> Option<Box<Writer>> {
-        let base = BaseSettings {
+    pub(super) fn base_settings(&self, around: &Surroundings<'_>) -> BaseSettings {
+        BaseSettings {
             format: if self.settings.rdb_base { BaseFormat::Rdb } else { BaseFormat::Aof },
             is_checked: self.settings.checksum,
             has_timestamp: self.settings.timestamps,
             rdb: around.settings,
-        };
+        }
+    }
+
+    /// Makes a child that writes the base; `None`, and an event, if there can be none.
+    fn fork(&mut self, kind: Kind, around: &Surroundings<'_>) -> Option<Box<Writer>> {
+        let base = self.base_settings(around);
         let format = base.format_for(around.contents);
         let dir = self.settings.dir.clone();
         let temp = |pid: u32| dir.join(temp_base_name(pid));
@@ -449,145 +470,14 @@ impl Aof {
         }
     }
 
-    /// The next increment's entry.
-    fn next_incr(&mut self, is_checked: bool) -> Entry {
-        let name = |seq: i64| format!("{}.{seq}.incr.aof", self.settings.filename).into_bytes();
-        let mut seq = self.manifest.incr_seq.saturating_add(1);
-        while self.is_taken(&name(seq)) {
-            seq = seq.saturating_add(1);
-        }
-        let name = name(seq);
-        self.manifest.incr_seq = seq;
-        let blocks = is_checked.then_some(0);
-        Entry { name, seq, extra: Vec::new(), marks: Marks { blocks, ..Marks::default() } }
-    }
-
-    /// The next base's entry.
-    fn next_base(&mut self, format: BaseFormat) -> Entry {
-        let suffix = match format {
-            BaseFormat::Rdb => "rdb",
-            BaseFormat::Aof => "aof",
-        };
-        let name = |seq: i64| format!("{}.{seq}.base.{suffix}", self.settings.filename).into_bytes();
-        let mut seq = self.manifest.base_seq.saturating_add(1);
-        while self.is_taken(&name(seq)) {
-            seq = seq.saturating_add(1);
-        }
-        let name = name(seq);
-        self.manifest.base_seq = seq;
-        Entry { name, seq, extra: Vec::new(), marks: Marks::default() }
-    }
-
-    /// Whether a file that may still be needed, or is to be removed, has this name.
-    fn is_taken(&self, name: &[u8]) -> bool {
-        self.manifest.entries().map(|(_, entry)| entry).chain(&self.strays).any(|entry| entry.name == name)
-    }
-
-    /// The manifest, with the files that nobody is sure of among those to be removed.
-    pub(super) fn with_strays(&self) -> Manifest {
-        let mut manifest = self.manifest.clone();
-        manifest.history.extend(self.strays.iter().cloned());
-        manifest
-    }
-
-    /// Has the base named, and a manifest with it.
-    fn publish(&mut self, writer: &Writer, saved: Saved) {
-        self.stats.last_cow_bytes = saved.cow_bytes;
-        self.events.push(AofEvent::ChildDone { cow_bytes: saved.cow_bytes });
-        let kind = writer.kind;
-        let mut base = self.next_base(writer.format);
-        base.marks.size = Some(saved.bytes);
-        base.marks.crc64 = saved.sum;
-        base.marks.blocks = (writer.format == BaseFormat::Aof && writer.is_checked).then_some(0);
-        base.marks.off_since = (kind == Kind::Base).then_some(writer.unix);
-        let place = self.place();
-        let mut names = vec![Naming { from: writer.temp.clone(), to: place.of(&base.name) }];
-        let tail = self.tail.as_ref().filter(|_| kind == Kind::Fresh);
-        let temp_incr = tail.map(|tail| (tail.file(), tail.path().to_owned(), tail.is_checked()));
-        let incr = temp_incr.as_ref().map(|(_, from, is_checked)| {
-            let entry = self.next_incr(*is_checked);
-            names.push(Naming { from: from.clone(), to: place.of(&entry.name) });
-            entry
-        });
-        let mut manifest = self.with_strays();
-        manifest.history.splice(0..0, manifest.base.take());
-        manifest.base = Some(base);
-        manifest.retire_incrs(usize::from(kind == Kind::Next));
-        manifest.incr.extend(incr);
-        let text = text(&manifest, self.settings.checksum);
-        let (upto, bytes) = (self.written, self.tail.as_ref().map_or(0, Tail::bytes));
-        let publishing =
-            Publishing { manifest, kind, names: names.clone(), upto, bytes, base_bytes: saved.bytes };
-        self.rewrite = Rewrite::Publishing(Box::new(publishing));
-        let storage = self.storage.clone();
-        self.file_lane.give(Box::new(move || {
-            let synced = temp_incr.map_or(Ok(()), |(file, path, _)| {
-                file.sync().map_err(|error| StepError::new("sync", &path, error))
-            });
-            FileDone::Published(synced.and_then(|()| store::publish(&*storage, &place, &names, &text)))
-        }));
-    }
-
-    pub(super) fn take_file_done(&mut self, done: FileDone, now: Instant) {
-        match done {
-            FileDone::Published(result) => match std::mem::replace(&mut self.rewrite, Rewrite::None) {
-                Rewrite::Publishing(publishing) => self.take_published(*publishing, result, now),
-                other => self.rewrite = other,
-            },
-            FileDone::Tidied(tidied, history) => self.take_tidied(tidied, &history, now),
-        }
-    }
-
-    fn take_published(&mut self, publishing: Publishing, result: Result<(), StepError>, now: Instant) {
-        let Publishing { manifest, kind, names, upto, bytes, base_bytes } = publishing;
-        if let Err(error) = result {
-            if error.is_unknown {
-                let new = |entry: &Entry| !self.manifest.entries().any(|(_, old)| old.name == entry.name);
-                let strays: Vec<Entry> =
-                    manifest.live().map(|(_, entry)| entry).filter(|entry| new(entry)).cloned().collect();
-                self.strays.extend(strays);
-            }
-            return self.fail(&error.to_string(), kind, now);
-        }
-        self.manifest = manifest;
-        self.strays.clear();
-        self.tidy_at = Some(now);
-        for (what, Naming { from, to }) in ["base", "incr"].into_iter().zip(&names) {
-            let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            self.events.push(AofEvent::Renamed { what, from: name(from), to: name(to) });
-        }
-        if kind == Kind::Fresh && !self.has_file() {
-            return self.fail("the new increment could not be written", kind, now);
-        }
-        self.closed_bytes = base_bytes;
-        if kind == Kind::Fresh {
-            if let Some(tail) = &mut self.tail {
-                tail.synced(bytes);
-            }
-            self.is_named = true;
-            self.fresh_failures = 0;
-            match self.state {
-                AofState::On => self.events.push(AofEvent::Recovered),
-                AofState::Starting | AofState::Off => self.events.push(AofEvent::TurnedOn),
-            }
-            (self.state, self.health) = (AofState::On, LogHealth::Fine);
-            self.note_synced(upto);
-        }
-        self.base_bytes = self.bytes();
-        self.backoff.reset();
-        self.stats.last_rewrite_ok = true;
-        self.note_end(now);
-        self.events.push(AofEvent::RewriteDone);
-    }
-
-    fn note_end(&mut self, now: Instant) {
+    pub(super) fn note_end(&mut self, now: Instant) {
         if let Some(since) = self.stats.rewrite_since.take() {
             self.stats.last_rewrite = Some(now.saturating_duration_since(since));
         }
     }
 
     /// A rewrite that is not going on any more has failed.
-    fn fail(&mut self, why: &str, kind: Kind, now: Instant) {
+    pub(super) fn fail(&mut self, why: &str, kind: Kind, now: Instant) {
         self.rewrite = Rewrite::None;
         self.backoff.failed();
         self.stats.last_rewrite_ok = false;
@@ -640,40 +530,6 @@ impl Aof {
         self.events.push(AofEvent::RewriteCancelled { pid });
         pid
     }
-
-    /// Removes files that were replaced.
-    fn tidy_if_due(&mut self, now: Instant) {
-        let is_due = self.tidy_at.is_some_and(|at| now >= at) && self.settings.removes_history;
-        if !is_due || self.file_lane.is_busy() || self.rewrite.is_switching() {
-            return;
-        }
-        self.tidy_at = None;
-        if self.manifest.history.is_empty() {
-            return;
-        }
-        let (storage, place, is_checked) = (self.storage.clone(), self.place(), self.settings.checksum);
-        let mut manifest = self.manifest.clone();
-        let history = std::mem::take(&mut manifest.history);
-        self.file_lane.give(Box::new(move || {
-            let tidied = store::tidy(&*storage, &place, history.clone(), |left| {
-                manifest.history = left.to_vec();
-                text(&manifest, is_checked)
-            });
-            FileDone::Tidied(tidied, history)
-        }));
-    }
-
-    fn take_tidied(&mut self, tidied: Tidied, history: &[Entry], now: Instant) {
-        let Tidied { left, result } = tidied;
-        for entry in history.iter().filter(|entry| !left.contains(entry)) {
-            self.events.push(AofEvent::HistoryRemoved { name: name_of(entry) });
-        }
-        let is_done = result.is_ok() && left.is_empty();
-        if result.is_ok() {
-            self.manifest.history = left;
-        }
-        self.tidy_at = (!is_done).then(|| now + TIDY_AGAIN_AFTER);
-    }
 }
 
 /// A manifest as its file.
@@ -681,6 +537,6 @@ pub(super) fn text(manifest: &Manifest, is_checked: bool) -> Vec<u8> {
     if is_checked { manifest.format_checked() } else { manifest.format() }
 }
 
-fn name_of(entry: &Entry) -> String {
+pub(super) fn name_of(entry: &Entry) -> String {
     String::from_utf8_lossy(&entry.name).into_owned()
 }

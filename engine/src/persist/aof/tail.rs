@@ -13,7 +13,7 @@ use crate::persist::storage::{LogFile, Storage};
 
 /// An open file of commands to append to.
 #[derive(Debug, Clone)]
-pub struct Tail {
+pub(super) struct Tail {
     file: Arc<dyn LogFile>,
     path: PathBuf,
     bytes: u64,
@@ -21,15 +21,8 @@ pub struct Tail {
     sum: Crc64,
     /// Whether it consists of checked blocks; it stays so or not for its whole life.
     is_checked: bool,
-}
-
-/// Why a block is not in the file.
-#[derive(Debug)]
-pub(super) enum AppendError {
-    /// The file is as it was before: the block may be tried again.
-    Undone(io::Error),
-    /// A part of the block is there and cannot be cut off: nothing may follow it.
-    Stuck(io::Error),
+    /// Whether a failed write may have left something behind its end.
+    is_soiled: bool,
 }
 
 impl Tail {
@@ -38,7 +31,7 @@ impl Tail {
     ///
     /// # Errors
     /// What the disk said.
-    pub fn open(
+    pub(super) fn open(
         storage: &dyn Storage,
         path: &Path,
         bytes: u64,
@@ -47,14 +40,22 @@ impl Tail {
     ) -> io::Result<Tail> {
         let file = storage.open_log(path)?;
         let sum = Crc64::resume(sum);
-        Ok(Tail { file, path: path.to_owned(), bytes, synced_bytes: bytes, sum, is_checked })
+        Ok(Tail {
+            file,
+            path: path.to_owned(),
+            bytes,
+            synced_bytes: bytes,
+            sum,
+            is_checked,
+            is_soiled: false,
+        })
     }
 
     /// Makes an empty file; one that has the name goes.
     ///
     /// # Errors
     /// What the disk said.
-    pub fn create(storage: &dyn Storage, path: &Path, is_checked: bool) -> io::Result<Tail> {
+    pub(super) fn create(storage: &dyn Storage, path: &Path, is_checked: bool) -> io::Result<Tail> {
         match storage.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Tail::open(storage, path, 0, 0, is_checked),
@@ -67,12 +68,12 @@ impl Tail {
     }
 
     /// Where it lies.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Bytes in it.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -94,25 +95,25 @@ impl Tail {
     /// Appends a block; it says how much of the file is durable if the file `is_synced` now and then.
     ///
     /// # Errors
-    /// See `AppendError`.
-    pub(super) fn append(&mut self, block: &mut Pending, is_synced: bool) -> Result<(), AppendError> {
-        let start = self.bytes;
+    /// What the disk said. Some of the block may be there, or all of it: nothing follows it, and the next
+    /// call removes it first. A start that finds it takes it for a torn end, or for commands that were not
+    /// acknowledged.
+    pub(super) fn append(&mut self, block: &mut Pending, is_synced: bool) -> io::Result<()> {
+        if self.is_soiled {
+            self.file.truncate(self.bytes)?;
+            self.is_soiled = false;
+        }
         let bytes = match self.is_checked {
-            true => block.seal(start, is_synced.then_some(self.synced_bytes)),
+            true => block.seal(self.bytes, is_synced.then_some(self.synced_bytes)),
             false => block.body(),
         };
-        match self.file.append(bytes) {
-            Ok(()) => {
-                self.sum.update(bytes);
-                self.bytes += bytes.len() as u64;
-                Ok(())
-            }
-            Err(short) if short.written == 0 => Err(AppendError::Undone(short.error)),
-            Err(short) => match self.file.truncate(start) {
-                Ok(()) => Err(AppendError::Undone(short.error)),
-                Err(_) => Err(AppendError::Stuck(short.error)),
-            },
+        if let Err(short) = self.file.append(bytes) {
+            self.is_soiled = self.file.truncate(self.bytes).is_err();
+            return Err(short.error);
         }
+        self.sum.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
     }
 
     /// Makes all of it durable.

@@ -1,0 +1,292 @@
+//! From the block to the file: writes, syncs and their cadence, retries, and the file that is given up.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::event::AofEvent;
+use super::log::{Aof, AofState, CommitError, LogDone, LogHealth};
+use super::settings::SyncPolicy;
+use super::tail::Tail;
+use crate::codec::aof::block::Pending;
+
+/// A failed write is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Under `everysec` a sync begins this long after the one before it began.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Under `everysec` nothing more is acknowledged while there are bytes that wait longer than this for a
+/// sync.
+const SYNC_AT_MOST: Duration = Duration::from_secs(2);
+/// Room that an empty block keeps.
+const KEEP_BYTES: usize = 1 << 20;
+
+impl Aof {
+    /// Whether bytes wait for a sync longer than may be.
+    pub(super) fn waits_too_long(&self, now: Instant) -> bool {
+        let oldest = self.syncing_since.or(self.unsynced_since);
+        oldest.is_some_and(|since| now.saturating_duration_since(since) > SYNC_AT_MOST)
+    }
+
+    /// Before replies are sent: has written what was logged, or has handed it over to be.
+    pub fn flush(&mut self, now: Instant) {
+        self.write_block(now);
+        self.sync_if_due(now);
+    }
+
+    /// Results of jobs on the log's lane.
+    pub(super) fn take_log_results(&mut self, now: Instant) {
+        while let Some(done) = self.log_lane.poll() {
+            self.take_log_done(done, now);
+        }
+    }
+
+    /// Retries and the cadence of syncs.
+    pub(super) fn tend(&mut self, now: Instant) {
+        self.flush(now);
+        let is_slow =
+            self.state == AofState::On && self.policy() == SyncPolicy::EverySec && self.waits_too_long(now);
+        if is_slow && !self.is_slow {
+            self.stats.delayed_syncs += 1;
+            self.events.push(AofEvent::SlowSync);
+        }
+        self.is_slow = is_slow;
+    }
+
+    /// When it has something to do by itself, if nothing happens before.
+    #[must_use]
+    pub fn next_poll(&self) -> Option<Instant> {
+        let syncs = self.policy() == SyncPolicy::EverySec && !self.log_lane.is_busy() && self.tail.is_some();
+        let sync = self.unsynced_since.filter(|_| syncs).and(self.last_sync).map(|last| last + SYNC_EVERY);
+        let retry = self.retry_at.filter(|_| !self.block.is_empty());
+        [sync, retry].into_iter().flatten().min()
+    }
+
+    /// Whether blocks say what is durable.
+    pub(super) fn is_synced(&self) -> bool {
+        self.settings.policy != SyncPolicy::No
+    }
+
+    fn write_block(&mut self, now: Instant) {
+        let waits = self.retry_at.is_some_and(|at| now < at);
+        if self.block.is_empty() || self.rewrite.is_switching() || waits {
+            return;
+        }
+        if self.policy() == SyncPolicy::Always {
+            self.commit_block();
+            return;
+        }
+        let is_synced = self.is_synced();
+        let Some(tail) = &mut self.tail else { return };
+        match tail.append(&mut self.block, is_synced) {
+            Ok(()) => {
+                self.block.clear(KEEP_BYTES);
+                self.note_written(self.logged, now);
+            }
+            Err(error) => self.note_unwritten(&error, now),
+        }
+    }
+
+    /// Forgets what was to be written.
+    pub(super) fn forget_block(&mut self) {
+        self.block.clear(KEEP_BYTES);
+        self.selected = None;
+    }
+
+    /// Gives the block to the lane, if that is free.
+    fn commit_block(&mut self) {
+        if self.log_lane.is_busy() {
+            return;
+        }
+        let Some(mut tail) = self.tail.take() else { return };
+        let mut block = self.take_block();
+        let is_synced = self.is_synced();
+        (self.is_lent, self.under_way) = (true, self.logged);
+        self.log_lane.give(Box::new(move || {
+            let result = append_and_sync(&mut tail, &mut block, is_synced);
+            LogDone::Committed { tail, block, result }
+        }));
+    }
+
+    /// The block, for a job; another takes its place.
+    pub(super) fn take_block(&mut self) -> Pending {
+        std::mem::replace(&mut self.block, std::mem::take(&mut self.spare))
+    }
+
+    /// Takes back the block of a job that has written it.
+    pub(super) fn recycle(&mut self, mut block: Pending) {
+        block.clear(KEEP_BYTES);
+        self.spare = block;
+    }
+
+    /// Puts the block of a job that has not written it in front of what was logged since.
+    pub(super) fn put_back(&mut self, mut block: Pending) {
+        block.body_mut().extend_from_slice(self.block.body());
+        self.block = block;
+    }
+
+    /// Everything up to `upto` is in the file.
+    pub(super) fn note_written(&mut self, upto: u64, now: Instant) {
+        self.written = self.written.max(upto);
+        self.unsynced_since.get_or_insert(now);
+        self.retry_at = None;
+        if matches!(self.health, LogHealth::WriteFailed(_)) {
+            self.health = LogHealth::Fine;
+            self.events.push(AofEvent::WriteFixed);
+        }
+    }
+
+    /// The block is not in the file, and has been put back.
+    pub(super) fn note_unwritten(&mut self, error: &io::Error, now: Instant) {
+        let why = error_text(error);
+        if !self.is_named {
+            return self.abandon(&why, now);
+        }
+        let health = LogHealth::WriteFailed(why.clone());
+        if self.health != health {
+            self.events.push(AofEvent::WriteFailed(why));
+        }
+        self.health = health;
+        self.retry_at = Some(now + RETRY_AFTER);
+    }
+
+    /// Everything up to `upto` is durable in the file.
+    pub(super) fn note_synced(&mut self, upto: u64) {
+        self.file_synced = self.file_synced.max(upto);
+        if self.is_named && !self.is_given_up() {
+            self.synced = self.synced.max(self.file_synced);
+        }
+    }
+
+    pub(super) fn take_log_done(&mut self, done: LogDone, now: Instant) {
+        match done {
+            LogDone::Committed { tail, block, result } => self.take_committed(tail, block, result, now),
+            LogDone::Synced(result) => self.take_synced(result, now),
+            LogDone::Prepared(result) => self.take_prepared(result, now),
+            LogDone::Switched(switched) => self.take_switched(*switched, now),
+        }
+    }
+
+    /// Takes the file back from a job. False if it is not wanted any more.
+    pub(super) fn take_back(&mut self, tail: Tail) -> bool {
+        self.is_lent = false;
+        let is_wanted = !std::mem::take(&mut self.drops_lent);
+        if is_wanted {
+            self.tail = Some(tail);
+        }
+        is_wanted
+    }
+
+    fn take_committed(&mut self, tail: Tail, block: Pending, result: Result<(), CommitError>, now: Instant) {
+        if !self.take_back(tail) {
+            return;
+        }
+        let upto = self.under_way;
+        match result {
+            Ok(()) => {
+                self.recycle(block);
+                self.note_written(upto, now);
+                (self.unsynced_since, self.last_sync) = (None, Some(now));
+                self.note_synced(upto);
+            }
+            Err(error) => self.take_uncommitted(Some(block), error, now),
+        }
+    }
+
+    /// A job could not append a block, or could not sync it.
+    pub(super) fn take_uncommitted(&mut self, block: Option<Pending>, error: CommitError, now: Instant) {
+        match error {
+            CommitError::Append(error) => {
+                if let Some(block) = block {
+                    self.put_back(block);
+                }
+                self.note_unwritten(&error, now);
+            }
+            CommitError::Sync(error) => self.give_up(&error_text(&error), now),
+        }
+    }
+
+    pub(super) fn take_synced(&mut self, result: io::Result<()>, now: Instant) {
+        self.syncing_since = None;
+        // The file may have been given up meanwhile, for another reason.
+        let Some(tail) = &mut self.tail else { return };
+        match result {
+            Ok(()) => {
+                tail.synced(self.syncing_bytes);
+                self.note_synced(self.under_way);
+            }
+            Err(error) => self.give_up(&error_text(&error), now),
+        }
+    }
+
+    /// Believes the file no longer. If it is a log's, nothing is acknowledged from here until a rewrite to
+    /// fresh files is durable; if it was to become one, the attempt is over.
+    pub(super) fn give_up(&mut self, why: &str, now: Instant) {
+        if !self.is_named {
+            return self.abandon(why, now);
+        }
+        if !self.is_given_up() {
+            self.events.push(AofEvent::SyncFailed(why.to_owned()));
+            self.health = LogHealth::SyncFailed(why.to_owned());
+        }
+        self.end_rewrite(why, now);
+        self.close_file();
+        self.retry_at = None;
+        self.fresh_at = Some(now);
+    }
+
+    /// Forgets the file and what was to be written to it.
+    pub(super) fn close_file(&mut self) {
+        self.closed_bytes = self.bytes();
+        self.drops_lent = self.is_lent;
+        self.tail = None;
+        self.is_named = false;
+        self.forget_block();
+        (self.unsynced_since, self.syncing_since) = (None, None);
+    }
+
+    fn sync_if_due(&mut self, now: Instant) {
+        let is_due = match self.policy() {
+            SyncPolicy::No => false,
+            SyncPolicy::Always => true,
+            SyncPolicy::EverySec => {
+                self.last_sync.is_none_or(|last| now.saturating_duration_since(last) >= SYNC_EVERY)
+            }
+        };
+        if !is_due || self.unsynced_since.is_none() || self.log_lane.is_busy() || self.rewrite.is_switching()
+        {
+            return;
+        }
+        let Some(tail) = &self.tail else { return };
+        let file = tail.file();
+        self.begin_sync(now);
+        self.log_lane.give(Box::new(move || LogDone::Synced(file.sync())));
+    }
+
+    /// Notes that what is in the file now is being synced.
+    pub(super) fn begin_sync(&mut self, now: Instant) {
+        self.last_sync = Some(now);
+        self.under_way = self.written;
+        self.syncing_since = self.unsynced_since.take();
+        self.syncing_bytes = self.tail.as_ref().map_or(0, Tail::bytes);
+    }
+}
+
+/// Appends a block and makes it durable.
+pub(super) fn append_and_sync(
+    tail: &mut Tail,
+    block: &mut Pending,
+    is_synced: bool,
+) -> Result<(), CommitError> {
+    if !block.is_empty() {
+        tail.append(block, is_synced).map_err(CommitError::Append)?;
+    }
+    tail.sync().map_err(CommitError::Sync)
+}
+
+/// An error of the system in its own words, without the number that Rust adds.
+pub(super) fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
