@@ -130,6 +130,17 @@ struct Span {
     end: usize,
 }
 
+/// Output in the buffer of replies that may have to wait for the log.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    start: usize,
+    end: usize,
+    /// It goes once the log is safe up to here.
+    position: u64,
+    /// It is the reply to a write.
+    is_ack: bool,
+}
+
 /// The buffers of the executor. Kept between turns so that none of this allocates.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -144,6 +155,8 @@ pub(crate) struct Batch {
     parsed: Vec<Parse>,
     reply: Reply,
     spans: Vec<Span>,
+    /// What of it may have to wait for the log, in the order of the buffer. Empty while there is none.
+    marks: Vec<Mark>,
     /// Replies to one client that did not lie side by side.
     joined: Vec<u8>,
     /// Commands that ran since the last reading of the clock, all of them fast.
@@ -167,6 +180,7 @@ impl Batch {
             parsed: Vec::new(),
             reply: Reply::new(Protocol::Resp2),
             spans: Vec::new(),
+            marks: Vec::new(),
             joined: Vec::new(),
             unmeasured: Vec::new(),
             recent: Recent::default(),
@@ -497,13 +511,18 @@ impl Batch {
             }
         }
         drop(argv);
-        self.after_call(server, client, start);
+        self.after_call(server, client, start, called);
     }
 
     /// What follows from a command of `client` whose reply begins at `start` and is the last in the
     /// buffer.
-    fn after_call(&mut self, server: &mut Server, client: u32, start: usize) {
+    fn after_call(&mut self, server: &mut Server, client: u32, start: usize, called: Called) {
         server.settle();
+        if server.aof.is_on
+            && let Some(position) = server.note_logged(client, called)
+        {
+            self.marks.push(Mark { start, end: self.reply.len(), position, is_ack: true });
+        }
         if server.outbox.is_empty() {
             add_span(&mut self.spans, client, start, self.reply.len());
         } else {
@@ -606,6 +625,9 @@ impl Batch {
         let base = self.reply.len();
         let (bytes, spans) = server.outbox.parts();
         self.reply.raw(bytes);
+        if server.aof.is_on {
+            self.mark_outbox(server, base);
+        }
         let (early, late) = spans.split_at(server.outbox.early());
         for (client, range) in early {
             add_span(&mut self.spans, *client, base + range.start, base + range.end);
@@ -619,12 +641,34 @@ impl Batch {
         server.outbox.clear();
     }
 
-    /// Sends the replies: once to each client, whatever came between its replies.
+    /// Messages of the outbox wait for the log as what they tell of does.
+    fn mark_outbox(&mut self, server: &Server, base: usize) {
+        let position = server.aof.position;
+        let mut start = base;
+        for (range, acked_at) in server.outbox.acks() {
+            let (from, to) = (base + range.start, base + range.end);
+            self.marks.push(Mark { start, end: from, position, is_ack: false });
+            self.marks.push(Mark { start: from, end: to, position: *acked_at, is_ack: true });
+            start = to;
+        }
+        self.marks.push(Mark { start, end: self.reply.len(), position, is_ack: false });
+    }
+
+    /// Sends the replies: once to each client, whatever came between its replies. What has been written
+    /// is in the log before.
     fn flush(&mut self, server: &mut Server) {
         if self.spans.len() > 1 {
             // Stable: each client's own stay in order.
             self.spans.sort_by_key(|span| span.client);
         }
+        if server.aof.is_on && !server.flush_log() {
+            self.hold_back(server);
+            self.marks.clear();
+            self.spans.clear();
+            self.reply.clear(KEEP_REPLY_BYTES);
+            return;
+        }
+        self.marks.clear();
         let bytes = self.reply.bytes();
         for spans in self.spans.chunk_by(|a, b| a.client == b.client) {
             match spans {
@@ -641,6 +685,36 @@ impl Batch {
         self.joined.shrink_to(KEEP_REPLY_BYTES);
         self.spans.clear();
         self.reply.clear(KEEP_REPLY_BYTES);
+    }
+}
+
+impl Batch {
+    /// Sends what may go. The rest waits for the log, and what is behind it in its client's order with it.
+    #[cold]
+    fn hold_back(&mut self, server: &mut Server) {
+        let bytes = self.reply.bytes();
+        for spans in self.spans.chunk_by(|a, b| a.client == b.client) {
+            let Some(Span { client, .. }) = spans.first().copied() else { continue };
+            self.joined.clear();
+            for span in spans {
+                let mut at = span.start;
+                let first = self.marks.partition_point(|mark| mark.end <= span.start);
+                let marks = self.marks[first..].iter().take_while(|mark| mark.start < span.end);
+                for mark in marks.filter(|mark| mark.start < mark.end) {
+                    let (from, to) = (mark.start.max(at), mark.end.min(span.end));
+                    server.send_when_safe(client, &bytes[at..from], None, &mut self.joined);
+                    let after = Some((mark.position, mark.is_ack));
+                    server.send_when_safe(client, &bytes[from..to], after, &mut self.joined);
+                    at = to;
+                }
+                server.send_when_safe(client, &bytes[at..span.end], None, &mut self.joined);
+            }
+            if !self.joined.is_empty() {
+                server.send(client, &self.joined);
+            }
+        }
+        self.joined.clear();
+        self.joined.shrink_to(KEEP_REPLY_BYTES);
     }
 }
 

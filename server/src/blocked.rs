@@ -18,7 +18,14 @@ pub(crate) enum TimeoutReply {
     /// WAIT: replicas that have it all.
     Replicas,
     /// WAITAOF: whether this server has it on disk, and the replicas that have.
-    Fsynced,
+    Fsynced {
+        /// Up to where the client has written to the log.
+        position: u64,
+        /// This server is to have it.
+        local: bool,
+        /// So are replicas.
+        replicas: bool,
+    },
 }
 
 /// A client that waits.
@@ -111,6 +118,14 @@ impl Blocked {
     pub(crate) fn keys_unblocked_when_gone(&self) -> usize {
         let wants_gone = |client: &u32| self.clients.get(client).is_some_and(Waiting::wants_gone);
         self.queues.values().filter(|queue| queue.values().any(wants_gone)).count()
+    }
+
+    /// Everybody who waits for the disk, and for what.
+    pub(crate) fn sync_waiters(&self) -> impl Iterator<Item = (u32, u64, bool, bool)> {
+        self.clients.iter().filter_map(|(client, waiting)| match waiting.on_timeout {
+            TimeoutReply::Fsynced { position, local, replicas } => Some((*client, position, local, replicas)),
+            _ => None,
+        })
     }
 
     /// True if somebody waits for a key.

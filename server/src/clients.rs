@@ -105,6 +105,8 @@ pub(crate) struct Session {
     pub(crate) is_read_only: bool,
     /// CLIENT CAPA REDIRECT.
     pub(crate) follows_redirects: bool,
+    /// Up to where it has written to the log.
+    pub(crate) written_to: u64,
 }
 
 /// A client.
@@ -175,6 +177,7 @@ impl Client {
             is_import_source: false,
             is_read_only: false,
             follows_redirects: false,
+            written_to: 0,
         };
         Client {
             stream,

@@ -20,7 +20,7 @@ impl Server {
         let elapsed = self.now_instant.saturating_duration_since(self.last_cron);
         self.last_cron = self.now_instant;
         let regular = Duration::from_millis(1000 / hz);
-        self.next_cron = self.now_instant + if self.is_saving() { regular.min(CHILD_POLL) } else { regular };
+        self.next_cron = self.now_instant + if self.has_child() { regular.min(CHILD_POLL) } else { regular };
         self.cron_runs += 1;
         if self.is_cron_paused {
             return;
@@ -35,7 +35,8 @@ impl Server {
             self.sweep_temp_files();
         }
         self.migrations.close_unused(self.now_instant);
-        self.tend_snapshots();
+        self.tend_children();
+        self.tend_log();
         self.limit_tracking();
         self.check_soft_limits();
         self.expire_keys();

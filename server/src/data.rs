@@ -19,10 +19,11 @@ use cairn_engine::persist::rules::SaveRule;
 use cairn_engine::persist::snapshot::{SaveError, Saved, Settings, TargetChoice};
 use cairn_engine::value::Limits;
 
+use crate::aof_switch::aof_settings;
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::config::kind::ShutdownHow;
-use crate::dispatch::LOADING_ERROR;
+use crate::dispatch::{LOADING_ERROR, MISCONF};
 use crate::log::Log;
 use crate::memory::tune;
 use crate::server::Server;
@@ -75,10 +76,15 @@ impl Server {
         self.engine.is_none()
     }
 
-    /// True if writes are refused because snapshots fail and the configuration wants it so.
-    pub(crate) fn is_refusing_writes(&self) -> bool {
+    /// Why writes are refused, if they are: snapshots fail and the configuration wants it so, or the log
+    /// cannot be written.
+    #[inline]
+    pub(crate) fn disk_error(&self) -> Option<&str> {
         let failed = self.engine.as_ref().is_some_and(|engine| engine.snapshot_stats().failed);
-        failed && self.config.stop_writes_on_bgsave_error && !self.config.save.is_empty()
+        if failed && self.config.stop_writes_on_bgsave_error && !self.config.save.is_empty() {
+            return Some(MISCONF);
+        }
+        self.aof.error()
     }
 
     /// Makes the engine follow the configuration.
@@ -92,6 +98,7 @@ impl Server {
             TargetChoice::Named(_) => Dialect::Redis,
         };
         engine.settings = settings(&self.config, family);
+        engine.configure_aof(aof_settings(&self.config));
         tune(engine, &self.config);
     }
 
@@ -117,6 +124,8 @@ impl Server {
         let mut engine = Engine::new(config, self.now);
         engine.hold_dir(self.dir_lock.take());
         tune(&mut engine, &self.config);
+        engine.set_wake(self.aof.waker());
+        engine.configure_aof(aof_settings(&self.config));
         engine.keyspace_mut().tick(self.now);
         self.tell_swept(&engine.sweep_temp_files());
         let since = Instant::now();
@@ -152,7 +161,7 @@ impl Server {
         };
         self.engine = Some(engine);
         self.update_wants();
-        is_loaded
+        is_loaded && self.begin_log()
     }
 
     /// What is checked of a snapshot besides its layout.
@@ -329,6 +338,9 @@ impl Server {
                     Err(error) => self.log.warning(format_args!("Background saving error: {error}")),
                 }
             }
+            return;
+        }
+        if engine.is_rewriting() {
             return;
         }
         let rules: Vec<SaveRule> = self

@@ -29,7 +29,8 @@ const NOAUTH: &str = "NOAUTH Authentication required.";
 pub(crate) const LOADING_ERROR: &str = "LOADING Redis is loading the dataset in memory";
 /// With `min-replicas-to-write`.
 const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
-const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+/// When snapshots fail.
+pub(crate) const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
 Commands that may modify the data set are disabled, because this instance is configured to report errors during \
 writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about \
 the RDB error.";
@@ -263,8 +264,10 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
         return Err(Refusal::new(number, OOM));
     }
     let entry = server.commands.entry(number);
-    if (flags.has(WRITE) || spec.name == "ping") && server.is_refusing_writes() {
-        return Err(Refusal::new(number, MISCONF));
+    if (flags.has(WRITE) || spec.name == "ping")
+        && let Some(error) = server.disk_error()
+    {
+        return Err(Refusal::new(number, error));
     }
     if flags.has(WRITE) && server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
         return Err(Refusal::new(number, NOREPLICAS));
@@ -298,7 +301,7 @@ impl Server {
             && self.pause.is_none()
             && !self.config.import_mode
             && !(self.config.maxmemory > 0 && self.memory.is_noted_short())
-            && !self.is_refusing_writes()
+            && self.disk_error().is_none()
             && !(self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag > 0)
             && !self.observer.measures_each
             && !self.observer.logs_small_requests

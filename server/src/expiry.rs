@@ -109,6 +109,7 @@ impl Server {
                 break (elapsed, true);
             }
         };
+        self.log_each();
         let part = if visited == 0 { 0.0 } else { gone as f64 * 100.0 / visited as f64 };
         let stale = &mut self.expiry.stale_percent;
         *stale = part.min(100.0) * CYCLE_WEIGHT + *stale * (1.0 - CYCLE_WEIGHT);

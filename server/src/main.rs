@@ -1,7 +1,10 @@
 //! `cairn-server`: a server for Redis data on the Cairn engine.
 
+mod aof;
+mod aof_switch;
 mod batch;
 mod blocked;
+mod children;
 mod cli;
 mod client_memory;
 mod clients;

@@ -121,7 +121,8 @@ impl Server {
     #[inline]
     pub(crate) fn uncounted_memory(&self) -> u64 {
         let effects = self.engine.as_ref().map_or(0, |engine| engine.effects().memory_bytes());
-        (effects + self.happened.memory_bytes() + self.outbox.memory_bytes()) as u64
+        let log = self.engine.as_ref().map_or(0, Engine::aof_memory_bytes);
+        (effects + log + self.happened.memory_bytes() + self.outbox.memory_bytes()) as u64
     }
 
     /// Makes room before a command, if there is a limit and memory is beyond it. True if there is none to
@@ -186,6 +187,7 @@ impl Server {
         }
         let begun = Instant::now();
         let room = self.evict_for_a_while(limit, policy);
+        self.log_each();
         // Nobody has asked for this, not even the one whose command is next.
         let caller = self.caller.take();
         self.tell_effects();

@@ -15,6 +15,9 @@ pub(crate) struct Outbox {
     spans: Vec<(u32, Range<usize>)>,
     /// So many spans at the front go before the reply to the command that runs.
     early: usize,
+    /// Replies to writes among the messages: where they lie, in order, and up to where the log has to be
+    /// safe before they go.
+    acks: Vec<(Range<usize>, u64)>,
 }
 
 /// A message that may be given to many clients.
@@ -65,6 +68,18 @@ impl Outbox {
         self.give(&message, client);
     }
 
+    /// As `send`, for the reply to a write: it goes once the log is safe up to `position`.
+    pub(crate) fn send_ack(&mut self, client: u32, reply: &[u8], position: u64) {
+        let message = self.write(Protocol::Resp2, |out| out.raw(reply));
+        self.acks.push((message.0.clone(), position));
+        self.give(&message, client);
+    }
+
+    /// Replies to writes among the messages.
+    pub(crate) fn acks(&self) -> &[(Range<usize>, u64)] {
+        &self.acks
+    }
+
     /// Every message with its receiver, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.spans.iter().map(|(client, range)| (*client, &self.reply.bytes()[range.clone()]))
@@ -89,6 +104,7 @@ impl Outbox {
     pub(crate) fn clear(&mut self) {
         self.reply.clear(KEEP_BYTES);
         self.early = 0;
+        self.acks.clear();
         self.spans.clear();
         self.spans.shrink_to(KEEP_BYTES / size_of::<(u32, Range<usize>)>());
     }

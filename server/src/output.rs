@@ -11,6 +11,7 @@ use crate::clients::{Client, Closing};
 use crate::command::client_list::log_line;
 use crate::config::kind::OutputLimit;
 use crate::net::connection::{OUTPUT_BLOCK_BYTES, count_output};
+use crate::net::held::Held;
 use crate::net::reactor::Interest;
 use crate::server::Server;
 
@@ -77,6 +78,29 @@ impl Server {
         self.count_client(index);
     }
 
+    /// Has bytes wait until the log is safe up to `position`; `is_ack` for the reply to a write.
+    pub(crate) fn hold_output(&mut self, index: u32, bytes: &[u8], position: u64, is_ack: bool) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        if client.closing == Closing::Now || bytes.is_empty() {
+            return;
+        }
+        let hard_bytes = self.config.output_limits[client.class() as usize].hard_bytes;
+        let is_first = client.connection.held().is_none();
+        client.connection.hold(bytes, position, is_ack);
+        let held = client.connection.held().map_or(0, Held::len) + client.connection.unsent().len();
+        if hard_bytes > 0 && count_output(held) as u64 >= hard_bytes {
+            self.close_for_output(index);
+            return;
+        }
+        if is_first {
+            self.aof.held.push(index);
+        }
+        if client.closing != Closing::No {
+            self.after_send(index);
+        }
+        self.count_client(index);
+    }
+
     /// Watches for room if something waits, and lets a client go that is done or takes too little.
     fn after_send(&mut self, index: u32) {
         let token = self.clients.token(index);
@@ -86,6 +110,8 @@ impl Server {
         let interest = match (waiting > 0, closing) {
             (true, Closing::No) => Interest::ReadWrite,
             (true, _) => Interest::Write,
+            // Whatever it sends is not read any more, and it must not wake us in circles.
+            (false, Closing::AfterReplies) if !client.connection.is_done() => Interest::Nothing,
             (false, _) => Interest::Read,
         };
         if interest != client.interest {

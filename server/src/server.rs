@@ -16,8 +16,10 @@ use cairn_engine::engine::Engine;
 use cairn_engine::persist::storage::DirLock;
 use nix::sys::signalfd::SignalFd;
 
+use crate::aof::Aof;
 use crate::batch::Batch;
 use crate::blocked::Blocked;
+use crate::children::Children;
 use crate::clients::{Client, Clients, Closing, FIRST_CLIENT_TOKEN};
 use crate::command::table::CommandTable;
 use crate::config::Config;
@@ -44,8 +46,11 @@ use crate::watch::Watchers;
 /// The poller's number of the descriptor that signals come through.
 pub(crate) const SIGNAL_TOKEN: u64 = 0;
 
+/// The poller's number of the descriptor that the log's worker wakes us through.
+const WAKE_TOKEN: u64 = 1;
+
 /// The poller's number of the first listening socket.
-const FIRST_LISTENER_TOKEN: u64 = 1;
+const FIRST_LISTENER_TOKEN: u64 = 2;
 
 /// Connections taken from one listening socket in one turn.
 const MAX_ACCEPTS: usize = 64;
@@ -77,6 +82,10 @@ pub(crate) struct Server {
     pub(crate) watchers: Watchers,
     /// Who waits for which keys.
     pub(crate) blocked: Blocked,
+    /// The append-only file.
+    pub(crate) aof: Aof,
+    /// Children that wait for their turn.
+    pub(crate) children: Children,
     /// CLIENT PAUSE.
     pub(crate) pause: Option<Pause>,
     /// Clients that wait for its end; some may be gone.
@@ -179,6 +188,8 @@ impl Server {
     ) -> io::Result<Server> {
         let reactor = Reactor::new()?;
         reactor.add(signals.as_fd(), SIGNAL_TOKEN, Interest::Read)?;
+        let aof = Aof::new()?;
+        reactor.add(aof.wake_fd(), WAKE_TOKEN, Interest::Read)?;
         for (listener, token) in listeners.iter().zip(FIRST_LISTENER_TOKEN..) {
             reactor.add(listener.as_fd(), token, Interest::Read)?;
         }
@@ -197,6 +208,8 @@ impl Server {
             clients: Clients::default(),
             watchers: Watchers::default(),
             blocked: Blocked::default(),
+            aof,
+            children: Children::default(),
             pause: None,
             held: Vec::new(),
             resumed: Vec::new(),
@@ -298,9 +311,13 @@ impl Server {
         for event in ready.drain(..) {
             match event.token {
                 SIGNAL_TOKEN => self.take_signals(),
+                WAKE_TOKEN => self.aof.take_wake(),
                 token if token < FIRST_CLIENT_TOKEN => self.accept(token),
                 token => self.client_is_ready(token, event, &mut readable),
             }
+        }
+        if self.aof.is_woken {
+            self.tend_log();
         }
         self.end_timed_out();
         self.end_pause_in_time();
@@ -421,7 +438,12 @@ impl Server {
 
     /// Sends what is in the outbox, where no replies wait to be sent before it.
     pub(crate) fn deliver(&mut self) {
+        let is_safe = !self.aof.is_on || self.flush_log();
         if self.outbox.is_empty() {
+            return;
+        }
+        if !is_safe {
+            self.deliver_when_safe();
             return;
         }
         let mut outbox = std::mem::take(&mut self.outbox);
@@ -443,7 +465,7 @@ impl Server {
             let Some(client) = self.clients.get(index) else { continue };
             let is_due = match client.closing {
                 Closing::No => false,
-                Closing::AfterReplies => client.connection.is_flushed(),
+                Closing::AfterReplies => client.connection.is_done(),
                 Closing::Now => true,
             };
             if !is_due {

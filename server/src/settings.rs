@@ -35,11 +35,15 @@ impl Server {
                 "oom-score-adj" | "oom-score-adj-values" => self.set_oom_score(name)?,
                 "maxmemory-clients" => self.count_clients(),
                 "maxmemory" => self.maxmemory_has_changed(),
+                "appendonly" => self.switch_aof()?,
                 "requirepass" => self.has_password = !self.config.requirepass.is_empty(),
                 _ => {}
             }
         }
         self.configure_engine();
+        if names.contains(&"aof-disable-auto-gc") {
+            self.tidy_aof();
+        }
         self.update_wants();
         self.observer.configure(&self.config, self.commands.entries().len());
         Ok(())

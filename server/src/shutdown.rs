@@ -99,6 +99,9 @@ impl Server {
     pub(crate) fn shut_down(&mut self, how: ShutdownHow) -> bool {
         self.log.notice(format_args!("User requested shutdown..."));
         self.supervisor.tell("STOPPING=1\n", &self.log);
+        if !self.stop_rewrite_for_shutdown(how) {
+            return false;
+        }
         if !self.save_for_shutdown(how) {
             if !how.force {
                 self.log.warning(format_args!("Error trying to save the DB, can't exit."));
@@ -106,13 +109,22 @@ impl Server {
             }
             self.log.warning(format_args!("Error trying to save the DB, exiting anyhow."));
         }
+        // Last of all that may fail: a log that was closed cannot be gone on with.
+        let is_log_safe = self.close_log_for_shutdown();
+        if !is_log_safe {
+            if !how.force {
+                self.log.warning(format_args!("Error trying to write and sync the AOF, can't exit."));
+                return false;
+            }
+            self.log.warning(format_args!("Error trying to write and sync the AOF, exiting anyhow."));
+        }
         if !self.config.pidfile.is_empty() {
             self.log.notice(format_args!("Removing the pid file."));
             let path = std::ffi::OsStr::from_bytes(&self.config.pidfile);
             let _ = std::fs::remove_file(path);
         }
         // Nothing runs from here on; what was answered before is still sent (`finish`).
-        self.shutdown.status = Some(0);
+        self.shutdown.status = Some(i32::from(!is_log_safe));
         true
     }
 

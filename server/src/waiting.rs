@@ -12,10 +12,12 @@ use cairn_engine::command::effects::{Effect, Wants};
 use cairn_engine::command::spec::READONLY;
 use cairn_engine::command::wait::Wait;
 use cairn_engine::engine::Caller;
+use cairn_engine::persist::aof::Unit;
 
 use crate::blocked::{TimeoutReply, Waiting};
 use crate::clients::{Hold, Replies};
 use crate::command::table::Run;
+use crate::command::wait::WAITAOF_OFF;
 use crate::observe::Cost;
 use crate::server::Server;
 
@@ -26,6 +28,8 @@ pub(crate) enum Ending {
     Timeout,
     /// CLIENT UNBLOCK with ERROR.
     Error,
+    /// WAITAOF, and there is no log any more.
+    AofOff,
 }
 
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -40,7 +44,8 @@ impl Server {
                 || self.tracking.clients > 0
                 || self.tracking.keys() > 0,
             events: self.heard_events(),
-            ..Wants::default()
+            // Whether there is a log the engine knows itself.
+            log: false,
         };
         if let Some(engine) = &mut self.engine {
             engine.set_wants(wants);
@@ -59,15 +64,14 @@ impl Server {
         if self.is_settled() {
             return;
         }
-        let Some(engine) = &self.engine else { return };
+        let Some(engine) = &mut self.engine else { return };
+        // Those who are served because of it come behind, each by itself.
+        engine.log_settled(Unit::Transaction, self.now);
         if !engine.effects().happened().is_empty() {
             self.tell_effects();
         }
         if self.blocked.has_ready() {
             self.serve_waiting();
-        }
-        if let Some(engine) = &mut self.engine {
-            engine.effects_mut().clear_log();
         }
     }
 
@@ -200,7 +204,10 @@ impl Server {
         let Some(engine) = &mut self.engine else { return };
         let caller_before = self.caller.replace(client);
         let began = Instant::now();
+        let logged_before = engine.log_position();
         let ran = engine.apply(command, Args(&argv), caller, &mut reply);
+        engine.log_settled(Unit::Transaction, self.now);
+        let logged = Some(engine.log_position()).filter(|position| *position > logged_before);
         if self.tracking.clients > 0 && command.spec.flags.has(READONLY) {
             self.remember_reads(client, waiting.number, Args(&argv));
         }
@@ -219,8 +226,15 @@ impl Server {
             self.stats.by_command[usize::from(waiting.number)].failed += 1;
             self.stats.count_error(reply.bytes());
         }
-        if is_heard {
-            self.outbox.send(client, protocol, |out| out.raw(reply.bytes()));
+        if let Some(position) = logged
+            && let Some(client) = self.clients.get_mut(client)
+        {
+            client.session.written_to = position;
+        }
+        match logged {
+            _ if !is_heard => {}
+            Some(position) => self.outbox.send_ack(client, reply.bytes(), position),
+            None => self.outbox.send(client, protocol, |out| out.raw(reply.bytes())),
         }
         self.tell_effects();
         self.caller = caller_before;
@@ -231,6 +245,8 @@ impl Server {
     /// Ends the waiting of a client without what it waited for. False if it does not wait.
     pub(crate) fn stop_waiting(&mut self, client: u32, ending: Ending) -> bool {
         let Some(waiting) = self.blocked.remove(client) else { return false };
+        let synced = self.synced_position();
+        let is_synced = |position| synced.is_some_and(|synced| synced >= position);
         if let Some(session) = self.clients.get(client).map(|client| &client.session)
             && session.replies == Replies::On
         {
@@ -238,9 +254,10 @@ impl Server {
                 (Ending::Error, _) => reply.error(UNBLOCKED),
                 (_, TimeoutReply::Data(answer)) => answer.write(reply),
                 (_, TimeoutReply::Replicas) => reply.int(0),
-                (_, TimeoutReply::Fsynced) => {
+                (Ending::AofOff, _) => reply.error(WAITAOF_OFF),
+                (_, TimeoutReply::Fsynced { position, .. }) => {
                     reply.array(2);
-                    reply.int(0);
+                    reply.int(i64::from(is_synced(position)));
                     reply.int(0);
                 }
             });

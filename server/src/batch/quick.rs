@@ -8,11 +8,13 @@
 use std::ops::Range;
 
 use cairn_engine::command::Args;
+use cairn_engine::command::spec::WRITE;
 use cairn_engine::engine::Caller;
 use cairn_engine::os::jemalloc;
 use smallvec::SmallVec;
 
-use super::{Batch, INLINE_ARGS, Source, add_span};
+use super::{Batch, INLINE_ARGS, Mark, Source, add_span};
+use crate::dispatch::Called;
 use crate::observe::Cost;
 use crate::server::Server;
 
@@ -46,7 +48,7 @@ impl Batch {
         let buf = &self.arena[..entry.end];
         let first_reply = self.reply.len();
         let reply = &mut self.reply;
-        let (mut ran, mut unsettled) = (0, None);
+        let (mut ran, mut unsettled, mut written_to) = (0, None, None);
         for call in &self.parsed[calls] {
             let Some(number) = call.found.filter(|_| call.entry == at) else { break };
             let Some(command) = server.commands.quick(number, call.args) else { break };
@@ -83,8 +85,15 @@ impl Batch {
                 server.observe(index, number, argv, Cost { nanos: None, reply_bytes });
             }
             if !server.is_settled() {
-                unsettled = Some(start);
-                break;
+                if !server.is_settled_by_logging() {
+                    unsettled = Some(start);
+                    break;
+                }
+                let position = server.log_only();
+                if command.spec.flags.has(WRITE) {
+                    self.marks.push(Mark { start, end: reply.len(), position, is_ack: true });
+                    written_to = Some(position);
+                }
             }
             if reply.len() >= super::FLUSH_BYTES {
                 break;
@@ -98,13 +107,14 @@ impl Batch {
         if let Some(client) = server.clients.get_mut(index) {
             client.commands += ran as u64;
             client.session.last_command = last_command;
+            client.session.written_to = written_to.unwrap_or(client.session.written_to);
         }
         let end = unsettled.unwrap_or(self.reply.len());
         if first_reply < end {
             add_span(&mut self.spans, index, first_reply, end);
         }
-        if let Some(start) = unsettled {
-            self.after_call(server, index, start);
+        if let (Some(start), Some(number)) = (unsettled, last_command) {
+            self.after_call(server, index, start, Called::Ran(number));
         }
         ran
     }

@@ -78,6 +78,7 @@ fn write_fields(out: &mut Vec<u8>, index: u32, client: &Client, server: &Server,
         Interest::Read => "r",
         Interest::ReadWrite => "rw",
         Interest::Write => "w",
+        Interest::Nothing => "",
     };
     let command = session.last_command.map_or("NULL", |n| server.commands.entry(n).full_name.as_str());
     let _ = write!(

@@ -33,11 +33,16 @@ const DEBUG: SessionCommand = SessionCommand::new(
 /// Longest sleep of DEBUG SLEEP: more is a mistake.
 const MAX_SLEEP_SECONDS: f64 = 3600.0;
 
+/// Longest sleep of DEBUG AOF-FLUSH-SLEEP.
+const MAX_FLUSH_SLEEP: Duration = Duration::from_secs(60);
+
 /// Most bytes of a list element that a shared node may take.
 const MAX_PACKED_THRESHOLD: u64 = (1 << 32) - (1 << 20);
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Have the log wait before each write, for tests.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write the configuration to its file, defaults included.",
     "CLIENT-ENFORCE-REPLY-LIST <0|1>",
@@ -54,6 +59,8 @@ const HELP: &[&str] = &[
     "    Print facts about a database's table.",
     "HTSTATS-KEY <key> [full]",
     "    Print facts about the table of a key's value.",
+    "LOADAOF",
+    "    Write what is logged, empty the data set, and load the append-only file.",
     "LOG <message>",
     "    Write a message to the log.",
     "OBJECT <key> [fast]",
@@ -95,6 +102,12 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             }
             Ok(())
         }
+        (b"aof-flush-sleep", 3) => {
+            let us = u64::try_from(args.int(2)?).unwrap_or(0);
+            call.server.aof.flush_sleep = Duration::from_micros(us).min(MAX_FLUSH_SLEEP);
+            call.reply.ok();
+            Ok(())
+        }
         (b"config-rewrite-force-all", 2) => {
             let written = call.server.rewrite_config(true);
             written.map_err(|why| CommandError::Text(format!("ERR {why}").into()))?;
@@ -128,6 +141,11 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         }
         (b"htstats", 3..) => table_stats(call, args),
         (b"htstats-key", 3..) => value_table_stats(call, args.at(2)),
+        (b"loadaof", 2) => {
+            call.server.load_aof_again().map_err(|why| CommandError::Text(why.into()))?;
+            call.reply.ok();
+            Ok(())
+        }
         (b"log", 3) => {
             call.server.log.warning(format_args!("DEBUG LOG: {}", String::from_utf8_lossy(args.at(2))));
             call.reply.ok();

@@ -1,6 +1,6 @@
-//! SAVE, BGSAVE, LASTSAVE, SHUTDOWN.
+//! SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, SHUTDOWN.
 //!
-//! Behaviour: valkey src/rdb.c `bgsaveCommand`, src/db.c `shutdownCommand`.
+//! Behaviour: valkey src/rdb.c `bgsaveCommand`, src/aof.c `bgrewriteaofCommand`, src/db.c `shutdownCommand`.
 
 use cairn_engine::command::spec::{
     ADMIN, ALLOW_BUSY, FAST, Group, LOADING, NO_ASYNC_LOADING, NO_MULTI, NOSCRIPT, STALE, Spec,
@@ -11,9 +11,14 @@ use super::{Call, SessionCommand};
 use crate::config::kind::ShutdownHow;
 
 /// Every command of this file.
-pub(super) const COMMANDS: &[SessionCommand] = &[SAVE, BGSAVE, LASTSAVE, SHUTDOWN];
+pub(super) const COMMANDS: &[SessionCommand] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, SHUTDOWN];
 
 const IN_PROGRESS: CommandError = CommandError::text("ERR Background save already in progress");
+
+const OTHER_CHILD: CommandError = CommandError::text(
+    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a \
+     BGSAVE whenever possible.",
+);
 
 const SAVE: SessionCommand = SessionCommand::new(
     Spec::new("save", Group::Server, "1.0.0", 1, "")
@@ -41,23 +46,67 @@ const BGSAVE: SessionCommand = SessionCommand::new(
 fn bgsave(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let server = &mut *call.server;
     if args.len() == 2 && args.is(1, "CANCEL") {
-        if !server.cancel_save() {
+        if server.is_saving() {
+            server.log.notice(format_args!("Background saving will be aborted due to user request"));
+            server.cancel_save();
+            call.reply.simple("Background saving cancelled");
+        } else if std::mem::take(&mut server.children.is_save_scheduled) {
+            let text = "Scheduled background saving will be cancelled due to user request";
+            server.log.notice(format_args!("{text}"));
+            call.reply.simple("Scheduled background saving cancelled");
+        } else {
             let text = "ERR Background saving is currently not in progress or scheduled";
             return Err(CommandError::text(text));
         }
-        server.log.notice(format_args!("Background saving cancelled by a client"));
-        call.reply.simple("Background saving cancelled");
         return Ok(());
     }
-    // Another kind of child than a saving one, for which a save would be put off, there is none.
-    if args.len() > 2 || (args.len() == 2 && !args.is(1, "SCHEDULE")) {
+    let schedules = args.len() == 2 && args.is(1, "SCHEDULE");
+    if args.len() > 2 || (args.len() == 2 && !schedules) {
         return Err(CommandError::Syntax);
     }
     if server.is_saving() {
         return Err(IN_PROGRESS);
     }
+    let is_in_transaction = !call.may_wait;
+    if server.has_child() || is_in_transaction {
+        if !schedules && !is_in_transaction {
+            return Err(OTHER_CHILD);
+        }
+        server.children.is_save_scheduled = true;
+        let when = if schedules { "due to user request" } else { "to run after transaction execution" };
+        server.log.notice(format_args!("Background saving scheduled {when}"));
+        call.reply.simple("Background saving scheduled");
+        return Ok(());
+    }
     server.start_save().map_err(|error| CommandError::Text(format!("ERR {error}").into()))?;
     call.reply.simple("Background saving started");
+    Ok(())
+}
+
+const BGREWRITEAOF: SessionCommand = SessionCommand::new(
+    Spec::new("bgrewriteaof", Group::Server, "1.0.0", 1, "")
+        .flags(NO_ASYNC_LOADING.or(ADMIN).or(NOSCRIPT))
+        .summary("Rewrites the append-only file in a child process, as short as it can be."),
+    bgrewriteaof,
+);
+
+fn bgrewriteaof(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
+    let server = &mut *call.server;
+    if server.is_rewriting() {
+        let text = "ERR Background append only file rewriting already in progress";
+        return Err(CommandError::text(text));
+    }
+    if server.has_child() || !call.may_wait {
+        server.schedule_rewrite();
+        server.log.notice(format_args!("Background append only file rewriting scheduled."));
+        call.reply.simple("Background append only file rewriting scheduled");
+        return Ok(());
+    }
+    if !server.start_rewrite() {
+        let text = "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.";
+        return Err(CommandError::text(text));
+    }
+    call.reply.simple("Background append only file rewriting started");
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 use cairn_engine::command::spec::{
     ALLOW_BUSY, FAST, Flags, Group, KeySpec, LOADING, LOOKS, NO_MULTI, NOSCRIPT, SKIP_SLOWLOG, STALE, Spec,
+    WRITE,
 };
 use cairn_engine::command::{Args, CommandError, Outcome};
 
@@ -114,6 +115,8 @@ fn exec(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
         call.reply.null_array();
         return Ok(());
     }
+    call.server.aof.exec_writes = transaction.flags.has(WRITE);
+    call.server.aof.is_in_exec = true;
     call.reply.array(transaction.len());
     let own = call.session().last_command;
     for (number, argv) in transaction.commands() {
@@ -121,6 +124,7 @@ fn exec(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
         call.reply.set_protocol(protocol);
         dispatch::run_in_transaction(call.server, call.client, number, &argv, call.reply);
     }
+    call.server.aof.is_in_exec = false;
     // CLIENT LIST tells what was sent last, not what ran last.
     call.session().last_command = own;
     Ok(())

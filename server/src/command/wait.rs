@@ -1,5 +1,6 @@
 //! WAIT and WAITAOF: acknowledgement by replicas and by the disk. There are no replicas yet, so what
-//! is asked of them comes only with the end of the time.
+//! is asked of them comes only with the end of the time. What WAITAOF tells of the disk is what was synced,
+//! never what was only written.
 //!
 //! Behaviour: valkey src/replication.c `waitCommand`, `waitaofCommand`.
 
@@ -10,6 +11,10 @@ use cairn_engine::command::{Args, CommandError, Outcome};
 
 use super::{Call, SessionCommand};
 use crate::blocked::{TimeoutReply, Waiting};
+
+/// To who waits for a log that is not there.
+pub(crate) const WAITAOF_OFF: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[WAIT, WAITAOF];
@@ -50,18 +55,19 @@ fn waitaof(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::MustBePositive);
     }
     let deadline = deadline_ms(args, 3, call.server.now)?;
-    if local > 0 {
-        return Err(CommandError::text(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
+    if local > 0 && !call.server.config.appendonly {
+        return Err(CommandError::text(WAITAOF_OFF));
     }
-    if replicas == 0 || !call.may_wait {
+    let position = call.session().written_to;
+    let has_local = i64::from(call.server.synced_position().is_some_and(|synced| synced >= position));
+    if (replicas == 0 && has_local >= local) || !call.may_wait {
         call.reply.array(2);
-        call.reply.int(0);
+        call.reply.int(has_local);
         call.reply.int(0);
         return Ok(());
     }
-    block(call, args, deadline, TimeoutReply::Fsynced)
+    call.server.aof.has_sync_waiters = true;
+    block(call, args, deadline, TimeoutReply::Fsynced { position, local: local > 0, replicas: replicas > 0 })
 }
 
 fn block(call: &mut Call<'_>, args: Args<'_>, deadline: Option<UnixMs>, on_timeout: TimeoutReply) -> Outcome {

@@ -212,7 +212,7 @@ mod tests {
         let (_, ignored) =
             read("repl-timeout 7\nappendonly no\nauto-aof-rewrite-min-size 64mb\n").expect("known names");
         assert_eq!(ignored, ["repl-timeout"]);
-        assert_eq!(error("appendonly yes\n").0, 1);
+        assert_eq!(error("cluster-enabled yes\n").0, 1);
         assert_eq!(error("user bob on\n").0, 1);
     }
 

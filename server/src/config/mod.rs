@@ -310,8 +310,8 @@ mod tests {
             Err("ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected config"
                 .into())
         );
-        assert_eq!(set(&mut config, &[("appendonly", "no")]), Ok(vec!["appendonly"]));
-        assert!(set(&mut config, &[("appendonly", "yes")]).is_err());
+        assert_eq!(set(&mut config, &[("appendonly", "yes")]), Ok(vec!["appendonly"]));
+        assert!(set(&mut config, &[("tls-port", "1")]).is_err());
         assert_eq!(set(&mut config, &[("SLAVE-priority", "7")]), Ok(vec!["replica-priority"]));
         assert_eq!(get(&config, "*-priority"), "replica-priority=7 slave-priority=7");
         assert_eq!(config.not_acted_on().collect::<Vec<_>>(), ["replica-priority"]);

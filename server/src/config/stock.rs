@@ -7,7 +7,7 @@
 
 use super::kind::{Kind, OneOf, Primary, SignedMemory, Words, YesNo};
 use super::table::{Args, LONG, When, bytes, int};
-use super::texts::{FileName, HOSTNAME, IPV4, IPV6, NODE_ADDRESS, NODE_NAME, Text, Word};
+use super::texts::{HOSTNAME, IPV4, IPV6, NODE_ADDRESS, NODE_NAME, Text, Word};
 
 /// What a value other than the default means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,19 +63,6 @@ macro_rules! stock {
 }
 
 stock! {
-    // Append-only file.
-    "aof-rewrite-incremental-fsync": Harmless, Always, One, YesNo, "yes";
-    "no-appendfsync-on-rewrite": Harmless, Always, One, YesNo, "no";
-    "aof-load-truncated": Harmless, Always, One, YesNo, "yes";
-    "aof-use-rdb-preamble": Harmless, Always, One, YesNo, "yes";
-    "aof-timestamp-enabled": Harmless, Always, One, YesNo, "no";
-    "appendonly": Unsafe, Always, One, YesNo, "no";
-    "aof-disable-auto-gc": Harmless, Always, One, YesNo, "no";
-    "appendfilename": Harmless, Start, One, FileName { directive: "appendfilename", what: "filename" }, "appendonly.aof";
-    "appenddirname": Harmless, Start, One, FileName { directive: "appenddirname", what: "dirname" }, "appendonlydir";
-    "appendfsync": Harmless, Always, One, OneOf(&["everysec", "always", "no"]), "everysec";
-    "auto-aof-rewrite-percentage": Harmless, Always, One, int(0, INT), "100";
-    "auto-aof-rewrite-min-size": Harmless, Always, One, bytes(0, SIZE), "67108864";
     // Replication.
     "rdb-del-sync-files": Harmless, Always, One, YesNo, "no";
     "repl-disable-tcp-nodelay": Harmless, Always, One, YesNo, "no";

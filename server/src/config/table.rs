@@ -6,6 +6,7 @@
 
 use cairn_engine::codec::rdb::Target;
 use cairn_engine::keyspace::evict::Policy;
+use cairn_engine::persist::aof::SyncPolicy;
 
 use super::events::{EventLetters, Notify};
 use super::kind::{
@@ -186,6 +187,9 @@ const LOG_LEVEL: Choice<LogLevel> = Choice(&[
     ("nothing", LogLevel::Nothing),
 ]);
 
+const FSYNC: Choice<SyncPolicy> =
+    Choice(&[("everysec", SyncPolicy::EverySec), ("always", SyncPolicy::Always), ("no", SyncPolicy::No)]);
+
 const POLICY: Choice<Policy> = Choice(&[
     ("volatile-lru", Policy::VolatileLru),
     ("volatile-lfu", Policy::VolatileLfu),
@@ -320,6 +324,24 @@ directives! {
     "rdb-save-incremental-fsync": rdb_incremental_fsync, Always, One, YesNo, bool = true;
     // Ours: a snapshot whose checksum was switched off is refused.
     "rdb-require-checksum": rdb_require_checksum, Always, One, YesNo, bool = false;
+
+    // The append-only file.
+    "appendonly": appendonly, Always, One, YesNo, bool = false;
+    "appendfsync": appendfsync, Always, One, FSYNC, SyncPolicy = SyncPolicy::EverySec;
+    "appendfilename": appendfilename, Start, One, FileName { directive: "appendfilename", what: "filename" }, Vec<u8> = b"appendonly.aof".to_vec();
+    "appenddirname": appenddirname, Start, One, FileName { directive: "appenddirname", what: "dirname" }, Vec<u8> = b"appendonlydir".to_vec();
+    "no-appendfsync-on-rewrite": no_fsync_on_rewrite, Always, One, YesNo, bool = false;
+    "auto-aof-rewrite-percentage": aof_rewrite_percentage, Always, One, int(0, i32::MAX as i64), i64 = 100;
+    "auto-aof-rewrite-min-size": aof_rewrite_min_bytes, Always, One, bytes(0, SIZE), u64 = 64 * MIB;
+    "aof-load-truncated": aof_load_truncated, Always, One, YesNo, bool = true;
+    // Of Redis 8.4: a tail that cannot be read is cut if it has so many bytes at the most.
+    "aof-load-corrupt-tail-max-size": aof_corrupt_tail_max_bytes, Always, One, bytes(0, SIZE), u64 = 0;
+    "aof-use-rdb-preamble": aof_use_preamble, Always, One, YesNo, bool = true;
+    "aof-timestamp-enabled": aof_timestamps, Always, One, YesNo, bool = false;
+    "aof-rewrite-incremental-fsync": aof_incremental_fsync, Always, One, YesNo, bool = true;
+    "aof-disable-auto-gc": aof_disable_auto_gc, Always, One, YesNo, bool = false;
+    // Ours: checksums in the log and its manifest, in lines that other servers skip.
+    "aof-checksum": aof_checksum, Start, One, YesNo, bool = true;
 
     // Observing.
     // Keys that have expired stay until who imports them says otherwise.

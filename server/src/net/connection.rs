@@ -2,6 +2,8 @@
 
 use cairn_engine::codec::resp::Parser;
 
+use super::held::Held;
+
 /// Buffers larger than this are given back once they are empty.
 const KEEP_BYTES: usize = 16 * 1024;
 
@@ -19,6 +21,8 @@ pub(crate) struct Connection {
     /// Bytes to send, from `sent` on.
     output: Vec<u8>,
     sent: usize,
+    /// Output that is to go behind that, and must not yet.
+    held: Option<Box<Held>>,
 }
 
 impl Connection {
@@ -30,6 +34,31 @@ impl Connection {
     /// True if nothing waits to be sent.
     pub(crate) fn is_flushed(&self) -> bool {
         self.sent == self.output.len()
+    }
+
+    /// True if nothing is left that the client is to get.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_flushed() && self.held.is_none()
+    }
+
+    /// Output that must not go yet.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        self.held.as_deref()
+    }
+
+    /// Has output wait behind what waits already, see [`Held::push`].
+    pub(crate) fn hold(&mut self, bytes: &[u8], position: u64, is_ack: bool) {
+        self.held.get_or_insert_default().push(bytes, position, is_ack);
+    }
+
+    /// Takes what need not wait any longer, see [`Held::release`].
+    pub(crate) fn release(&mut self, safe: u64, error: Option<&[u8]>, out: &mut Vec<u8>) {
+        if let Some(held) = &mut self.held {
+            held.release(safe, error, out);
+            if held.is_empty() {
+                self.held = None;
+            }
+        }
     }
 
     /// Adds bytes to send.
@@ -55,6 +84,7 @@ impl Connection {
     pub(crate) fn discard_output(&mut self) {
         self.output = Vec::new();
         self.sent = 0;
+        self.held = None;
     }
 
     /// Bytes that wait to be sent, as the limits count them: nothing for few.
@@ -64,7 +94,7 @@ impl Connection {
 
     /// Bytes of memory for output, room included.
     pub(crate) fn output_bytes(&self) -> usize {
-        self.output.capacity()
+        self.output.capacity() + self.held.as_ref().map_or(0, |held| held.memory_bytes())
     }
 }
 

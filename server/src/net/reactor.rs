@@ -21,6 +21,8 @@ pub(crate) enum Interest {
     ReadWrite,
     /// Room to write.
     Write,
+    /// Nothing but that the other side is gone.
+    Nothing,
 }
 
 impl Interest {
@@ -29,6 +31,7 @@ impl Interest {
             Interest::Read => EpollFlags::EPOLLIN,
             Interest::ReadWrite => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
             Interest::Write => EpollFlags::EPOLLOUT,
+            Interest::Nothing => EpollFlags::empty(),
         }
     }
 }

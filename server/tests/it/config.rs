@@ -109,7 +109,7 @@ fn what_cannot_be_understood_is_fatal() {
     assert!(refusal(&["--dir", "/no/such/folder"]).1.contains("Can't chdir to '/no/such/folder'"));
     assert!(refusal(&["--rename-command", "nope", "x"]).1.contains("No such command in rename-command"));
     assert!(refusal(&["--databases", "2147483647"]).1.contains("no memory for 2147483647 databases"));
-    assert!(refusal(&["--appendonly", "yes"]).1.contains("cannot do what 'appendonly' asks for"));
+    assert!(refusal(&["--cluster-enabled", "yes"]).1.contains("cannot do what 'cluster-enabled' asks for"));
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "mem_cluster_links", 0);
     field(out, "mem_cluster_slot_import", 0);
     field(out, "mem_cluster_slot_export", 0);
-    field(out, "mem_aof_buffer", 0);
+    field(out, "mem_aof_buffer", server.engine.as_ref().map_or(0, Engine::aof_memory_bytes));
     field(out, "mem_allocator", format_args!("jemalloc-{}", jemalloc::version()));
     // The table grows in place.
     field(out, "mem_overhead_db_hashtable_rehashing", 0);

@@ -1,7 +1,10 @@
 //! INFO: snapshots, loading, and what the engine counts.
 
+use std::time::Duration;
+
 use cairn_engine::command::KeyStats;
 use cairn_engine::engine::SnapshotStats;
+use cairn_engine::persist::aof::AofStats;
 
 use super::{field, line};
 use crate::server::Server;
@@ -40,19 +43,13 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
     field(out, "rdb_last_cow_size", stats.last_cow_bytes);
     field(out, "rdb_last_load_keys_expired", server.last_load.expired);
     field(out, "rdb_last_load_keys_loaded", server.last_load.keys);
-    field(out, "aof_enabled", 0);
-    field(out, "aof_rewrite_in_progress", 0);
-    field(out, "aof_rewrite_scheduled", 0);
-    field(out, "aof_last_rewrite_time_sec", -1);
-    field(out, "aof_current_rewrite_time_sec", -1);
-    field(out, "aof_last_bgrewrite_status", "ok");
-    field(out, "aof_rewrites", 0);
-    field(out, "aof_rewrites_consecutive_failures", 0);
-    field(out, "aof_last_write_status", "ok");
-    field(out, "aof_last_cow_size", 0);
+    log(server, out);
     field(out, "module_fork_in_progress", 0);
     field(out, "module_fork_last_cow_size", 0);
     field(out, "slot_migration_fork_in_progress", 0);
+    if server.config.appendonly {
+        log_sizes(server, out);
+    }
     if let Some(loading) = &server.loading {
         let progress = loading.progress;
         let elapsed = loading.since.elapsed().as_secs_f64();
@@ -80,6 +77,47 @@ pub(super) fn keyspace(server: &Server, out: &mut String) {
             ),
         );
     }
+}
+
+/// What is known of the log, on or off.
+fn log(server: &Server, out: &mut String) {
+    let stats = aof(server);
+    let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
+    let since = stats.rewrite_since.filter(|_| server.is_rewriting());
+    let status = |is_ok: bool| if is_ok { "ok" } else { "err" };
+    field(out, "aof_enabled", u8::from(server.aof.is_on));
+    field(out, "aof_rewrite_in_progress", u8::from(server.is_rewriting()));
+    field(out, "aof_rewrite_scheduled", u8::from(server.is_rewrite_scheduled()));
+    field(out, "aof_last_rewrite_time_sec", seconds(stats.last_rewrite));
+    field(
+        out,
+        "aof_current_rewrite_time_sec",
+        seconds(since.map(|since| server.now_instant.saturating_duration_since(since))),
+    );
+    field(out, "aof_last_bgrewrite_status", status(stats.last_rewrite_ok));
+    field(out, "aof_rewrites", stats.rewrites);
+    field(out, "aof_rewrites_consecutive_failures", stats.failures);
+    field(out, "aof_last_write_status", status(server.aof.error().is_none()));
+    field(out, "aof_last_cow_size", stats.last_cow_bytes);
+}
+
+/// What is known of a log that is wanted. The last fields are ours: what is wrong, when a rewrite that
+/// failed again and again is tried next, and whether damage to the files would show.
+fn log_sizes(server: &Server, out: &mut String) {
+    let stats = aof(server);
+    field(out, "aof_current_size", stats.bytes);
+    field(out, "aof_base_size", stats.base_bytes);
+    field(out, "aof_pending_rewrite", u8::from(server.is_rewrite_scheduled()));
+    field(out, "aof_buffer_length", stats.pending_bytes);
+    field(out, "aof_pending_bio_fsync", stats.pending_syncs);
+    field(out, "aof_delayed_fsync", stats.delayed_syncs);
+    field(out, "aof_last_error", server.aof.last_error());
+    field(out, "aof_next_retry_sec", stats.retry_in.map_or(-1, |left| left.as_secs() as i64));
+    field(out, "aof_checked", u8::from(server.config.aof_checksum));
+}
+
+fn aof(server: &Server) -> AofStats {
+    server.engine.as_ref().map(|engine| engine.aof_stats(server.now_instant)).unwrap_or_default()
 }
 
 pub(super) fn key_stats(server: &Server, out: &mut String) {

@@ -1,0 +1,136 @@
+//! Children: processes that save the data set or rewrite the log, one at a time.
+//!
+//! What is asked for while another one runs waits its turn. When something is due by itself, and how it is
+//! done, is the engine's matter. Behaviour: valkey src/server.c `serverCron`, src/aof.c
+//! `bgrewriteaofCommand`, src/rdb.c `bgsaveCommand`.
+
+use std::time::Duration;
+
+use cairn_engine::engine::Engine;
+use cairn_engine::persist::aof::{AofEvent, AofState};
+
+use crate::data::CHILD_POLL;
+use crate::server::Server;
+
+/// A save that was put off and failed is not tried again before so long.
+const RETRY_SAVE_AFTER: Duration = Duration::from_secs(5);
+
+/// What waits for its turn.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    /// BGSAVE was put off.
+    pub(crate) is_save_scheduled: bool,
+    /// BGREWRITEAOF was put off.
+    is_rewrite_scheduled: bool,
+}
+
+impl Server {
+    /// True while a child writes, whatever it writes, or is about to be made.
+    pub(crate) fn has_child(&self) -> bool {
+        self.is_saving() || self.is_rewriting()
+    }
+
+    /// True while the log is rewritten.
+    pub(crate) fn is_rewriting(&self) -> bool {
+        self.engine.as_ref().is_some_and(Engine::is_rewriting)
+    }
+
+    /// True if the log is to be rewritten as soon as nothing stands in the way.
+    pub(crate) fn is_rewrite_scheduled(&self) -> bool {
+        let is_starting = self.engine.as_ref().is_some_and(|engine| engine.aof_state() == AofState::Starting);
+        self.children.is_rewrite_scheduled || (is_starting && !self.is_rewriting())
+    }
+
+    /// Has the log rewritten as soon as nothing stands in the way. Somebody has asked for it: that it may
+    /// have failed before does not count.
+    pub(crate) fn schedule_rewrite(&mut self) {
+        self.children.is_rewrite_scheduled = true;
+        if let Some(engine) = &mut self.engine {
+            engine.forget_rewrite_failures();
+        }
+    }
+
+    /// Forgets a rewrite that was put off. False if there was none.
+    pub(crate) fn unschedule_rewrite(&mut self) -> bool {
+        std::mem::take(&mut self.children.is_rewrite_scheduled)
+    }
+
+    /// Begins to rewrite the log. False if that cannot be; the text log says why.
+    pub(crate) fn start_rewrite(&mut self) -> bool {
+        let Some(engine) = &mut self.engine else { return false };
+        self.children.is_rewrite_scheduled = false;
+        if engine.start_rewrite(self.now_instant).is_err() {
+            return false;
+        }
+        // The first step at once: most often it is the fork.
+        self.tend_log();
+        self.next_cron = self.next_cron.min(self.now_instant + CHILD_POLL);
+        true
+    }
+
+    /// Looks after children, and starts what is due or waits.
+    pub(crate) fn tend_children(&mut self) {
+        self.tend_snapshots();
+        if self.has_child() {
+            return;
+        }
+        let Some(engine) = &mut self.engine else { return };
+        if self.children.is_rewrite_scheduled && engine.may_retry_rewrite(self.now_instant) {
+            self.start_rewrite();
+            return;
+        }
+        let stats = engine.snapshot_stats();
+        let is_too_soon = stats.failed
+            && stats
+                .last_attempt
+                .is_some_and(|at| self.now.ms_after(at) < RETRY_SAVE_AFTER.as_millis() as i64);
+        if self.children.is_save_scheduled && !is_too_soon {
+            self.children.is_save_scheduled = self.start_save().is_err();
+            return;
+        }
+        if engine.wants_rewrite(self.now_instant) {
+            let stats = engine.aof_stats(self.now_instant);
+            let percent = u128::from(stats.bytes) * 100 / u128::from(stats.base_bytes.max(1));
+            let growth = percent.saturating_sub(100);
+            self.log.notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
+            self.start_rewrite();
+        }
+    }
+
+    /// Says in the text log what has happened to the log of the data.
+    pub(crate) fn tell_aof_event(&mut self, event: &AofEvent) {
+        if event.is_warning() {
+            self.log.warning(format_args!("{event}"));
+        } else {
+            self.log.notice(format_args!("{event}"));
+        }
+        match event {
+            AofEvent::RewriteStarted { pid } => self.note_rewriting_child(*pid),
+            AofEvent::RewriteFailed(_) if self.is_aof_starting() => {
+                let name = "what was logged meanwhile begins anew with the next attempt";
+                self.log.notice(format_args!("Removing the temp incr aof file: {name}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn is_aof_starting(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.aof_state() == AofState::Starting)
+    }
+
+    fn note_rewriting_child(&mut self, pid: i32) {
+        let Some(engine) = &self.engine else { return };
+        let fork = Duration::from_micros(engine.aof_stats(self.now_instant).last_fork_us);
+        self.observe_event("fork", fork);
+        if let Err(e) = self.oom_score.apply_to_child(&self.config, pid) {
+            self.log.warning(format_args!("Unable to write the child's oom_score_adj: {e}"));
+        }
+        self.next_cron = self.next_cron.min(self.now_instant + CHILD_POLL);
+    }
+}
+
+impl Server {
+    pub(crate) fn load_aof_again(&mut self) -> Result<(), String> {
+        Err("ERR not yet".into())
+    }
+}
