@@ -137,10 +137,11 @@ impl Aof {
             manifest.base = Some(entry);
         }
         let entry = self.next_incr(self.settings.checksum);
-        let path = place.of(&entry.name);
-        let mut tail = Tail::create(&*self.storage, &path, self.settings.checksum)
-            .map_err(|error| StepError::new("create", &path, error))?;
-        tail.sync().map_err(|error| StepError::new("sync", &path, error))?;
+        let temp = place.dir.join(temp_incr_name(&place.filename));
+        let mut tail = Tail::create(&*self.storage, &temp, self.settings.checksum)
+            .map_err(|error| StepError::new("create", &temp, error))?;
+        tail.sync().map_err(|error| StepError::new("sync", &temp, error))?;
+        names.push(Naming { from: temp, to: place.of(&entry.name) });
         self.events.push(AofEvent::Created { what: "incr", name: name_of(&entry) });
         manifest.incr.push(entry);
         let text = text(&manifest, self.settings.checksum);

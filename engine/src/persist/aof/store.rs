@@ -65,28 +65,67 @@ fn failed<'a>(call: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> StepEr
 /// # Errors
 /// `StepError`: the old one is there, unless `is_unknown`.
 pub(super) fn write_manifest(storage: &dyn Storage, place: &Place, text: &[u8]) -> Result<(), StepError> {
-    let (path, temp, dir) = (place.manifest(), place.temp_manifest(), place.dir.as_path());
-    let written = write_temp(storage, &temp, text)
-        // The files that it names must not be less durable than itself.
-        .and_then(|()| storage.sync_dir(dir).map_err(failed("sync", dir)))
-        .and_then(|()| match storage.rename(&temp, &path) {
-            Ok(()) => Ok(()),
-            // A call that failed may have been done nevertheless.
-            Err(error) => match has_content(storage, &path, text) {
-                Ok(true) => Ok(()),
-                read => {
-                    Err(StepError { is_unknown: read.is_err(), ..StepError::new("rename", &temp, error) })
-                }
-            },
-        });
-    if let Err(error) = written {
-        // Best effort: the next manifest is written over it.
-        let _ = storage.remove(&temp);
-        return Err(error);
+    publish(storage, place, &[], text)
+}
+
+/// A file that gets its name together with a manifest.
+#[derive(Debug, Clone)]
+pub(super) struct Naming {
+    pub(super) from: PathBuf,
+    pub(super) to: PathBuf,
+}
+
+/// Gives new files their names and puts the manifest that names them in place.
+///
+/// The unfinished manifest is durable before any file gets its name: where there was no manifest before, a
+/// start knows by it that files without one are those of a log that was about to begin.
+///
+/// # Errors
+/// `StepError`. Unless `is_unknown`, the old manifest is there and the new files are gone.
+pub(super) fn publish(
+    storage: &dyn Storage,
+    place: &Place,
+    names: &[Naming],
+    text: &[u8],
+) -> Result<(), StepError> {
+    let (temp, dir) = (place.temp_manifest(), place.dir.as_path());
+    let sync_dir = || storage.sync_dir(dir).map_err(failed("sync", dir));
+    let published = write_temp(storage, &temp, text)
+        .and_then(|()| sync_dir())
+        .and_then(|()| {
+            let rename =
+                |name: &Naming| storage.rename(&name.from, &name.to).map_err(failed("rename", &name.from));
+            names.iter().try_for_each(rename)
+        })
+        // What it names must not be less durable than the manifest itself.
+        .and_then(|()| if names.is_empty() { Ok(()) } else { sync_dir() })
+        .and_then(|()| put_in_place(storage, place, text))
+        .and_then(|()| sync_dir().map_err(|error| StepError { is_unknown: true, ..error }));
+    if published.as_ref().is_err_and(|error| !error.is_unknown) {
+        for name in names {
+            // Best effort: a file that no manifest names is never loaded.
+            let _ = storage.remove(&name.to);
+            let _ = storage.remove(&name.from);
+        }
+        // It tells what those files were for as long as they may be there.
+        if names.is_empty() || storage.sync_dir(dir).is_ok() {
+            let _ = storage.remove(&temp);
+        }
     }
-    storage
-        .sync_dir(dir)
-        .map_err(|error| StepError { is_unknown: true, ..StepError::new("sync", dir, error) })
+    published
+}
+
+/// Gives the new manifest its name.
+fn put_in_place(storage: &dyn Storage, place: &Place, text: &[u8]) -> Result<(), StepError> {
+    let (path, temp) = (place.manifest(), place.temp_manifest());
+    match storage.rename(&temp, &path) {
+        Ok(()) => Ok(()),
+        // A call that failed may have been done nevertheless.
+        Err(error) => match has_content(storage, &path, text) {
+            Ok(true) => Ok(()),
+            read => Err(StepError { is_unknown: read.is_err(), ..StepError::new("rename", &temp, error) }),
+        },
+    }
 }
 
 fn write_temp(storage: &dyn Storage, temp: &Path, text: &[u8]) -> Result<(), StepError> {
@@ -111,37 +150,6 @@ fn has_content(storage: &dyn Storage, path: &Path, text: &[u8]) -> io::Result<bo
         }
     }
     Ok(&found[..len] == text)
-}
-
-/// A file that gets its name when a base is published.
-#[derive(Debug, Clone)]
-pub(super) struct Naming {
-    pub(super) from: PathBuf,
-    pub(super) to: PathBuf,
-}
-
-/// Gives new files their names and puts the manifest that names them in place.
-///
-/// # Errors
-/// `StepError`. Unless `is_unknown`, the new files are gone.
-pub(super) fn publish(
-    storage: &dyn Storage,
-    place: &Place,
-    names: &[Naming],
-    text: &[u8],
-) -> Result<(), StepError> {
-    let renamed = names
-        .iter()
-        .try_for_each(|name| storage.rename(&name.from, &name.to).map_err(failed("rename", &name.from)));
-    let published = renamed.and_then(|()| write_manifest(storage, place, text));
-    if published.as_ref().is_err_and(|error| !error.is_unknown) {
-        for name in names {
-            // Best effort: a file that no manifest names is never loaded.
-            let _ = storage.remove(&name.to);
-            let _ = storage.remove(&name.from);
-        }
-    }
-    published
 }
 
 /// What came of removing files.

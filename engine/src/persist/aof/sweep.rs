@@ -16,7 +16,7 @@ pub(super) fn temp_base_name(pid: u32) -> String {
     format!("{TEMP_BASE_PREFIX}bg-{pid}{TEMP_BASE_SUFFIX}")
 }
 
-/// Removes unfinished bases of processes that are gone, and the unfinished manifest and increment. The
+/// Removes unfinished bases of processes that are gone, and an unfinished manifest and increment. The
 /// folder must belong to this process, and nothing may be under way. Returns what was removed.
 pub fn sweep(storage: &dyn Storage, settings: &AofSettings) -> Vec<PathBuf> {
     let Ok(entries) = storage.list(&settings.dir) else { return Vec::new() };
