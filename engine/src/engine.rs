@@ -530,8 +530,10 @@ impl Engine {
                 stats.last_cow_bytes = saved.cow_bytes;
             }
             Err(error) => {
-                stats.failed = true;
-                stats.last_error = error.to_string();
+                if !matches!(error, SaveError::Child(ended) if ended.is_called_off()) {
+                    stats.failed = true;
+                    stats.last_error = error.to_string();
+                }
                 let temp = snapshot::temp_path(&self.rdb_path, pid.unsigned_abs());
                 // The child removes it by itself unless it was killed.
                 let _ = self.storage.remove(&temp);

@@ -28,6 +28,13 @@ pub enum Ended {
     Signaled(i32),
 }
 
+impl Ended {
+    /// True if the signal was the one that calls a child off, which is no failure.
+    pub fn is_called_off(self) -> bool {
+        self == Ended::Signaled(Signal::SIGUSR1 as i32)
+    }
+}
+
 /// The parent's side of a running child.
 #[derive(Debug)]
 pub struct Child {

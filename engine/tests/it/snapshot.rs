@@ -126,7 +126,7 @@ fn a_killed_child_leaves_the_old_file_and_says_so() {
     engine.save(NOW, 0).unwrap();
     fill(&mut engine, 200_000);
     let pid = engine.start_background_save(NOW, 0).unwrap();
-    nix_kill(pid);
+    kill("-KILL", pid);
     let end = wait_for_end(&mut engine);
     // The child may have been done before the signal came: then the file is the new one, whole.
     match end {
@@ -143,8 +143,31 @@ fn a_killed_child_leaves_the_old_file_and_says_so() {
     assert!(!engine.snapshot_stats().failed, "a good save clears the failure");
 }
 
-fn nix_kill(pid: i32) {
-    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+#[test]
+fn a_child_that_was_called_off_has_not_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut engine = Engine::new(fresh::config(&path), NOW);
+    fill(&mut engine, 1000);
+    engine.settings.key_delay_us = 10_000;
+    let pid = engine.start_background_save(NOW, 0).unwrap();
+    wait_for_temp(dir.path());
+    kill("-USR1", pid);
+    assert_eq!(wait_for_end(&mut engine), Err("terminated by signal 10".to_owned()));
+    let stats = engine.snapshot_stats();
+    assert!(!stats.failed && stats.last_error.is_empty() && stats.dirty == 1000);
+    assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
+}
+
+fn wait_for_temp(dir: &Path) {
+    let begun = Instant::now();
+    while names(dir).is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "the child has not begun");
+    }
+}
+
+fn kill(signal: &str, pid: i32) {
+    let killed = std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
     assert!(killed.success());
 }
 

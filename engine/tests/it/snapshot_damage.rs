@@ -93,3 +93,39 @@ fn a_file_of_zeros_and_an_empty_one_are_refused() {
         assert!(load(&bytes).is_err(), "{} bytes", bytes.len());
     }
 }
+
+#[test]
+fn times_before_1970_have_passed_and_minus_one_is_none() {
+    let with = |expiry: i64| {
+        let mut bytes = b"REDIS0004\xfe\x00\xfc".to_vec();
+        bytes.extend_from_slice(&expiry.to_le_bytes());
+        bytes.extend_from_slice(b"\x00\x01k\x01v\xff");
+        let loaded = load(&bytes).unwrap();
+        (loaded.keys, loaded.expired)
+    };
+    assert_eq!(with(-5), (0, 1));
+    assert_eq!(with(0), (0, 1));
+    assert_eq!(with(i64::MIN), (0, 1));
+    assert_eq!(with(-1), (1, 0));
+    assert_eq!(with(NOW.0 + 1), (1, 0));
+}
+
+#[test]
+fn any_bytes_are_a_key_and_a_value() {
+    let all: Vec<u8> = (0..=255).collect();
+    let names: [&[u8]; 6] = [b"", b"\0", b"\r\n*1\r\n", b"\xff\xfe", "\u{e9}".as_bytes(), &all];
+    let disk = Simulated::new();
+    let mut before = engine(&disk);
+    for name in names {
+        let value = Value::String(StringValue::new(name));
+        before.keyspace_mut().db_mut(0).set(name, value, None);
+    }
+    before.save(NOW, 0).unwrap();
+    let mut after = engine(&disk);
+    after.load(NOW, Options::default(), &mut |_| {}).unwrap();
+    assert_eq!((after.keyspace().keys(), after.digest()), (names.len(), before.digest()));
+    for name in names {
+        let Value::String(value) = after.keyspace().db(0).entry(name).unwrap().to_value() else { panic!() };
+        assert_eq!(value.view().to_vec(), name);
+    }
+}

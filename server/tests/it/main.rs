@@ -15,6 +15,7 @@ mod protocol;
 mod pubsub;
 mod readme;
 mod session;
+mod snapshot_faults;
 mod supervision;
 mod tracking;
 mod waiting;

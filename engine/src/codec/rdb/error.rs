@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::base::lzf::LzfError;
+use crate::base::slot::SLOTS;
 use crate::packed::{Corrupt, CorruptKind};
 
 /// What the decoder was reading, in the words of the servers' check tools.
@@ -116,6 +117,8 @@ pub enum Kind {
     TemplateValues { fields: usize, values: usize },
     #[error("path {path} of a path hash has no fields")]
     EmptyPath { path: u64 },
+    #[error("slot {0}, of {SLOTS}")]
+    Slot(u64),
     #[error("command in the file: {0}")]
     Update(&'static str),
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::num;
+use crate::base::slot::SLOTS;
 use crate::base::time::UnixMs;
 
 use super::module::Scan;
@@ -184,7 +185,7 @@ impl Decoder {
             }
             opcode::SLOT_INFO => {
                 self.doing = Doing::ReadLen;
-                let (slot, keys, expires) = (cur.len()?, cur.len()?, cur.len()?);
+                let (slot, keys, expires) = (slot(cur)?, cur.len()?, cur.len()?);
                 cur.commit();
                 sink.slot_info(slot, keys, expires).map_err(Halt::Sink)?;
             }
@@ -392,7 +393,7 @@ impl Decoder {
     fn slot_import<S: Sink>(&mut self, cur: &mut Cursor<'_>, sink: &mut S) -> Step<S> {
         let Phase::SlotImport { job, left, ranges } = &mut self.phase else { return Ok(()) };
         while *left > 0 {
-            ranges.push((cur.len()?, cur.len()?));
+            ranges.push((slot(cur)?, slot(cur)?));
             cur.commit();
             *left -= 1;
         }
@@ -479,4 +480,11 @@ pub(super) fn unknown_type(byte: u8) -> Kind {
 
 pub(super) fn refuse_pre_ga_module(byte: u8) -> Kind {
     Kind::Refused { byte, what: "module value of a 4.0 release candidate" }
+}
+
+/// A number of a slot: who keeps a table of slots goes by it.
+fn slot(cur: &mut Cursor<'_>) -> Result<u64, Stop> {
+    let at = cur.offset();
+    let slot = cur.len()?;
+    if slot < u64::from(SLOTS) { Ok(slot) } else { Err(Stop::Bad(at, Kind::Slot(slot))) }
 }

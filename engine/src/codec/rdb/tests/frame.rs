@@ -154,6 +154,19 @@ fn opcodes_of_valkey_alone() {
 }
 
 #[test]
+fn slots_are_those_there_are() {
+    let last = file(b"REDIS0012", b"\xf4\x7f\xff\x01\x00");
+    assert!(decode(&last, Depth::Item).end.is_ok());
+    // A reader that keeps a table by slot would write beyond it.
+    let beyond = file(b"REDIS0012", b"\xf4\x80\x00\x00\x40\x00\x01\x00");
+    assert_eq!(refusal(&beyond).0, "offset 10: slot 16384, of 16384");
+    let mut import = b"\xf3\x28".to_vec();
+    import.extend_from_slice(&[b'j'; 40]);
+    import.extend_from_slice(b"\x01\x00\x80\xff\xff\xff\xff");
+    assert_eq!(refusal(&file(b"VALKEY080", &import)).0, "offset 53: slot 4294967295, of 16384");
+}
+
+#[test]
 fn what_others_invented_is_refused_by_name() {
     for (byte, text) in [
         (6, "module value of a 4.0 release candidate (byte 6) cannot be read"),

@@ -1,0 +1,142 @@
+//! Snapshots that cannot be read, written or begun: what the log says, how the process ends, what stays.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::client::{Server, program, wait_for};
+
+fn corrupt(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/corrupt/rdb").join(name)
+}
+
+/// A folder with this file as its snapshot.
+fn folder_with(file: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::copy(file, dir.path().join("dump.rdb")).expect("copied");
+    dir
+}
+
+#[test]
+fn what_cannot_be_loaded_ends_the_start_with_an_error() {
+    for (name, text) in [
+        ("checksum.rdb", "RDB CRC error"),
+        ("cut-in-value.rdb", "Unexpected EOF reading RDB file"),
+        ("cut-in-magic.rdb", "Unexpected EOF reading RDB file"),
+        ("magic.rdb", "Wrong signature trying to load DB from file"),
+        ("version-99.rdb", "Can't handle RDB format version 99"),
+        ("key-twice.rdb", "the key is there twice"),
+        ("hash-duplicate.rdb", "key \""),
+        ("zset-nan.rdb", "key \""),
+        ("string-huge.rdb", "key \""),
+        ("lzf-huge.rdb", "cannot come out of"),
+        ("db-huge.rdb", "but the server has 16"),
+        // Modules that nobody knows are carried along; only these release candidates are refused.
+        ("type-6.rdb", "module value of a 4.0 release candidate"),
+    ] {
+        let dir = folder_with(&corrupt(name));
+        let before = fs::read(dir.path().join("dump.rdb")).expect("there");
+        // A restart finds the same: refusing has repaired nothing by half.
+        for _ in 0..2 {
+            let mut child =
+                program(dir.path()).args(["--port", "0", "--unixsocket", "s"]).spawn().expect("it starts");
+            assert_eq!(wait_for(&mut child).code(), Some(1), "{name}");
+            let log = fs::read_to_string(dir.path().join("stdout")).expect("the log");
+            let line = log.lines().find(|line| line.contains("Fatal error loading the DB")).expect(name);
+            assert!(line.contains("dump.rdb: offset ") && line.contains(text), "{name}: {line}");
+            assert!(log.contains("rdb-tools check"), "{name}: {log}");
+            assert!(!log.contains("Ready to accept"), "{name}: {log}");
+            assert_eq!(fs::read(dir.path().join("dump.rdb")).expect("there"), before, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_odd_is_loaded_and_said() {
+    for (name, keys, text) in [
+        ("trailing.rdb", "9", "bytes behind the end of the RDB file were not read"),
+        ("quicklist-no-nodes.rdb", "0", "skipping empty key"),
+        ("resize-huge.rdb", "1", "Done loading RDB, keys loaded: 1, keys expired: 0."),
+    ] {
+        let server = Server::start_in(folder_with(&corrupt(name)), &[]);
+        assert_eq!(server.client().call("DBSIZE"), keys, "{name}");
+        assert!(server.log().contains(text), "{name}: {}", server.log());
+    }
+    let unsummed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/rdb/redis-7.0.15-nochecksum.rdb");
+    let server = Server::start_in(folder_with(&unsummed), &[]);
+    assert!(server.log().contains("RDB file was saved with checksum disabled: no check performed."));
+}
+
+fn limit_descriptors(server: &Server, limit: &str) -> bool {
+    let pid = server.child.id().to_string();
+    let ran = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}")]).status();
+    ran.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_child_that_cannot_be_started_is_said_and_tried_again() {
+    let server = Server::start(&["--save", "1 1"]);
+    let mut client = server.client();
+    assert_eq!(client.call("CONFIG SET save "), "OK");
+    assert_eq!(client.call("SET k v"), "OK");
+    // What is open stays open, and there is nothing for the child's pipe.
+    if !limit_descriptors(&server, "3:") {
+        println!("skipped: prlimit is not there");
+        return;
+    }
+    assert_eq!(client.call_words(&[b"CONFIG", b"SET", b"save", b"1 1"]), "OK");
+    let reply = client.call("BGSAVE");
+    assert!(reply.starts_with("-ERR "), "{reply}");
+    assert!(server.log().contains("Can't save in background: fork: "), "{}", server.log());
+    assert!(client.call("INFO persistence").contains("rdb_last_bgsave_status:err\r\n"));
+    assert!(client.call("SET k w").starts_with("-MISCONF "));
+    assert_eq!(client.call("GET k"), "v");
+    assert!(limit_descriptors(&server, "1024:"));
+    // The rules try again by themselves, five seconds after the failure.
+    let begun = Instant::now();
+    while !client.call("INFO persistence").contains("rdb_last_bgsave_status:ok\r\n") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(client.call("SET k w"), "OK");
+}
+
+#[test]
+fn a_folder_that_takes_no_files_is_said_and_left() {
+    let options = ["--enable-protected-configs", "yes"];
+    let server = Server::start(&options);
+    let mut client = server.client();
+    assert_eq!(client.call("SET k v"), "OK");
+    let dir = server.dir.path().display().to_string();
+    assert_eq!(client.call("CONFIG SET dir /proc"), "OK");
+    assert!(client.call("SAVE").starts_with("-ERR"));
+    assert!(server.log().contains("Failed saving the DB: create "), "{}", server.log());
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    let begun = Instant::now();
+    while !client.call("INFO persistence").contains("rdb_last_bgsave_status:err\r\n") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        sleep(Duration::from_millis(10));
+    }
+    assert!(server.log().contains("Background saving error: create "), "{}", server.log());
+    assert_eq!(client.call("GET k"), "v");
+    assert_eq!(client.call(&format!("CONFIG SET dir {dir}")), "OK");
+    assert_eq!(client.call("SAVE"), "OK");
+    assert!(server.path("dump.rdb").exists());
+}
+
+#[test]
+fn a_folder_may_be_a_link() {
+    let (real, links) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let link = links.path().join("link");
+    std::os::unix::fs::symlink(real.path(), &link).expect("linked");
+    let link = link.display().to_string();
+    let server = Server::start(&["--dir", &link]);
+    assert_eq!(server.client().call("SET k v"), "OK");
+    assert_eq!(server.client().call("SAVE"), "OK");
+    assert!(real.path().join("dump.rdb").exists());
+    drop(server);
+    let server = Server::start(&["--dir", &link]);
+    assert_eq!(server.client().call("GET k"), "v");
+}
