@@ -15,6 +15,8 @@ use smallvec::SmallVec;
 use crate::base::crc64::Crc64;
 use crate::base::time::UnixMs;
 use crate::codec::rdb::opcode;
+use crate::packed::Element;
+use crate::packed::listpack::Listpack;
 use crate::value::hash::HashRef;
 use crate::value::list::{ListRef, NodeRef};
 use crate::value::set::SetRef;
@@ -173,20 +175,36 @@ fn list<E>(out: &mut Out<'_, E>, key: &[u8], list: ListRef<'_>) -> Result<(), E>
 
 fn set<E>(out: &mut Out<'_, E>, key: &[u8], set: SetRef<'_>) -> Result<(), E> {
     let mut pieces = Pieces::new(out, b"SADD", key);
-    set.iter().try_for_each(|member| pieces.add(member.into()))?;
+    match set {
+        SetRef::Listpack(pack) => pack.iter().try_for_each(|member| pieces.add(member.into()))?,
+        SetRef::Intset(_) | SetRef::Table(_) => {
+            set.iter().try_for_each(|member| pieces.add(member.into()))?;
+        }
+    }
     pieces.end()
 }
 
 fn zset<E>(out: &mut Out<'_, E>, key: &[u8], zset: ZsetRef<'_>) -> Result<(), E> {
     let mut pieces = Pieces::new(out, b"ZADD", key);
-    zset.iter().try_for_each(|(member, score)| pieces.add_pair(Word::Score(score), member.into()))?;
+    match zset {
+        // A score has its text already.
+        ZsetRef::Listpack(pack) => pairs(pack, |member, score| pieces.add_pair(score.into(), member.into()))?,
+        ZsetRef::Tree(_) => {
+            zset.iter().try_for_each(|(member, score)| pieces.add_pair(Word::Score(score), member.into()))?;
+        }
+    }
     pieces.end()
 }
 
 /// All fields with their values, then the expiries: HSETEX would say both at once, but Redis 7.4 has it not.
 fn hash<E>(out: &mut Out<'_, E>, key: &[u8], hash: HashRef<'_>) -> Result<(), E> {
     let mut pieces = Pieces::new(&mut *out, b"HSET", key);
-    hash.iter().try_for_each(|field| pieces.add_pair(field.field.into(), field.value.into()))?;
+    match hash {
+        HashRef::Listpack(pack) => pairs(pack, |field, value| pieces.add_pair(field.into(), value.into()))?,
+        HashRef::ListpackEx(_) | HashRef::Table(_) => {
+            hash.iter().try_for_each(|field| pieces.add_pair(field.field.into(), field.value.into()))?;
+        }
+    }
     pieces.end()?;
     if !hash.has_expiries() {
         return Ok(());
@@ -204,6 +222,18 @@ fn hash<E>(out: &mut Out<'_, E>, key: &[u8], hash: HashRef<'_>) -> Result<(), E>
         pieces.add(field.into())?;
     }
     pieces.end()
+}
+
+/// Visits the elements of a listpack two by two.
+fn pairs<'a, E>(
+    pack: Listpack<'a>,
+    mut visit: impl FnMut(Element<'a>, Element<'a>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut elements = pack.iter();
+    while let (Some(first), Some(second)) = (elements.next(), elements.next()) {
+        visit(first, second)?;
+    }
+    Ok(())
 }
 
 /// Where the time stands in HPEXPIREAT.
