@@ -242,6 +242,29 @@ pub fn push_u64(out: &mut Vec<u8>, v: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(v).as_bytes());
 }
 
+/// The decimal text of a number below [`SHORT_LIMIT`], at the front of eight bytes, and its length; the
+/// bytes behind it mean nothing. Without a branch, as most numbers in replies are of no certain length.
+#[inline]
+#[must_use]
+pub fn short_digits(v: u32) -> ([u8; 8], usize) {
+    debug_assert!(u64::from(v) < SHORT_LIMIT);
+    /// A digit of zero in each byte.
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    // Two numbers of four digits side by side, then four of two, then eight of one: the quotients by 100
+    // and by 10 are products with the inverse, exact for as many digits.
+    let fours = u64::from(v / 10_000) | u64::from(v % 10_000) << 32;
+    let hundreds = fours.wrapping_mul(10_486) >> 20 & 0x0000_007f_0000_007f;
+    let twos = fours.wrapping_sub(hundreds.wrapping_mul(100)) << 16 | hundreds;
+    let tens = twos.wrapping_mul(103) >> 10 & 0x000f_000f_000f_000f;
+    let ones = twos.wrapping_sub(tens.wrapping_mul(10)) << 8 | tens;
+    // The first digit is in the lowest byte; the last one stays though it be zero.
+    let leading = (ones | 1 << 56).trailing_zeros() & !7;
+    (((ones | ZEROS) >> leading).to_le_bytes(), 8 - leading as usize / 8)
+}
+
+/// Numbers from here on are too long for [`short_digits`].
+pub const SHORT_LIMIT: u64 = 100_000_000;
+
 /// How many bytes [`push_i64`] writes for `v`.
 #[inline]
 #[must_use]

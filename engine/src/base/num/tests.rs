@@ -55,6 +55,17 @@ fn lengths_of_integers() {
 }
 
 #[test]
+fn short_digits_are_the_number_s() {
+    let powers = (0..8).map(|n| 10u32.pow(n));
+    let edges = powers.flat_map(|p| [p - 1, p, p + 1, p * 9, p * 10 - 1]);
+    let spread = (0..200_000u32).map(|i| i.wrapping_mul(2_654_435_761) % SHORT_LIMIT as u32);
+    for v in edges.chain(0..20_000).chain(spread) {
+        let (digits, len) = short_digits(v);
+        assert_eq!(&digits[..len], v.to_string().as_bytes());
+    }
+}
+
+#[test]
 fn doubles_are_read_as_strtod_reads_them() {
     for (s, want) in [
         ("0", 0.0),

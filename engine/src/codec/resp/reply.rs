@@ -37,6 +37,9 @@ pub struct Deferred {
     at: usize,
 }
 
+/// Room for a line of a short number, or a bulk string of one.
+const LINE_ROOM: usize = 16;
+
 /// Room for a length of one digit; longer ones move what follows.
 const PLACEHOLDER: &[u8; 4] = b"*0\r\n";
 
@@ -187,11 +190,13 @@ impl Reply {
     pub fn int(&mut self, value: i64) {
         if (0..10).contains(&value) {
             self.out.extend_from_slice(&[b':', b'0' + value as u8, b'\r', b'\n']);
-            return;
+        } else if let Ok(value) = u64::try_from(value) {
+            self.number_line(b':', value);
+        } else {
+            self.out.push(b':');
+            num::push_i64(&mut self.out, value);
+            self.end_line();
         }
-        self.out.push(b':');
-        num::push_i64(&mut self.out, value);
-        self.end_line();
     }
 
     /// An unsigned integer, in the same form.
@@ -213,6 +218,17 @@ impl Reply {
 
     /// A bulk string of a number.
     pub fn bulk_int(&mut self, value: i64) {
+        if let Ok(short) = u32::try_from(value)
+            && u64::from(short) < num::SHORT_LIMIT
+        {
+            let (digits, len) = num::short_digits(short);
+            let mut room = [0; LINE_ROOM];
+            room[..4].copy_from_slice(&[b'$', b'0' + len as u8, b'\r', b'\n']);
+            room[4..12].copy_from_slice(&digits);
+            room[4 + len..6 + len].copy_from_slice(b"\r\n");
+            self.push_front_of(&room, 6 + len);
+            return;
+        }
         self.header(b'$', num::i64_chars(value) as u64);
         num::push_i64(&mut self.out, value);
         self.end_line();
@@ -398,10 +414,34 @@ impl Reply {
             let (tens, ones) = (value as u8 / 10, value as u8 % 10);
             self.out.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
         } else {
+            self.number_line(kind, value);
+        }
+    }
+
+    /// A line of a mark and a number.
+    #[inline]
+    fn number_line(&mut self, kind: u8, value: u64) {
+        if value >= num::SHORT_LIMIT {
             self.out.push(kind);
             num::push_u64(&mut self.out, value);
             self.end_line();
+            return;
         }
+        let (digits, len) = num::short_digits(value as u32);
+        let mut room = [0; LINE_ROOM];
+        room[0] = kind;
+        room[1..9].copy_from_slice(&digits);
+        room[1 + len..3 + len].copy_from_slice(b"\r\n");
+        self.push_front_of(&room, 3 + len);
+    }
+
+    /// Appends the first `len` bytes of `room`. A copy of a fixed length is a few instructions, one of any
+    /// other length a call.
+    #[inline]
+    fn push_front_of(&mut self, room: &[u8; LINE_ROOM], len: usize) {
+        let end = self.out.len() + len;
+        self.out.extend_from_slice(room);
+        self.out.truncate(end);
     }
 
     #[inline]
