@@ -133,25 +133,58 @@ pub struct Parser {
 #[inline]
 fn whole(buf: &[u8], start: usize, limits: &RequestLimits, args: &mut Vec<Arg>) -> Option<usize> {
     let first_new = args.len();
-    let (count, mut at) = short_count(buf, start, b'*')?;
-    if count == 0 || !limits.is_authenticated {
+    let (count, at) = short_count(buf, start, b'*')?;
+    if count == 0 || !limits.is_authenticated || limits.bulk_bytes < SHORT_COUNT {
         return None;
     }
+    // Each argument's header is looked at together with the line end before it.
+    let mut end = at - 2;
     for _ in 0..count {
-        let arg = short_count(buf, at, b'$').filter(|(len, _)| *len as u64 <= limits.bulk_bytes);
-        let arg = arg.map(|(len, at)| Arg { at, len });
-        match arg {
-            Some(arg) if buf.get(arg.at + arg.len..).is_some_and(|rest| rest.starts_with(b"\r\n")) => {
-                args.push(arg);
-                at = arg.at + arg.len + 2;
-            }
-            _ => {
-                args.truncate(first_new);
-                return None;
-            }
-        }
+        let Some((len, at)) = head_behind(buf, end) else {
+            args.truncate(first_new);
+            return None;
+        };
+        args.push(Arg { at, len });
+        end = at + len;
     }
-    Some(at)
+    if buf.get(end..).is_some_and(|rest| rest.starts_with(b"\r\n")) {
+        return Some(end + 2);
+    }
+    args.truncate(first_new);
+    None
+}
+
+/// Counts of at most three digits are below this.
+const SHORT_COUNT: u64 = 1000;
+
+/// The length of at most three digits in the argument's header that follows the line end at `at`, and
+/// where the argument begins. `None` for anything else. Eight bytes are all that such a header and the
+/// line end can take.
+#[inline]
+fn head_behind(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    const LINE_ENDS: u64 = u64::from_le_bytes(*b"\r\n$\0\r\n\0\0");
+    const ONE: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0, 0xff, 0xff, 0, 0]);
+    const TWO_ENDS: u64 = u64::from_le_bytes(*b"\r\n$\0\0\r\n\0");
+    const TWO: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0]);
+    const THREE_ENDS: u64 = u64::from_le_bytes(*b"\r\n$\0\0\0\r\n");
+    const THREE: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0xff]);
+    let digit = |byte: u64| Some((byte & 0xff).wrapping_sub(u64::from(b'0')) as usize).filter(|d| *d <= 9);
+    let Some(bytes) = buf.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+        return buf.get(at..)?.strip_prefix(b"\r\n").and_then(|_| short_count(buf, at + 2, b'$'));
+    };
+    let word = u64::from_le_bytes(*bytes);
+    if word & ONE == LINE_ENDS {
+        return Some((digit(word >> 24)?, at + 6));
+    }
+    if word & TWO == TWO_ENDS {
+        let tens = digit(word >> 24).filter(|d| *d > 0)?;
+        return Some((tens * 10 + digit(word >> 32)?, at + 7));
+    }
+    if word & THREE == THREE_ENDS {
+        let hundreds = digit(word >> 24).filter(|d| *d > 0)?;
+        return Some((hundreds * 100 + digit(word >> 32)? * 10 + digit(word >> 40)?, at + 8));
+    }
+    None
 }
 
 /// The number of at most three digits in the line that begins with `mark` at `at`, and where the line
