@@ -257,6 +257,7 @@ impl Engine {
 
     /// Runs a data command whose number of arguments has been checked. The reply is complete, also if
     /// it is an error. What happened besides is in `effects`, behind what was there.
+    #[inline]
     pub fn apply(&mut self, command: &DataCommand, args: Args<'_>, caller: Caller, reply: &mut Reply) -> Ran {
         let start = reply.len();
         self.effects.begin();
@@ -286,10 +287,7 @@ impl Engine {
         let Context { data: Data { dirty, .. }, wait, .. } = context;
         if let Err(error) = outcome {
             reply.truncate(start);
-            match error {
-                CommandError::Bytes(text) => reply.error_bytes(&text),
-                error => reply.error(&error.message()),
-            }
+            write_error(&error, reply);
         }
         self.keyspace.db_mut(caller.db).expect_nothing();
         self.snapshot_stats.dirty += dirty;
@@ -648,5 +646,13 @@ impl Engine {
     /// The folder of the snapshot's file.
     pub fn dir(&self) -> &Path {
         dir_of(&self.rdb_path)
+    }
+}
+/// The reply that an error of a command stands for.
+#[cold]
+fn write_error(error: &CommandError, reply: &mut Reply) {
+    match error {
+        CommandError::Bytes(text) => reply.error_bytes(text),
+        error => reply.error(&error.message()),
     }
 }

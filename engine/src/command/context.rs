@@ -220,7 +220,12 @@ impl Data<'_> {
     }
 
     /// Removes the key if its time has passed. True if it was removed.
+    #[inline]
     pub fn drop_if_expired(&mut self, key: &[u8]) -> bool {
+        self.db_ref().expires_len() > 0 && self.drop_expired(key)
+    }
+
+    fn drop_expired(&mut self, key: &[u8]) -> bool {
         if self.hides_expired || self.on_expired == OnExpired::Ignore {
             return false;
         }
@@ -279,11 +284,7 @@ impl Data<'_> {
     /// # Errors
     /// `WrongType`, `NotInteger`, `Overflow`; nothing has changed then.
     pub fn incr(&mut self, key: &[u8], by: i64) -> Result<i64, CommandError> {
-        self.drop_if_expired(key);
         self.make_way(key);
-        if !self.is_no_touch {
-            self.db_mut().touch(key);
-        }
         self.db_mut().incr(key, by).map_err(|e| match e {
             AddError::WrongType => CommandError::WrongType,
             AddError::Incr(IncrError::NotInteger) => CommandError::NotInteger,
@@ -352,8 +353,10 @@ impl Data<'_> {
     pub fn wrote_many(&mut self, class: Classes, name: &'static str, key: &[u8], changes: u64) {
         if changes > 0 {
             self.dirty += changes;
-            self.changed(key);
-            self.event(class, name, key);
+            if self.effects.is_heard() {
+                self.changed(key);
+                self.event(class, name, key);
+            }
         }
     }
 
@@ -416,9 +419,7 @@ impl Data<'_> {
     #[inline]
     fn counted(&mut self, key: &[u8], touched: bool) -> Option<ValueRef<'_>> {
         // A key that has expired is looked up twice: the first time its going is told.
-        if self.db_ref().expires_len() > 0 {
-            self.drop_if_expired(key);
-        }
+        self.drop_if_expired(key);
         let hides = self.hides_expired && self.is_hidden(key);
         let expiry_time = self.expiry_time();
         let Data { keyspace, db, stats, counts_reads, effects, .. } = self;
@@ -456,7 +457,10 @@ impl Data<'_> {
     #[inline]
     fn make_way(&mut self, key: &[u8]) {
         self.drop_if_expired(key);
-        if self.effects.wants().events.has(Classes::NEW) && !self.db_ref().contains(key) {
+        if self.effects.is_heard()
+            && self.effects.wants().events.has(Classes::NEW)
+            && !self.db_ref().contains(key)
+        {
             self.event(Classes::NEW, "new", key);
         }
     }

@@ -194,6 +194,13 @@ impl Effects {
         Effects { log: Reply::new(Protocol::Resp2), ..Effects::default() }
     }
 
+    /// True if anybody wants to hear of keys that change or of events.
+    #[must_use]
+    #[inline]
+    pub fn is_heard(&self) -> bool {
+        self.wants.keys || self.wants.events != Classes::NONE
+    }
+
     /// What is recorded.
     #[must_use]
     #[inline]
@@ -274,11 +281,13 @@ impl Effects {
     }
 
     /// A command begins that logs itself unless it says otherwise.
+    #[inline]
     pub(crate) fn begin(&mut self) {
         self.is_log_said = false;
     }
 
     /// True if the call in progress has said itself what is to be logged.
+    #[inline]
     pub(crate) fn is_log_said(&self) -> bool {
         self.is_log_said
     }
@@ -289,13 +298,18 @@ impl Effects {
     }
 
     /// Adds a command to the log.
+    #[inline]
     pub fn push_log(&mut self, db: usize, words: &[&[u8]]) {
         if self.wants.log {
-            let start = self.log.len();
-            self.log.array(words.len());
-            words.iter().for_each(|word| self.log.bulk(word));
-            self.logged.push((db, start..self.log.len()));
+            self.write_log(db, words);
         }
+    }
+
+    fn write_log(&mut self, db: usize, words: &[&[u8]]) {
+        let start = self.log.len();
+        self.log.array(words.len());
+        words.iter().for_each(|word| self.log.bulk(word));
+        self.logged.push((db, start..self.log.len()));
     }
 }
 

@@ -216,7 +216,7 @@ impl Db {
     #[must_use]
     #[inline]
     pub fn entry_hashed(&self, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
-        self.table.find(hash, |entry| entry.key() == key)
+        self.table.find(hash, |entry| entry.is_key(key))
     }
 
     /// The entry of a key.
@@ -256,7 +256,7 @@ impl Db {
     /// Changes an entry; `None` if the key isn't there.
     fn edit<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let hash = self.hash_key(key);
-        match self.table.entry(hash, |entry| entry.key() == key) {
+        match self.table.entry(hash, |entry| entry.is_key(key)) {
             TableEntry::Vacant(_) => None,
             TableEntry::Occupied(mut occupied) => {
                 self.counts.subtract(occupied.view().marks());
@@ -272,7 +272,7 @@ impl Db {
     #[inline]
     fn upsert(&mut self, key: &[u8], change: impl FnOnce(&mut Entry), fresh: impl FnOnce() -> Entry) {
         let hash = self.hash_key(key);
-        match self.table.entry(hash, |entry| entry.key() == key) {
+        match self.table.entry(hash, |entry| entry.is_key(key)) {
             TableEntry::Occupied(mut occupied) => {
                 self.counts.subtract(occupied.view().marks());
                 spare(&mut occupied, self.laziness, &mut self.bin);
@@ -299,7 +299,7 @@ impl Db {
     /// Adds a key that should not be there; answers whether it wasn't. If it was, nothing changes.
     pub fn insert_new(&mut self, key: &[u8], value: Value, expire_at: Option<UnixMs>) -> bool {
         let hash = self.hash_key(key);
-        match self.table.entry(hash, |entry| entry.key() == key) {
+        match self.table.entry(hash, |entry| entry.is_key(key)) {
             TableEntry::Occupied(_) => false,
             TableEntry::Vacant(vacant) => {
                 Self::add(vacant, Entry::new(key, value, expire_at), &mut self.counts, &self.clocks);
@@ -313,22 +313,24 @@ impl Db {
     /// key isn't there.
     pub fn modify<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let hash = self.hash_key(key);
-        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |entry| entry.key() == key) else {
+        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |entry| entry.is_key(key)) else {
             return None;
         };
-        let before = occupied.view().marks();
+        // A value that stays in its box under the same tag leaves the record and its marks as they are.
+        let boxed = occupied.view().boxed_as();
+        let before = boxed.is_none().then(|| occupied.view().marks());
         let answer = occupied.with(|entry| entry.modify(change));
-        if occupied.view().view().is_empty() {
-            self.counts.subtract(before);
-            drop(occupied.remove());
-        } else {
-            let after = occupied.view().marks();
-            if after != before {
-                self.counts.subtract(before);
-                self.counts.add(after);
+        let is_empty = occupied.view().is_empty();
+        if is_empty || boxed.is_none() || boxed != occupied.view().boxed_as() {
+            let before = before.or_else(|| boxed.map(|tag| occupied.view().marks_boxed_as(tag)));
+            self.counts.subtract(before.expect("a value is in a box or is not"));
+            if is_empty {
+                drop(occupied.remove());
+                return Some(answer);
             }
-            occupied.tick(|clock| self.clocks.accessed(clock));
+            self.counts.add(occupied.view().marks());
         }
+        occupied.tick(|clock| self.clocks.accessed(clock));
         Some(answer)
     }
 
@@ -339,7 +341,7 @@ impl Db {
 
     /// Takes a key out; the entry may be dropped when it suits, on any thread.
     pub fn remove_entry(&mut self, key: &[u8]) -> Option<Entry> {
-        let entry = self.table.remove(self.hash_key(key), |entry| entry.key() == key)?;
+        let entry = self.table.remove(self.hash_key(key), |entry| entry.is_key(key))?;
         self.counts.subtract(entry.view().marks());
         Some(entry)
     }

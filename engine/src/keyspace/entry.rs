@@ -13,7 +13,7 @@ use crate::base::time::UnixMs;
 use crate::structure::hash::HashSeed;
 use crate::structure::record::{Record, RecordRef};
 use crate::structure::table::{HashOf, Thin};
-use crate::value::{InlineTag, StringValue, Value, ValueRef};
+use crate::value::{InlineTag, StringValue, Value, ValueRef, int_bytes, int_from_bytes};
 
 /// The longest string inside a record. Beyond it a second allocation no longer counts, and a record
 /// that moves with each edit would.
@@ -150,6 +150,29 @@ impl Entry {
             && self.0.overwrite(InlineTag::Str as u8, bytes, ms(expire_at))
     }
 
+    /// An entry of an integer that never expires.
+    #[must_use]
+    #[inline]
+    pub fn int(key: &[u8], v: i64) -> Self {
+        Self(Record::new(InlineTag::Int as u8, key, None, &int_bytes(v)))
+    }
+
+    /// Puts an integer in the place of one that takes as many bytes, so that nothing that a database
+    /// counts changes; answers whether it did.
+    #[inline]
+    pub(super) fn overwrite_int(&mut self, v: i64) -> bool {
+        if self.0.tag() != InlineTag::Int as u8 {
+            return false;
+        }
+        let new = int_bytes(v);
+        let payload = self.0.payload_mut();
+        let fits = payload.len() == new.len();
+        if fits {
+            payload.iter_mut().zip(new.iter()).for_each(|(to, from)| *to = *from);
+        }
+        fits
+    }
+
     /// Puts an integer in the place of the value, and leaves the expiry.
     #[inline]
     pub fn store_int(&mut self, v: i64) {
@@ -233,6 +256,7 @@ fn is_surely_text(bytes: &[u8]) -> bool {
         || !bytes.last().is_some_and(u8::is_ascii_digit)
 }
 
+#[inline]
 fn is_boxed(tag: u8) -> bool {
     tag == BOXED || tag == BOXED_EXPIRING
 }
@@ -260,11 +284,25 @@ impl<'a> EntryRef<'a> {
         self.0.key()
     }
 
+    /// Whether this is the key.
+    #[must_use]
+    #[inline]
+    pub fn is_key(self, sought: &[u8]) -> bool {
+        self.0.is_key(sought)
+    }
+
     /// When the key expires, if it does.
     #[must_use]
     #[inline]
     pub fn expire_at(self) -> Option<UnixMs> {
         self.0.expiry().map(UnixMs)
+    }
+
+    /// The integer that the value is, if it is kept as one.
+    #[must_use]
+    #[inline]
+    pub fn as_int(self) -> Option<i64> {
+        (self.0.tag() == InlineTag::Int as u8).then(|| int_from_bytes(self.0.payload()))
     }
 
     /// Whether the key's time has passed at `now`.
@@ -285,10 +323,18 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    #[inline]
     fn boxed(self) -> Option<&'a Value> {
         // SAFETY: under these tags the payload is a pointer that `Box::into_raw` gave, which the
         // entry owns; it stays unchanged as long as the entry does, for 'a.
         is_boxed(self.0.tag()).then(|| unsafe { &*self.0.pointer().cast::<Value>() })
+    }
+
+    /// Whether the value is a collection that is empty.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.boxed().map_or_else(|| self.view().is_empty(), Value::is_empty)
     }
 
     /// About how many allocations the value has: its elements, if each may be one.
@@ -321,6 +367,22 @@ impl<'a> EntryRef<'a> {
     #[must_use]
     pub fn memory_bytes(self) -> usize {
         self.0.alloc_bytes() + self.boxed().map_or(0, |value| size_of::<Value>() + value.memory_bytes())
+    }
+
+    /// The tag, if the value is in a box.
+    #[inline]
+    pub(super) fn boxed_as(self) -> Option<u8> {
+        Some(self.0.tag()).filter(|tag| is_boxed(*tag))
+    }
+
+    /// What `marks` would be if the value were in a box under `tag`.
+    #[cold]
+    pub(super) fn marks_boxed_as(self, tag: u8) -> Marks {
+        Marks {
+            record_bytes: self.0.alloc_bytes_with_pointer(),
+            has_expiry: self.0.has_expiry(),
+            has_field_ttl: tag == BOXED_EXPIRING,
+        }
     }
 
     #[inline]

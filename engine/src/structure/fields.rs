@@ -30,7 +30,7 @@ impl FieldTable {
     }
 
     fn find(&self, field: &[u8]) -> Option<RecordRef<'_>> {
-        self.table.find(self.table.hasher().hash(field), |record| record.key() == field)
+        self.table.find(self.table.hasher().hash(field), |record| record.is_key(field))
     }
 
     /// The value of `field`.
@@ -57,7 +57,7 @@ impl FieldTable {
         if let Some(expiry) = expiry {
             self.earliest = self.earliest.min(expiry);
         }
-        match self.table.entry(hash, |record| record.key() == field) {
+        match self.table.entry(hash, |record| record.is_key(field)) {
             TableEntry::Occupied(mut occupied) => {
                 let (bytes, had) = (occupied.view().alloc_bytes(), occupied.view().has_expiry());
                 occupied.with(|record| record.replace(0, value, expiry));
@@ -90,8 +90,7 @@ impl FieldTable {
     /// Sets or (with `None`) removes the expiry of `field`; answers whether it is there.
     pub fn set_expiry(&mut self, field: &[u8], expiry: Option<i64>) -> bool {
         let hash = self.table.hasher().hash(field);
-        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |record| record.key() == field)
-        else {
+        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |record| record.is_key(field)) else {
             return false;
         };
         let (bytes, had) = (occupied.view().alloc_bytes(), occupied.view().has_expiry());
@@ -105,7 +104,7 @@ impl FieldTable {
     /// Takes `field` out; answers whether it was there.
     pub fn remove(&mut self, field: &[u8]) -> bool {
         let hash = self.table.hasher().hash(field);
-        let removed = self.table.remove(hash, |record| record.key() == field);
+        let removed = self.table.remove(hash, |record| record.is_key(field));
         if let Some(record) = &removed {
             self.record_bytes -= record.alloc_bytes();
             self.expiring -= usize::from(record.view().has_expiry());

@@ -28,7 +28,7 @@ impl MemberTable {
     /// Adds `member`; answers whether it is new.
     pub fn insert(&mut self, member: &[u8]) -> bool {
         let hash = self.table.hasher().hash(member);
-        match self.table.entry(hash, |record| record.key() == member) {
+        match self.table.entry(hash, |record| record.is_key(member)) {
             TableEntry::Occupied(_) => false,
             TableEntry::Vacant(vacant) => {
                 let record = Record::new(0, member, None, b"");
@@ -43,13 +43,13 @@ impl MemberTable {
     #[must_use]
     pub fn contains(&self, member: &[u8]) -> bool {
         let hash = self.table.hasher().hash(member);
-        self.table.find(hash, |record| record.key() == member).is_some()
+        self.table.find(hash, |record| record.is_key(member)).is_some()
     }
 
     /// Takes `member` out; answers whether it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         let hash = self.table.hasher().hash(member);
-        let removed = self.table.remove(hash, |record| record.key() == member);
+        let removed = self.table.remove(hash, |record| record.is_key(member));
         self.record_bytes -= removed.as_ref().map_or(0, Record::alloc_bytes);
         removed.is_some()
     }

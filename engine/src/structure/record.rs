@@ -508,6 +508,33 @@ impl<'a> RecordRef<'a> {
         self.shape().layout().size()
     }
 
+    /// The bytes that the allocation would take with a pointer as its payload.
+    #[must_use]
+    pub fn alloc_bytes_with_pointer(self) -> usize {
+        let Shape { head, key_len, .. } = self.shape();
+        Shape::new(head & TAG, key_len, head & HAS_EXPIRY != 0, POINTER_BYTES).layout().size()
+    }
+
+    /// Whether this is the key. Most keys are short: they are compared here and not in a call.
+    #[must_use]
+    #[inline]
+    pub fn is_key(self, sought: &[u8]) -> bool {
+        let key = self.key();
+        if key.len() != sought.len() {
+            return false;
+        }
+        match (
+            key.first_chunk::<8>(),
+            key.last_chunk::<8>(),
+            sought.first_chunk::<8>(),
+            sought.last_chunk::<8>(),
+        ) {
+            // The two halves overlap, or meet.
+            (Some(a), Some(b), Some(c), Some(d)) if key.len() <= 16 => a == c && b == d,
+            _ => key == sought,
+        }
+    }
+
     /// Asks the CPU for the record's first cache line.
     #[inline]
     pub fn prefetch(self) {
@@ -543,8 +570,11 @@ pub(crate) fn prefetch_key(at: *const u8) {
 #[inline]
 pub(crate) fn prefetch_bytes(at: *const u8, bytes: usize) {
     const LINE_BYTES: usize = 64;
-    for offset in (0..bytes).step_by(LINE_BYTES) {
+    // Not `step_by`, which costs more than the requests.
+    let mut offset = 0;
+    while offset < bytes {
         prefetch(at.wrapping_add(offset));
+        offset += LINE_BYTES;
     }
     // The bytes seldom begin where a line does, so they may end in one line more.
     prefetch(at.wrapping_add(bytes.saturating_sub(1)));

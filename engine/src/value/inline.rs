@@ -77,7 +77,7 @@ impl Deref for InlineBytes<'_> {
 /// The fewest little-endian bytes that sign-extend to `v`; none for 0.
 #[inline]
 #[must_use]
-pub(super) fn int_bytes(v: i64) -> InlineBytes<'static> {
+pub(crate) fn int_bytes(v: i64) -> InlineBytes<'static> {
     let significant = if v == 0 { 0 } else { 65 - (v ^ (v >> 63)).leading_zeros() };
     InlineBytes::Int(v.to_le_bytes(), significant.div_ceil(8) as u8)
 }
@@ -85,7 +85,7 @@ pub(super) fn int_bytes(v: i64) -> InlineBytes<'static> {
 /// The integer whose [`int_bytes`] these are. Bytes past the eighth are ignored.
 #[inline]
 #[must_use]
-pub(super) fn int_from_bytes(bytes: &[u8]) -> i64 {
+pub(crate) fn int_from_bytes(bytes: &[u8]) -> i64 {
     let len = bytes.len().min(8);
     let mut wide = [0; 8];
     wide[..len].copy_from_slice(&bytes[..len]);

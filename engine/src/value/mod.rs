@@ -20,6 +20,7 @@ pub mod zset;
 
 pub use hash::{Hash, HashRef};
 pub use inline::{InlineBytes, InlineTag};
+pub(crate) use inline::{int_bytes, int_from_bytes};
 pub use large::LargeTable;
 pub use limits::Limits;
 pub use list::{List, ListRef};
@@ -183,7 +184,7 @@ impl<'a> ValueRef<'a> {
     #[must_use]
     pub fn from_inline(tag: InlineTag, bytes: &'a [u8]) -> Self {
         match tag {
-            InlineTag::Int => Self::String(StrRef::Int(inline::int_from_bytes(bytes))),
+            InlineTag::Int => Self::String(StrRef::Int(int_from_bytes(bytes))),
             InlineTag::Str => Self::String(StrRef::Text(bytes)),
             InlineTag::StrRaw => Self::String(StrRef::Edited(bytes)),
             InlineTag::SetIntset => Self::Set(SetRef::Intset(Intset::trusted(bytes))),

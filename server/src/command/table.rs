@@ -32,6 +32,9 @@ pub(crate) struct Entry {
     pub(crate) is_quick: bool,
     /// Its code, if it is quick, a data command, and nothing follows from it but its effects.
     quick: Option<&'static DataCommand>,
+    /// Its arity: how many arguments it takes.
+    least_args: usize,
+    most_args: usize,
     /// The argument behind its key is looked up in there, as a field or a member.
     pub(crate) has_members: bool,
     /// Numbers of its subcommands.
@@ -73,6 +76,8 @@ fn add<F>(
         spec: &command.spec,
         run: run(command),
         quick: None,
+        least_args: command.spec.arity.unsigned_abs() as usize,
+        most_args: usize::try_from(command.spec.arity).unwrap_or(usize::MAX),
         has_members: matches!(command.spec.group, Group::Hash | Group::Set),
         full_name: command.spec.full_name(),
         first_key: command.spec.keys.first().and_then(|key| match key.begin {
@@ -173,7 +178,8 @@ impl CommandTable {
     /// The code of a quick data command, if it takes so many arguments.
     #[inline]
     pub(crate) fn quick(&self, number: u16, args: usize) -> Option<&'static DataCommand> {
-        self.entry(number).quick.filter(|command| command.spec.accepts(args))
+        let entry = self.entry(number);
+        entry.quick.filter(|_| entry.least_args <= args && args <= entry.most_args)
     }
 
     /// The number of a top-level command by the name that it was made with, however it is called now.

@@ -58,7 +58,7 @@ impl Db {
         let clocks = &mut self.clocks;
         let access = self.table.access_unless(
             hash,
-            |entry| entry.key() == key,
+            |entry| entry.is_key(key),
             |entry| may_expire && entry.is_expired(now),
             |clock| if touched { clocks.accessed(clock) } else { clock },
         );
@@ -160,12 +160,12 @@ impl Db {
     pub fn touch(&mut self, key: &[u8]) {
         if self.clocks.kind != ClockKind::Off {
             let (hash, clocks) = (self.hash_key(key), &mut self.clocks);
-            let _ = self.table.access(hash, |entry| entry.key() == key, |clock, _| clocks.accessed(clock));
+            let _ = self.table.access(hash, |entry| entry.is_key(key), |clock, _| clocks.accessed(clock));
         }
     }
 
     fn clock(&self, key: &[u8]) -> Option<u32> {
-        self.table.clock(self.hash_key(key), |entry| entry.key() == key)
+        self.table.clock(self.hash_key(key), |entry| entry.is_key(key))
     }
 
     /// Whole seconds since the last access to a key: `None` if it isn't there, or frequencies are
@@ -198,7 +198,7 @@ impl Db {
     /// Gives a key the idle time or the frequency that a file brought, if that kind is kept.
     pub fn restore_clock(&mut self, key: &[u8], idle_s: Option<u64>, freq: Option<u8>) {
         if let Some(clock) = self.clocks.restored(idle_s, freq) {
-            let _ = self.table.access(self.hash_key(key), |entry| entry.key() == key, |_, _| clock);
+            let _ = self.table.access(self.hash_key(key), |entry| entry.is_key(key), |_, _| clock);
         }
     }
 }

@@ -22,7 +22,7 @@ impl Db {
     #[inline]
     pub fn set_str(&mut self, key: &[u8], bytes: &[u8], expire_at: Option<UnixMs>) {
         let hash = self.hash_key(key);
-        match self.table.entry(hash, |entry| entry.key() == key) {
+        match self.table.entry(hash, |entry| entry.is_key(key)) {
             TableEntry::Occupied(mut occupied) => {
                 if !occupied.with(|entry| entry.overwrite_string(bytes, expire_at)) {
                     self.counts.subtract(occupied.view().marks());
@@ -57,7 +57,7 @@ impl Db {
         change: impl FnOnce(&mut [u8], usize) -> R,
     ) -> Result<Option<R>, AddError> {
         let hash = self.hash_key(key);
-        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |entry| entry.key() == key) else {
+        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |entry| entry.is_key(key)) else {
             return Ok(None);
         };
         self.counts.subtract(occupied.view().marks());
@@ -72,20 +72,20 @@ impl Db {
     /// As `AddError` says; nothing changes then.
     pub fn incr(&mut self, key: &[u8], by: i64) -> Result<i64, AddError> {
         let hash = self.hash_key(key);
-        match self.table.entry(hash, |entry| entry.key() == key) {
+        match self.table.entry(hash, |entry| entry.is_key(key)) {
             TableEntry::Occupied(mut occupied) => {
                 let old = integer(occupied.view())?;
                 let sum = old.checked_add(by).ok_or(AddError::Incr(IncrError::Overflow))?;
-                self.counts.subtract(occupied.view().marks());
-                occupied.with(|entry| entry.store_int(sum));
-                self.counts.add(occupied.view().marks());
+                if !occupied.with(|entry| entry.overwrite_int(sum)) {
+                    self.counts.subtract(occupied.view().marks());
+                    occupied.with(|entry| entry.store_int(sum));
+                    self.counts.add(occupied.view().marks());
+                }
                 occupied.tick(|clock| self.clocks.accessed(clock));
                 Ok(sum)
             }
             TableEntry::Vacant(vacant) => {
-                let mut entry = Entry::string(key, b"", None);
-                entry.store_int(by);
-                Self::add(vacant, entry, &mut self.counts, &self.clocks);
+                Self::add(vacant, Entry::int(key, by), &mut self.counts, &self.clocks);
                 self.outgrow();
                 Ok(by)
             }
@@ -93,7 +93,11 @@ impl Db {
     }
 }
 
+#[inline]
 fn integer(entry: EntryRef<'_>) -> Result<i64, AddError> {
+    if let Some(v) = entry.as_int() {
+        return Ok(v);
+    }
     match entry.view() {
         ValueRef::String(StrRef::Int(v)) => Ok(v),
         ValueRef::String(text) => text.as_i64().ok_or(AddError::Incr(IncrError::NotInteger)),
