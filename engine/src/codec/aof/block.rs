@@ -408,6 +408,10 @@ pub enum Proof {
         /// Offset of its line.
         by: u64,
     },
+    /// The block is as long as it was and has no hole of zero bytes: it has changed since it was written.
+    Whole,
+    /// The block's sum fits if its line told the length that it has: the length has changed.
+    Length,
     /// So much of what follows looks like blocks that it was not all looked at.
     Crowded {
         /// Offset of the first line that was not followed.
@@ -424,6 +428,8 @@ impl fmt::Display for Proof {
             Self::Synced { by, synced } => {
                 write!(f, "the block at offset {by} says that {synced} bytes were on disk before it")
             }
+            Self::Whole => f.write_str("nothing of it is missing, so it has changed since it was written"),
+            Self::Length => f.write_str("only its length is wrong, so it has changed since it was written"),
             Self::Later { by } => write!(f, "a whole block follows at offset {by}"),
             Self::Crowded { by } => write!(f, "what looks like blocks follows at offset {by} and before"),
         }
@@ -451,9 +457,14 @@ struct Candidate {
 #[derive(Debug)]
 pub struct Search {
     bad_at: u64,
+    /// What is wrong there; `None` if it is not a block.
+    kind: Option<Kind>,
+    /// Where the file ends, if known.
+    end: Option<u64>,
     /// Offset of the next input.
     at: u64,
     is_zero: bool,
+    has_zero: bool,
     /// The end of the last input: lines that start in it may be cut, so they are looked at later.
     kept: Vec<u8>,
     candidates: Vec<Candidate>,
@@ -462,13 +473,23 @@ pub struct Search {
 }
 
 impl Search {
-    /// A search whose first input starts at the bad place, `bad_at`.
+    /// A search whose first input starts with the bad block.
     #[must_use]
-    pub fn new(bad_at: u64) -> Self {
+    pub fn new(fault: Fault, end: Option<u64>) -> Self {
+        Self { kind: Some(fault.kind), end, ..Self::behind(fault.at) }
+    }
+
+    /// A search whose first input starts at `bad_at`, where something is wrong that is no block: only
+    /// what later blocks and the manifest say counts.
+    #[must_use]
+    pub fn behind(bad_at: u64) -> Self {
         Self {
             bad_at,
+            kind: None,
+            end: None,
             at: bad_at,
             is_zero: true,
+            has_zero: false,
             kept: Vec::new(),
             candidates: Vec::new(),
             summed: 0,
@@ -479,6 +500,7 @@ impl Search {
     /// Takes the next bytes. True if more of them cannot change the verdict.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         self.is_zero = self.is_zero && bytes.iter().all(|b| *b == 0);
+        self.has_zero = self.has_zero || memchr::memchr(0, bytes).is_some();
         let mut running = std::mem::take(&mut self.candidates);
         running.retain_mut(|candidate| self.feed(candidate, bytes));
         self.candidates = running;
@@ -498,9 +520,11 @@ impl Search {
         let most = (until + PREFIX.len() - 1).min(joined.len());
         for start in memchr::memmem::find_iter(&joined[..most], PREFIX) {
             let at = base + start as u64;
-            let Parsed::Line(line) = Line::parse(&joined[start..], at) else { continue };
+            let Parsed::Line(mut line) = Line::parse(&joined[start..], at) else { continue };
             if at == self.bad_at {
-                continue;
+                // The bad block itself, with the length that it would have if only that was wrong.
+                let (Some(Kind::Cut { .. }), Some(end)) = (self.kind, self.end) else { continue };
+                line.len = end.saturating_sub(at).saturating_sub(line.bytes as u64);
             }
             let crc = start_sum(at, line.len, line.synced);
             let mut candidate = Candidate { at, line, left: line.len, crc };
@@ -529,6 +553,7 @@ impl Search {
         }
         if candidate.crc.value() == candidate.line.sum {
             match candidate.line.synced {
+                _ if candidate.at == self.bad_at => self.tell(Proof::Length),
                 Some(synced) if synced > self.bad_at => self.tell(Proof::Synced { by: candidate.at, synced }),
                 Some(_) => {}
                 None => self.tell(Proof::Later { by: candidate.at }),
@@ -556,6 +581,10 @@ impl Search {
         match (whole_to, self.later) {
             (Some(end), _) if end > self.bad_at => Verdict::Corrupt(Proof::Manifest { end }),
             (_, Some(proof)) => Verdict::Corrupt(proof),
+            // Space that a power cut left unwritten is missing, or reads as zeros.
+            _ if self.kind.is_some_and(|kind| !matches!(kind, Kind::Cut { .. })) && !self.has_zero => {
+                Verdict::Corrupt(Proof::Whole)
+            }
             (_, None) => Verdict::Torn { is_zero: self.is_zero },
         }
     }

@@ -50,11 +50,11 @@ fn read_in_pieces(log: &[u8], piece: usize) -> (Vec<u64>, Option<Fault>) {
     }
 }
 
-/// The verdict on `log` from `bad_at` on, in pieces of several sizes.
-fn verdict(log: &[u8], bad_at: u64, whole_to: Option<u64>) -> Verdict {
-    let behind = &log[bad_at as usize..];
+/// The verdict on `log` from the fault on, in pieces of several sizes.
+fn verdict(log: &[u8], fault: Fault, whole_to: Option<u64>) -> Verdict {
+    let behind = &log[fault.at as usize..];
     let mut verdicts = [1, 5, 64, behind.len().max(1)].map(|piece| {
-        let mut search = Search::new(bad_at);
+        let mut search = Search::new(fault, Some(log.len() as u64));
         for bytes in behind.chunks(piece) {
             if search.push(bytes) {
                 break;
@@ -117,10 +117,10 @@ fn every_cut_but_one_between_blocks_is_found() {
         let fault = fault.expect("a cut block");
         assert!(matches!(fault.kind, Kind::Cut { .. }), "cut at {cut}: {fault}");
         assert!(starts.contains(&(fault.at as usize)));
-        assert_eq!(verdict(&log[..cut], fault.at, None), Verdict::Torn { is_zero: false });
+        assert_eq!(verdict(&log[..cut], fault, None), Verdict::Torn { is_zero: false });
         let end = log.len() as u64;
         assert_eq!(
-            verdict(&log[..cut], fault.at, Some(end)),
+            verdict(&log[..cut], fault, Some(end)),
             Verdict::Corrupt(Proof::Manifest { end }),
             "cut at {cut}"
         );
@@ -147,17 +147,52 @@ fn a_later_block_tells_whether_the_bad_one_was_on_disk() {
         log[starts[block] + 30] ^= 1;
         let fault = read(&log).1.expect("a flipped bit");
         assert_eq!(fault.at as usize, starts[block]);
-        (verdict(&log, fault.at, None), starts)
+        (verdict(&log, fault, None), starts)
     };
     let (found, starts) = flip(&[Some(0), Some(0), Some(60), Some(150)], 1);
     assert_eq!(found, Verdict::Corrupt(Proof::Synced { by: starts[3] as u64, synced: 150 }));
     // What was written behind the bad block was on its way to the disk as the bad one was.
     let (found, _) = flip(&[Some(0), Some(0), Some(60), Some(60)], 1);
-    assert_eq!(found, Verdict::Torn { is_zero: false });
+    assert_eq!(found, Verdict::Corrupt(Proof::Whole));
     let (found, starts) = flip(&[None, None, None, None], 1);
     assert_eq!(found, Verdict::Corrupt(Proof::Later { by: starts[2] as u64 }));
     let (found, _) = flip(&[None, None, None, None], 3);
-    assert_eq!(found, Verdict::Torn { is_zero: false });
+    assert_eq!(found, Verdict::Corrupt(Proof::Whole));
+}
+
+#[test]
+fn a_hole_of_zeros_is_torn_unless_it_had_been_on_disk() {
+    let hole = |synced: &[Option<u64>], block: usize, from: usize| {
+        let (mut log, starts) = log(synced);
+        log[starts[block] + from..starts[block] + from + 20].fill(0);
+        let fault = read(&log).1.expect("a hole");
+        assert_eq!(fault.at as usize, starts[block]);
+        verdict(&log, fault, None)
+    };
+    for from in [0, 3, 12, 40] {
+        let synced = [Some(0), Some(60), Some(60), Some(60)];
+        assert_eq!(hole(&synced, 1, from), Verdict::Torn { is_zero: false });
+        assert_eq!(hole(&synced, 3, from), Verdict::Torn { is_zero: false });
+        let synced = [Some(0), Some(0), Some(60), Some(150)];
+        assert!(matches!(hole(&synced, 1, from), Verdict::Corrupt(Proof::Synced { .. })));
+        assert!(matches!(hole(&[None, None, None], 1, from), Verdict::Corrupt(Proof::Later { .. })));
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_the_last_block_is_no_torn_end() {
+    let (log, starts) = log(&[Some(0), Some(0)]);
+    for at in starts[1]..log.len() {
+        for bit in 0..8 {
+            let mut bad = log.clone();
+            bad[at] ^= 1 << bit;
+            let fault = read(&bad).1.expect("a flipped bit");
+            // What makes a zero byte looks as if it had never been written.
+            let expected_torn = bad[at] == 0;
+            let is_torn = matches!(verdict(&bad, fault, None), Verdict::Torn { .. });
+            assert_eq!(is_torn, expected_torn, "byte {at} bit {bit}: {fault}");
+        }
+    }
 }
 
 #[test]
@@ -171,7 +206,7 @@ fn a_wrong_length_does_not_hide_what_follows() {
     bad.splice(starts[1] + 40..starts[1] + 42, []);
     let fault = read(&bad).1.expect("too long");
     assert!(matches!(fault.kind, Kind::Cut { .. }));
-    assert!(matches!(verdict(&bad, fault.at, None), Verdict::Corrupt(Proof::Synced { .. })));
+    assert!(matches!(verdict(&bad, fault, None), Verdict::Corrupt(Proof::Synced { .. })));
 }
 
 #[test]
@@ -181,7 +216,7 @@ fn zeros_up_to_the_end_are_a_torn_end() {
     log.resize(log.len() + 4096, 0);
     let fault = read(&log).1.expect("zeros");
     assert_eq!(fault, Fault { at: end, kind: Kind::NotABlock { got: 0 } });
-    assert_eq!(verdict(&log, end, Some(end)), Verdict::Torn { is_zero: true });
+    assert_eq!(verdict(&log, fault, Some(end)), Verdict::Torn { is_zero: true });
 }
 
 #[test]
@@ -214,7 +249,7 @@ fn a_length_of_any_size_asks_for_no_more_than_the_file_has() {
 #[test]
 fn a_crowd_of_lines_ends_the_search() {
     let crowd = b"#CK:99999999:-:0000000000000000\r\n".repeat(40_000);
-    let mut search = Search::new(0);
+    let mut search = Search::behind(0);
     assert!(search.push(&crowd), "no more of it is wanted");
     assert!(matches!(search.finish(None), Verdict::Corrupt(Proof::Crowded { .. })));
 }
@@ -232,7 +267,7 @@ proptest::proptest! {
         input.extend_from_slice(&bytes);
         if let Err(fault) = Reader::new(0, Some(input.len() as u64)).next(&input, true) {
             let _ = fault.to_string();
+            verdict(&input, fault, None);
         }
-        verdict(&input, 0, None);
     }
 }
