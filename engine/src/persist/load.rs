@@ -196,6 +196,35 @@ pub fn load(
     options: Options,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Loaded, LoadFault> {
+    let (mut loaded, behind) = load_front(into, input, options, progress)?;
+    let mut room = vec![0; READ_BYTES];
+    loaded.trailing_bytes = behind.len() as u64;
+    loop {
+        match input.read(&mut room).map_err(LoadFault::Io)? {
+            0 => break,
+            n => loaded.trailing_bytes += n as u64,
+        }
+    }
+    if let Some(version) = loaded.version.filter(|version| !version.has_checksum())
+        && loaded.trailing_bytes >= CHECKSUM_BYTES
+    {
+        let (at, version) = (loaded.bytes, version.number);
+        return Err(LoadFault::UncheckedTail { at, version, bytes: loaded.trailing_bytes });
+    }
+    Ok(loaded)
+}
+
+/// Reads the RDB file that `input` starts with. Also gives the bytes that have been read behind its end;
+/// more may follow them.
+///
+/// # Errors
+/// `LoadFault`.
+pub(super) fn load_front(
+    into: Destination<'_>,
+    input: &mut dyn InputFile,
+    options: Options,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<(Loaded, Vec<u8>), LoadFault> {
     let total_bytes = input.bytes();
     let mut sink = Loader::new(into, total_bytes);
     let mut decoder = Decoder::new(options);
@@ -214,22 +243,8 @@ pub fn load(
         pieces.consume(step.consumed);
         match step.state {
             State::Done => {
-                let mut trailing = pieces.filled as u64;
-                while !is_last {
-                    pieces.consume(pieces.filled);
-                    let n = pieces.read(input)?;
-                    trailing += n as u64;
-                    is_last = n == 0;
-                }
-                sink.loaded.trailing_bytes = trailing;
                 sink.loaded.bytes = decoder.offset();
-                if let Some(version) = sink.loaded.version.filter(|version| !version.has_checksum())
-                    && trailing >= CHECKSUM_BYTES
-                {
-                    let (at, version) = (decoder.offset(), version.number);
-                    return Err(LoadFault::UncheckedTail { at, version, bytes: trailing });
-                }
-                return Ok(sink.finish());
+                return Ok((sink.finish(), pieces.bytes().to_vec()));
             }
             State::More { at_least } => wanted = at_least,
         }

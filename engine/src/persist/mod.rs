@@ -6,6 +6,7 @@ pub mod base;
 pub mod carried;
 pub mod commands;
 pub mod load;
+pub mod recover;
 pub mod rules;
 pub mod snapshot;
 pub mod storage;

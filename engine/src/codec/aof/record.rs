@@ -74,6 +74,12 @@ impl<'a> Argv<'a> {
         self.get(0).unwrap_or_default()
     }
 
+    /// Where the arguments stand in the input that was given.
+    #[must_use]
+    pub fn ranges(&self) -> &'a [Range<usize>] {
+        self.ranges
+    }
+
     /// All arguments, the name first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let input = self.input;
@@ -125,6 +131,14 @@ impl Parser {
     #[must_use]
     pub fn new(at: u64, end: Option<u64>) -> Self {
         Self { at, end, ranges: Vec::new(), left: None, cursor: 0 }
+    }
+
+    /// Starts anew at offset `at`, as a new parser would; its room is kept.
+    pub fn restart(&mut self, at: u64, end: Option<u64>) {
+        self.at = at;
+        self.end = end;
+        self.left = None;
+        self.cursor = 0;
     }
 
     /// Offset of the first byte that is not part of a record already given: what the next input starts with.

@@ -1,0 +1,141 @@
+//! What a start changes on the disk, when everything has been loaded: a torn end is copied aside and cut
+//! off, and a log of one file moves to where logs are kept since Redis 7.0. Each step is durable before
+//! the next, and a start that is interrupted between two of them is gone on with by the next one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::base::time::UnixMs;
+use crate::codec::aof::manifest::{SUFFIX, TEMP_PREFIX};
+use crate::persist::storage::{Storage, dir_of};
+
+use super::look::path_in;
+use super::refusal::{Refusal, words};
+use super::{Level, Listener, Log, Note, RecoverOptions, Recovered, Torn};
+
+/// Bytes copied at a time.
+const PIECE: usize = 256 << 10;
+
+/// Does it.
+///
+/// # Errors
+/// A step failed. Those before it were done; none of them loses anything.
+pub(super) fn apply(
+    storage: &dyn Storage,
+    options: &RecoverOptions,
+    log: &Log,
+    recovered: &mut Recovered,
+    now: UnixMs,
+    listener: &mut dyn Listener,
+) -> Result<(), Refusal> {
+    if let Some(torn) = &mut recovered.torn {
+        cut(storage, torn, now, listener)?;
+    }
+    if log.is_single {
+        migrate(storage, options, recovered, listener)?;
+    }
+    Ok(())
+}
+
+/// Copies a torn end to a file beside, and cuts it off.
+fn cut(
+    storage: &dyn Storage,
+    torn: &mut Torn,
+    now: UnixMs,
+    listener: &mut dyn Listener,
+) -> Result<(), Refusal> {
+    let mut name = torn.path.clone().into_os_string();
+    name.push(format!(".torn-{}", now.0));
+    let saved = PathBuf::from(name);
+    copy_tail(storage, torn, &saved).map_err(|error| {
+        // What was copied is of no use without the rest; the file itself is as it was.
+        let _ = storage.remove(&saved);
+        Refusal::io("Error saving the torn tail of the AOF to", &saved, &error)
+    })?;
+    storage
+        .truncate(&torn.path, torn.at)
+        .map_err(|error| Refusal::io("Error truncating the AOF file", &torn.path, &error))?;
+    let text = format!(
+        "The {} bytes that were cut off {} are in {}",
+        torn.bytes,
+        torn.path.display(),
+        saved.display()
+    );
+    listener.note(Note { level: Level::Warning, text });
+    torn.saved_as = Some(saved);
+    Ok(())
+}
+
+fn copy_tail(storage: &dyn Storage, torn: &Torn, saved: &Path) -> io::Result<()> {
+    let mut input = storage.open(&torn.path)?;
+    let mut output = storage.create(saved)?;
+    let mut room = vec![0; PIECE];
+    let mut at = 0u64;
+    loop {
+        let n = input.read(&mut room)?;
+        if n == 0 {
+            break;
+        }
+        let skipped = usize::try_from(torn.at.saturating_sub(at)).map_or(n, |skip| skip.min(n));
+        output.write_all(&room[skipped..n])?;
+        at += n as u64;
+    }
+    output.sync()?;
+    storage.sync_dir(dir_of(saved))
+}
+
+/// Moves a log of one file into the log's folder, as its base.
+fn migrate(
+    storage: &dyn Storage,
+    options: &RecoverOptions,
+    recovered: &Recovered,
+    listener: &mut dyn Listener,
+) -> Result<(), Refusal> {
+    let dir = &options.aof_dir;
+    let home = dir_of(dir);
+    let from = home.join(&options.filename);
+    let Some(base) = &recovered.manifest.base else { return Ok(()) };
+    let to = path_in(dir, &base.name);
+    let refuse = |what: &str, path: &Path, error: &io::Error| Refusal::io(what, path, error);
+    storage
+        .create_dir(dir)
+        .and_then(|()| storage.sync_dir(home))
+        .map_err(|error| refuse("Can't open or create append-only dir", dir, &error))?;
+    let text = match options.checksum {
+        true => recovered.manifest.format_checked(),
+        false => recovered.manifest.format(),
+    };
+    // The manifest comes first: it tells the next start that the file is about to come.
+    write_manifest(storage, dir, &options.filename, &text)
+        .map_err(|error| refuse("Error writing the AOF manifest in", dir, &error))?;
+    storage
+        .rename(&from, &to)
+        .and_then(|()| storage.sync_dir(dir))
+        .and_then(|()| storage.sync_dir(home))
+        .map_err(|error| {
+            let why = words(&error);
+            let line = format!(
+                "Error trying to move the old AOF file {} into dir {}: {why}",
+                from.display(),
+                dir.display()
+            );
+            Refusal::new(line, String::new())
+        })?;
+    let text = format!(
+        "Successfully migrated an old-style AOF file ({}) into the AOF directory ({}).",
+        options.filename,
+        dir.display()
+    );
+    listener.note(Note { level: Level::Notice, text });
+    Ok(())
+}
+
+fn write_manifest(storage: &dyn Storage, dir: &Path, filename: &str, text: &[u8]) -> io::Result<()> {
+    let path = dir.join(format!("{filename}{SUFFIX}"));
+    let temp = dir.join(format!("{TEMP_PREFIX}{filename}{SUFFIX}"));
+    let mut file = storage.create(&temp)?;
+    file.write_all(text)?;
+    file.sync()?;
+    storage.rename(&temp, &path)?;
+    storage.sync_dir(dir)
+}

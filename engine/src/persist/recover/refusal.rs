@@ -1,0 +1,163 @@
+//! Why a start is refused: the words of Redis where there are some, where exactly, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::persist::load::{LoadError, LoadFault};
+
+use super::RecoverOptions;
+use super::file::{Bad, Failure};
+use super::look::Part;
+
+/// A start that is refused. No file was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong, a line each; the first ones are Redis's words.
+    pub lines: Vec<String>,
+    /// What to do about it; may be empty.
+    pub advice: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))?;
+        if self.advice.is_empty() { Ok(()) } else { write!(f, "\n{}", self.advice) }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// How an error of the disk is told: its words without Rust's number.
+pub(super) fn words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_owned()
+        }
+        None => error.to_string(),
+    }
+}
+
+impl Refusal {
+    pub(super) fn new(line: String, advice: String) -> Refusal {
+        Refusal { lines: vec![line], advice }
+    }
+
+    pub(super) fn io(what: &str, path: &Path, error: &io::Error) -> Refusal {
+        Refusal::new(format!("{what} {}: {}", path.display(), words(error)), String::new())
+    }
+
+    pub(super) fn dump(error: LoadError) -> Refusal {
+        let advice = match *error.fault {
+            LoadFault::Io(_) => String::new(),
+            _ => look_at_rdb(&error.path),
+        };
+        Refusal::new(format!("Fatal error loading the DB: {error}. Exiting."), advice)
+    }
+
+    /// A file of the log that cannot be used at all.
+    pub(super) fn file(part: &Part, failure: &Failure) -> Refusal {
+        let (name, path) = (part.shown(), &part.source.path);
+        match failure {
+            Failure::Io(error) => Refusal::new(
+                format!("Unrecoverable error reading the append only file {name}: {}", words(error)),
+                String::new(),
+            ),
+            Failure::Rdb(error) => {
+                let what = match part.is_single {
+                    true => {
+                        format!("Error reading the RDB preamble of the AOF file {name}, AOF loading aborted")
+                    }
+                    false => format!("Error reading the RDB base file {name}, AOF loading aborted"),
+                };
+                Refusal { lines: vec![what, error.to_string()], advice: look_at_rdb(path) }
+            }
+            Failure::Behind(bytes) => Refusal {
+                lines: vec![
+                    format!("Error reading the RDB base file {name}, AOF loading aborted"),
+                    format!("{}: {bytes} bytes behind the end of the RDB file", path.display()),
+                ],
+                advice: look_at_rdb(path),
+            },
+            Failure::Command(stopped) => Refusal {
+                lines: vec![
+                    format!("Error reading the append only file {name}, error: {}", stopped.text),
+                    format!("{}: offset {}", path.display(), stopped.at),
+                ],
+                advice: look_at_log(part),
+            },
+            Failure::Sum { found, expected } => Refusal {
+                lines: vec![
+                    format!(
+                        "Bad file format reading the append only file {name}: its checksum does not match"
+                    ),
+                    format!(
+                        "{}: the checksum of the file is {found:016x}, and the manifest says {expected:016x}",
+                        path.display()
+                    ),
+                ],
+                advice: look_at_log(part),
+            },
+        }
+    }
+
+    /// Commands have answered with errors, and that is not wanted.
+    pub(super) fn strict(part: &Part, errors: u64) -> Refusal {
+        let line = format!(
+            "Error reading the append only file {}, error: {errors} of its commands answer with an error",
+            part.shown()
+        );
+        Refusal::new(line, look_at_log(part))
+    }
+
+    /// Something is wrong in a file and may not be cut off.
+    pub(super) fn bad(
+        part: &Part,
+        bad: &Bad,
+        bytes: u64,
+        is_last: bool,
+        options: &RecoverOptions,
+    ) -> Refusal {
+        let (name, path) = (part.shown(), part.source.path.display());
+        let detail = format!("{path}: {}", bad.what);
+        let lines = match (bad.is_torn, is_last) {
+            (true, false) => vec![detail, "Fatal error: the truncated file is not the last file".to_owned()],
+            (true, true) => vec![
+                format!(
+                    "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup of your AOF \
+                     file, then use 'aof-tools fix {}'. 2) Alternatively you can set the 'aof-load-truncated' \
+                     configuration option to yes and restart the server.",
+                    part.manifest_path.display()
+                ),
+                detail,
+            ],
+            (false, _) => vec![
+                format!(
+                    "Bad file format reading the append only file {name}: make a backup of your AOF file"
+                ),
+                detail,
+            ],
+        };
+        let mut advice = look_at_log(part);
+        if !bad.is_torn && is_last && options.corrupt_tail_max_bytes > 0 {
+            advice = format!("{bytes} bytes are more than aof-load-corrupt-tail-max-size allows. {advice}");
+        }
+        Refusal { lines, advice }
+    }
+}
+
+fn look_at_rdb(path: &Path) -> String {
+    format!(
+        "The file was not changed. Look at it with 'rdb-tools check {}' before anything else.",
+        path.display()
+    )
+}
+
+fn look_at_log(part: &Part) -> String {
+    let path = part.manifest_path.display();
+    format!(
+        "No file was changed. Look at it with 'aof-tools check {path}'; 'aof-tools fix {path}' cuts the last file off at \
+         what can be read."
+    )
+}

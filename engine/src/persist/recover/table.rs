@@ -1,0 +1,98 @@
+//! Commands by their names, in any case, for whoever looks up one after another.
+
+use crate::command::spec::BeginSearch;
+use crate::command::{self, Args, DataCommand};
+
+/// Slots: a power of two, some times the number of commands.
+const SLOTS: usize = 1024;
+/// A command's name is never longer.
+const LONGEST_NAME: usize = 32;
+
+/// A command and where its first key is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) command: &'static DataCommand,
+    /// Position of its first key; 0 if only the command knows.
+    pub(super) key_at: usize,
+}
+
+impl Known {
+    fn new(command: &'static DataCommand) -> Known {
+        let key_at = match command.spec.keys.first().map(|spec| spec.begin) {
+            Some(BeginSearch::Index(at)) => at,
+            _ => 0,
+        };
+        Known { command, key_at }
+    }
+
+    /// The subcommand that is meant, if it is a container and has one of that name.
+    pub(super) fn meant(self, args: Args<'_>) -> Option<Known> {
+        if self.command.subcommands.is_empty() {
+            return Some(self);
+        }
+        args.get(1).and_then(|word| self.command.subcommand(word)).map(Known::new)
+    }
+}
+
+/// All data commands.
+pub(super) struct Table(Box<[Option<Known>; SLOTS]>);
+
+impl Table {
+    pub(super) fn new() -> Table {
+        let mut slots = Box::new([None; SLOTS]);
+        for command in command::all() {
+            let name = command.spec.name.as_bytes();
+            let mut at = slot(name);
+            while slots[at].is_some() {
+                at = (at + 1) % SLOTS;
+            }
+            slots[at] = Some(Known::new(command));
+        }
+        Table(slots)
+    }
+
+    /// The command of this name, in any case.
+    #[inline]
+    pub(super) fn find(&self, name: &[u8]) -> Option<Known> {
+        if name.len() > LONGEST_NAME {
+            return None;
+        }
+        let mut at = slot(name);
+        while let Some(known) = self.0[at] {
+            if known.command.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(known);
+            }
+            at = (at + 1) % SLOTS;
+        }
+        None
+    }
+}
+
+/// Where a name is looked for first. Letters of both cases count as the same.
+#[inline]
+fn slot(name: &[u8]) -> usize {
+    let hash = name.iter().fold(name.len() as u32, |hash, byte| {
+        (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x9e37_79b1).rotate_left(5)
+    });
+    (hash >> 16) as usize % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_in_any_case_and_others_are_not() {
+        let table = Table::new();
+        for command in command::all() {
+            let name = command.spec.name;
+            for name in [name.to_owned(), name.to_ascii_uppercase()] {
+                let found = table.find(name.as_bytes()).expect("a command");
+                assert_eq!(found.command.spec.name, command.spec.name);
+            }
+            assert!(table.find(format!("{name}x").as_bytes()).is_none());
+        }
+        assert!(table.find(b"").is_none() && table.find(&[b'x'; 100]).is_none());
+        assert_eq!(table.find(b"set").expect("a command").key_at, 1);
+    }
+}
