@@ -35,6 +35,8 @@ use crate::value::Limits;
 
 mod aof;
 
+mod recovery;
+
 /// What an engine is made with.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {

@@ -5,6 +5,7 @@ mod as_commands;
 mod conversations;
 mod formats;
 mod fresh;
+mod recovery;
 mod replay;
 mod samples;
 mod simulated;

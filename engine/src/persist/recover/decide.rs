@@ -19,7 +19,7 @@ use super::{Level, Log, Note, RecoverOptions, file};
 pub(super) enum Plan {
     Nothing,
     Dump,
-    Log(Log),
+    Log(Box<Log>),
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ fn with_log_on(look: &Look, options: &RecoverOptions, log: Option<Log>, notes: &
             )));
             Plan::Dump
         }
-        (Some(log), _) => Plan::Log(log),
+        (Some(log), _) => Plan::Log(Box::new(log)),
         (None, Some(_)) => {
             notes.push(notice(format!(
                 "The AOF is on and there is none yet: {dump_path} is loaded, and the first base is made from it"
@@ -85,7 +85,7 @@ fn with_log_off(
             "The AOF is off, but there is no {} and there is an AOF: IT IS LOADED. It is not written to",
             options.rdb_path.display()
         )));
-        return Ok(Plan::Log(log));
+        return Ok(Plan::Log(Box::new(log)));
     };
     let is_newer = match &log {
         Ok(None) => false,
@@ -111,7 +111,7 @@ fn with_log_off(
                 "The AOF is off, but it has newer data than {}: IT IS LOADED. It is not written to",
                 options.rdb_path.display()
             )));
-            Ok(Plan::Log(log))
+            Ok(Plan::Log(Box::new(log)))
         }
         None => Ok(Plan::Dump),
     }

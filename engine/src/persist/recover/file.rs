@@ -128,7 +128,7 @@ pub(super) fn read(
     let wrong = reading.run(span)?;
     let (valid_to, sum) = reading.close();
     let bad = match wrong {
-        Some(wrong) => Some(reading.judge(wrong, valid_to, source.marks.whole_to())?),
+        Some(wrong) => Some(reading.judge(&wrong, valid_to, source.marks.whole_to())?),
         None if valid_to < reading.feed.end => Some(Bad {
             what: format!("offset {valid_to}: the transaction that starts here has no EXEC"),
             is_torn: source.marks.whole_to().is_none_or(|end| end <= valid_to),
@@ -167,9 +167,10 @@ fn read_rdb(
     };
     let (loaded, behind) = load::load_front(into, &mut input, options, progress)
         .map_err(|fault| Failure::Rdb(LoadError { path: source.path.clone(), fault: Box::new(fault) }))?;
-    let is_closed = source.marks.size.is_some();
     let end = input.bytes();
-    if is_closed && loaded.bytes < end {
+    // Only old logs of one file, which may be a base now, have commands behind an RDB file.
+    let is_rdb = source.path.extension().is_some_and(|extension| extension == "rdb");
+    if is_rdb && loaded.bytes < end {
         return Err(Failure::Behind(end - loaded.bytes));
     }
     let found = input.sum.value();
@@ -423,10 +424,10 @@ impl Reading<'_, '_> {
     }
 
     /// Tells what it means that something is wrong here. Reads the rest of the file for it.
-    fn judge(&mut self, wrong: Wrong, valid_to: u64, whole_to: Option<u64>) -> io::Result<Bad> {
+    fn judge(&mut self, wrong: &Wrong, valid_to: u64, whole_to: Option<u64>) -> io::Result<Bad> {
         self.feed.consume(self.at);
         let start = self.feed.offset;
-        let (at, what) = match &wrong {
+        let (at, what) = match wrong {
             Wrong::Record(error) => (error.at, error.to_string()),
             Wrong::Block(fault) => (fault.at, fault.to_string()),
             Wrong::Inside(at, what) => {
@@ -434,11 +435,11 @@ impl Reading<'_, '_> {
                 return Ok(Bad { what, is_torn: false, is_open: false });
             }
         };
-        let mut search = match &wrong {
+        let mut search = match wrong {
             Wrong::Block(fault) => Search::new(*fault, Some(self.feed.end)),
             _ => Search::behind(start),
         };
-        let may_be_zero = matches!(&wrong, Wrong::Record(error) if !error.is_truncation());
+        let may_be_zero = matches!(wrong, Wrong::Record(error) if !error.is_truncation());
         let mut is_zero = may_be_zero;
         let mut skip = usize::try_from(at - start).unwrap_or(usize::MAX);
         while self.has_blocks || is_zero {
@@ -460,11 +461,11 @@ impl Reading<'_, '_> {
             true => search.finish(whole_to),
             false => Verdict::Torn { is_zero },
         };
-        let is_open = matches!(&wrong, Wrong::Record(error) if error.is_truncation()) && valid_to < start;
+        let is_open = matches!(wrong, Wrong::Record(error) if error.is_truncation()) && valid_to < start;
         Ok(match verdict {
             Verdict::Corrupt(proof) => Bad { what: format!("{what}; {proof}"), is_torn: false, is_open },
             Verdict::Torn { .. } => {
-                let is_torn = match &wrong {
+                let is_torn = match wrong {
                     Wrong::Record(error) => error.is_truncation() || is_zero,
                     _ => true,
                 };

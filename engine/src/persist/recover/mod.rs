@@ -10,6 +10,7 @@
 mod change;
 mod decide;
 mod file;
+mod functions;
 mod look;
 mod refusal;
 mod replay;
@@ -18,7 +19,6 @@ mod table;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::Manifest;
 use crate::codec::rdb::Options;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
@@ -202,20 +202,15 @@ impl Recovered {
 
 fn load_dump(
     storage: &dyn Storage,
-    into: Destination<'_>,
+    Destination { keyspace, carried, limits, now, .. }: Destination<'_>,
     options: &RecoverOptions,
     listener: &mut dyn Listener,
 ) -> Result<Loaded, Refusal> {
     let path = &options.rdb_path;
-    let mut input = storage.open(path).map_err(|error| Refusal::dump(LoadError::io(path, error)))?;
-    let destination = load::Destination {
-        keyspace: into.keyspace,
-        carried: into.carried,
-        limits: into.limits,
-        now: Some(into.now),
-    };
+    let mut input = storage.open(path).map_err(|error| Refusal::dump(&LoadError::io(path, error)))?;
+    let destination = load::Destination { keyspace, carried, limits, now: Some(now) };
     load::load(destination, input.as_mut(), options.rdb, &mut |progress| listener.progress(progress))
-        .map_err(|fault| Refusal::dump(LoadError { path: path.clone(), fault: Box::new(fault) }))
+        .map_err(|fault| Refusal::dump(&LoadError { path: path.clone(), fault: Box::new(fault) }))
 }
 
 /// The log that was decided for.

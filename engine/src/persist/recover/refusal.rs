@@ -48,7 +48,7 @@ impl Refusal {
         Refusal::new(format!("{what} {}: {}", path.display(), words(error)), String::new())
     }
 
-    pub(super) fn dump(error: LoadError) -> Refusal {
+    pub(super) fn dump(error: &LoadError) -> Refusal {
         let advice = match *error.fault {
             LoadFault::Io(_) => String::new(),
             _ => look_at_rdb(&error.path),

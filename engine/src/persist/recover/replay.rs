@@ -18,6 +18,7 @@ use crate::keyspace::Keyspace;
 use crate::persist::carried::Carried;
 use crate::value::Limits;
 
+use super::functions;
 use super::table::{Known, Table};
 use super::{Level, Listener, Note, Outside};
 
@@ -55,6 +56,7 @@ pub(super) struct Stopped {
 enum Call {
     Data { command: &'static DataCommand, key_at: usize },
     Select(usize),
+    Function,
 }
 
 /// A command that waits for its group.
@@ -192,6 +194,10 @@ impl<'a> Replayer<'a> {
             }
         } else if is("discard") {
             self.drop_open();
+        } else if is("function") && functions::is_known(argv) {
+            return Ok(Some(Call::Function));
+        } else if is("script") {
+            // Scripts that are only loaded and forgotten do nothing to the data.
         } else if NEEDS_SCRIPTING.iter().any(|word| is(word)) {
             return Err(format!(
                 "'{}' needs scripting, which this version does not have. Rewrite the AOF on the server that made it, \
@@ -305,6 +311,12 @@ impl<'a> Replayer<'a> {
                         self.call(command, argv, hash);
                     }
                     Call::Select(db) => self.db = db,
+                    Call::Function => {
+                        self.commands += 1;
+                        if let Err(error) = functions::run(self.into.carried, argv) {
+                            self.tell_error(error.as_bytes(), "function");
+                        }
+                    }
                 }
             }
         }
@@ -326,7 +338,7 @@ impl<'a> Replayer<'a> {
                     *hash = db.hash_key(words[item.first + key_at]);
                     db.prefetch(*hash);
                 }
-                Call::Data { .. } => {}
+                Call::Data { .. } | Call::Function => {}
                 Call::Select(other) => db = keyspace.db(other),
             }
         }

@@ -1,0 +1,41 @@
+//! The start of an engine: finding the data and loading them.
+
+use super::Engine;
+use crate::base::time::UnixMs;
+use crate::persist::recover::{self, Destination, Listener, RecoverOptions, Recovered, Refusal, Source};
+use crate::persist::snapshot::TargetChoice;
+
+impl Engine {
+    /// Finds the data that the options tell of, loads them into the engine, which must be empty, and puts
+    /// the files in order. Nothing of it counts as a change, and nothing is recorded in `effects`.
+    ///
+    /// # Errors
+    /// `Refusal`: no file was changed. The engine holds a part of the data and must not be used.
+    pub fn recover(
+        &mut self,
+        now: UnixMs,
+        options: &RecoverOptions,
+        listener: &mut dyn Listener,
+    ) -> Result<Recovered, Refusal> {
+        self.keyspace.tick(now);
+        let into = Destination {
+            keyspace: &mut self.keyspace,
+            carried: &mut self.carried,
+            limits: &self.limits,
+            rng: &mut self.rng,
+            now,
+        };
+        let recovered = recover::recover(self.storage.as_ref(), into, options, listener)?;
+        let file = match &recovered.source {
+            Source::Dump(loaded) => Some(loaded),
+            _ => recovered.base.as_ref(),
+        };
+        if let (TargetChoice::Auto(family), Some(version)) =
+            (&mut self.settings.target, file.and_then(|loaded| loaded.version))
+        {
+            // A file that needs more than version 11 goes back to the family of servers it came from.
+            *family = version.dialect;
+        }
+        Ok(recovered)
+    }
+}
