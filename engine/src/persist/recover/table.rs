@@ -90,7 +90,7 @@ mod tests {
                 let found = table.find(name.as_bytes()).expect("a command");
                 assert_eq!(found.command.spec.name, command.spec.name);
             }
-            assert!(table.find(format!("{name}x").as_bytes()).is_none());
+            assert!(table.find(format!("{name}?").as_bytes()).is_none());
         }
         assert!(table.find(b"").is_none() && table.find(&[b'x'; 100]).is_none());
         assert_eq!(table.find(b"set").expect("a command").key_at, 1);
