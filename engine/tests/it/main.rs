@@ -8,6 +8,7 @@ mod fresh;
 mod recovery;
 mod replay;
 mod samples;
+mod scenarios;
 mod simulated;
 mod snapshot;
 mod snapshot_crash;
