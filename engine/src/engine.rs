@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
@@ -25,7 +25,7 @@ use crate::persist::aof::{Aof, AofSettings, AofState, Wake};
 use crate::persist::apart::Apart;
 use crate::persist::carried::Carried;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
-use crate::persist::rules::{self, SaveRule, Situation};
+use crate::persist::rules::{self, Cadence, SaveRule, Situation};
 use crate::persist::snapshot::{
     self, Background, Contents, Producer, Progress, SaveError, Saved, Settings, TargetChoice,
 };
@@ -63,8 +63,8 @@ pub struct SnapshotStats {
     pub dirty: u64,
     /// When the last good save ended (or the engine was made).
     pub last_save: UnixMs,
-    /// When the last background save was tried.
-    pub last_attempt: Option<UnixMs>,
+    /// Background saves that were tried.
+    pub attempts: u64,
     /// False after a failed save, until one succeeds.
     pub failed: bool,
     /// What the last failure was.
@@ -117,6 +117,7 @@ pub struct Engine {
     rng: Rng,
     key_stats: KeyStats,
     snapshot_stats: SnapshotStats,
+    cadence: Cadence,
     running: Option<Running>,
     sweep: expire::Sweep,
     evictor: Evictor,
@@ -203,6 +204,7 @@ impl Engine {
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32)),
             key_stats: KeyStats::default(),
             snapshot_stats: SnapshotStats { last_save: now, ..SnapshotStats::default() },
+            cadence: Cadence::default(),
             running: None,
             sweep: expire::Sweep::default(),
             evictor: Evictor::default(),
@@ -482,7 +484,7 @@ impl Engine {
     pub fn start_background_save(&mut self, now: UnixMs, used_memory: u64) -> Result<i32, SaveError> {
         self.keyspace.tick(now);
         let producer = self.producer(now, used_memory);
-        self.snapshot_stats.last_attempt = Some(now);
+        self.snapshot_stats.attempts += 1;
         let started = snapshot::start(
             self.apart,
             // A child that outlives this process for a moment keeps others out of the folder.
@@ -566,19 +568,27 @@ impl Engine {
         self.aof.set_child_running(false);
     }
 
+    /// Notes when saves are made and tried; to be called often, also while a child saves.
+    pub fn note_saves(&mut self, now: Instant) {
+        self.cadence.note(self.snapshot_stats.saves, self.snapshot_stats.attempts, now);
+    }
+
     /// The rule by which a background save is due.
-    pub fn due_save(&self, rules: &[SaveRule], now: UnixMs) -> Option<SaveRule> {
-        let since = |then: UnixMs| Duration::from_millis(now.0.saturating_sub(then.0).max(0) as u64);
-        let stats = &self.snapshot_stats;
+    pub fn due_save(&self, rules: &[SaveRule], now: Instant) -> Option<SaveRule> {
         rules::due(
             rules,
             Situation {
-                changes: stats.dirty,
-                since_save: since(stats.last_save),
-                since_attempt: stats.last_attempt.map(since),
-                last_failed: stats.failed,
+                changes: self.snapshot_stats.dirty,
+                since_save: self.cadence.since_save(now),
+                since_attempt: self.cadence.since_attempt(now),
+                last_failed: self.snapshot_stats.failed,
             },
         )
+    }
+
+    /// Whether a save that nobody waits for may be tried: soon after one that failed it may not.
+    pub fn may_retry_save(&self, now: Instant) -> bool {
+        !rules::is_too_soon(self.snapshot_stats.failed, self.cadence.since_attempt(now))
     }
 
     /// Loads the snapshot's file into the engine, which must be empty. `progress` hears how far it is.

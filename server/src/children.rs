@@ -12,9 +12,6 @@ use cairn_engine::persist::aof::{AofEvent, AofState};
 use crate::data::CHILD_POLL;
 use crate::server::Server;
 
-/// A save that was put off and failed is not tried again before so long.
-const RETRY_SAVE_AFTER: Duration = Duration::from_secs(5);
-
 /// What waits for its turn.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
@@ -79,12 +76,7 @@ impl Server {
             self.start_rewrite();
             return;
         }
-        let stats = engine.snapshot_stats();
-        let is_too_soon = stats.failed
-            && stats
-                .last_attempt
-                .is_some_and(|at| self.now.ms_after(at) < RETRY_SAVE_AFTER.as_millis() as i64);
-        if self.children.is_save_scheduled && !is_too_soon {
+        if self.children.is_save_scheduled && engine.may_retry_save(self.now_instant) {
             self.children.is_save_scheduled = self.start_save().is_err();
             return;
         }

@@ -320,6 +320,7 @@ impl Server {
     /// Looks after a saving child, and starts one if a rule says so.
     pub(crate) fn tend_snapshots(&mut self) {
         let Some(engine) = &mut self.engine else { return };
+        engine.note_saves(self.now_instant);
         if engine.is_saving() {
             if let Some(end) = engine.poll_background_save(self.now) {
                 match end.result {
@@ -352,7 +353,7 @@ impl Server {
                 SaveRule { seconds: unsigned(rule.seconds), changes: unsigned(rule.changes) }
             })
             .collect();
-        if let Some(rule) = engine.due_save(&rules, self.now) {
+        if let Some(rule) = engine.due_save(&rules, self.now_instant) {
             self.log.notice(format_args!("{} changes in {} seconds. Saving...", rule.changes, rule.seconds));
             // A failure is logged there, remembered by the engine, and tried again after a while.
             let _ = self.start_save();

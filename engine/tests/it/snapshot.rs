@@ -12,6 +12,7 @@ use cairn_engine::engine::{Claim, Engine, EngineConfig};
 use cairn_engine::keyspace::evict::Policy;
 use cairn_engine::keyspace::{Laziness, LfuTuning};
 use cairn_engine::persist::apart::Apart;
+use cairn_engine::persist::rules::SaveRule;
 use cairn_engine::persist::storage::{Disk, Storage};
 use cairn_engine::value::{StringValue, Value};
 
@@ -157,6 +158,37 @@ fn a_child_that_was_called_off_has_not_failed() {
     let stats = engine.snapshot_stats();
     assert!(!stats.failed && stats.last_error.is_empty() && stats.dirty == 1000);
     assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
+}
+
+#[test]
+fn a_clock_that_was_set_keeps_no_rule_from_saving() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = EngineConfig { apart: Apart::Here, ..fresh::config(&dir.path().join("dump.rdb")) };
+    let mut engine = Engine::new(config, NOW);
+    let rules = [SaveRule { seconds: 60, changes: 1 }];
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    engine.note_saves(at(0));
+    fill(&mut engine, 1);
+    assert_eq!(engine.due_save(&rules, at(60)), None);
+    assert_eq!(engine.due_save(&rules, at(61)), Some(rules[0]));
+    // An hour back by the calendar; the rule goes by the time that has passed.
+    let earlier = UnixMs(NOW.0 - 3_600_000);
+    engine.start_background_save(earlier, 0).unwrap();
+    engine.note_saves(at(61));
+    assert!(engine.poll_background_save(earlier).unwrap().result.is_ok());
+    engine.note_saves(at(62));
+    fill(&mut engine, 1);
+    assert_eq!(engine.due_save(&rules, at(122)), None);
+    assert_eq!(engine.due_save(&rules, at(123)), Some(rules[0]));
+    // After a failure there is a pause.
+    fs::remove_file(dir.path().join("dump.rdb")).unwrap();
+    fs::create_dir(dir.path().join("dump.rdb")).unwrap();
+    engine.start_background_save(earlier, 0).unwrap();
+    engine.note_saves(at(130));
+    assert!(engine.poll_background_save(earlier).unwrap().result.is_err());
+    assert_eq!((engine.due_save(&rules, at(135)), engine.may_retry_save(at(135))), (None, false));
+    assert_eq!((engine.due_save(&rules, at(136)), engine.may_retry_save(at(136))), (Some(rules[0]), true));
 }
 
 fn wait_for_temp(dir: &Path) {
