@@ -41,6 +41,8 @@ pub(crate) struct Aof {
     last_error: String,
     /// True if some client may wait for the disk.
     pub(crate) has_sync_waiters: bool,
+    /// True if some client may wait for a rewrite to begin.
+    pub(crate) has_rewrite_waiters: bool,
     /// True if the worker has done something.
     pub(crate) is_woken: bool,
     wake: Arc<EventFd>,
@@ -62,6 +64,7 @@ impl Aof {
             is_in_exec: false,
             last_error: String::new(),
             has_sync_waiters: false,
+            has_rewrite_waiters: false,
             is_woken: false,
             wake: Arc::new(EventFd::from_value_and_flags(0, flags)?),
             flush_sleep: Duration::ZERO,
@@ -301,5 +304,6 @@ impl Server {
             self.release_held();
         }
         self.serve_sync_waiters();
+        self.answer_rewrite_waiters();
     }
 }

@@ -51,18 +51,6 @@ impl Server {
         }
     }
 
-    /// Turns the log on at the start, if it is wanted. False if that cannot be.
-    pub(crate) fn begin_log(&mut self) -> bool {
-        let has_files = std::fs::read_dir(aof_settings(&self.config).dir)
-            .is_ok_and(|mut entries| entries.next().is_some());
-        if self.config.appendonly && has_files {
-            self.log
-                .warning(format_args!("There is an append only file, which this version cannot load yet."));
-            return false;
-        }
-        self.switch_aof().is_ok()
-    }
-
     fn turn_aof_on(&mut self) -> Result<(), SetError> {
         let (is_saving, is_in_exec) = (self.is_saving(), self.aof.is_in_exec);
         if is_saving {

@@ -17,6 +17,8 @@ pub(crate) enum TimeoutReply {
     Data(OnTimeout),
     /// WAIT: replicas that have it all.
     Replicas,
+    /// BGREWRITEAOF: that it has begun.
+    Rewrite,
     /// WAITAOF: whether this server has it on disk, and the replicas that have.
     Fsynced {
         /// Up to where the client has written to the log.
@@ -126,6 +128,12 @@ impl Blocked {
             TimeoutReply::Fsynced { position, local, replicas } => Some((*client, position, local, replicas)),
             _ => None,
         })
+    }
+
+    /// Somebody who waits for a rewrite to begin.
+    pub(crate) fn rewrite_waiter(&self) -> Option<u32> {
+        let waits = |waiting: &Waiting| waiting.on_timeout == TimeoutReply::Rewrite;
+        self.clients.iter().find(|(_, waiting)| waits(waiting)).map(|(client, _)| *client)
     }
 
     /// True if somebody waits for a key.

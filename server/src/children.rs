@@ -11,6 +11,7 @@ use cairn_engine::persist::aof::{AofEvent, AofState};
 
 use crate::data::CHILD_POLL;
 use crate::server::Server;
+use crate::waiting::Ending;
 
 /// What waits for its turn.
 #[derive(Debug, Default)]
@@ -63,6 +64,23 @@ impl Server {
         self.tend_log();
         self.next_cron = self.next_cron.min(self.now_instant + CHILD_POLL);
         true
+    }
+
+    /// True if a child rewrites the log, or has done so already.
+    pub(crate) fn is_rewrite_begun(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.rewrite_pid().is_some())
+    }
+
+    /// Tells those who have asked for a rewrite that it has begun, or that it could not.
+    pub(crate) fn answer_rewrite_waiters(&mut self) {
+        if !self.aof.has_rewrite_waiters || (self.is_rewriting() && !self.is_rewrite_begun()) {
+            return;
+        }
+        self.aof.has_rewrite_waiters = false;
+        let ending = if self.is_rewrite_begun() { Ending::Timeout } else { Ending::NoRewrite };
+        while let Some(client) = self.blocked.rewrite_waiter() {
+            self.stop_waiting(client, ending);
+        }
     }
 
     /// Looks after children, and starts what is due or waits.
@@ -118,11 +136,5 @@ impl Server {
             self.log.warning(format_args!("Unable to write the child's oom_score_adj: {e}"));
         }
         self.next_cron = self.next_cron.min(self.now_instant + CHILD_POLL);
-    }
-}
-
-impl Server {
-    pub(crate) fn load_aof_again(&mut self) -> Result<(), String> {
-        Err("ERR not yet".into())
     }
 }

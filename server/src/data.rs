@@ -1,56 +1,32 @@
-//! The engine's place in the server: running data commands, loading, saving.
+//! The engine's place in the server: running data commands, saving.
 //!
 //! While the data set loads there is no engine here: what needs one cannot run by mistake.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cairn_engine::codec::rdb::{Dialect, Options, Target};
+use cairn_engine::codec::rdb::{Dialect, Target};
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::wait::Wait;
 use cairn_engine::command::{Args, DataCommand};
-use cairn_engine::engine::{Caller, Engine, EngineConfig};
+use cairn_engine::engine::{Caller, Engine};
 use cairn_engine::keyspace::HashSeed;
-use cairn_engine::persist::apart::Apart;
-use cairn_engine::persist::load::{LoadFault, LoadProgress, Loaded};
 use cairn_engine::persist::rules::SaveRule;
 use cairn_engine::persist::snapshot::{SaveError, Saved, Settings, TargetChoice};
 use cairn_engine::value::Limits;
 
 use crate::aof_switch::aof_settings;
-use crate::batch::Batch;
 use crate::config::Config;
 use crate::config::kind::ShutdownHow;
 use crate::dispatch::{LOADING_ERROR, MISCONF};
 use crate::log::Log;
 use crate::memory::tune;
 use crate::server::Server;
-use crate::version::REDIS_VERSION;
 
 /// A running child is looked after at this interval.
 pub(crate) const CHILD_POLL: Duration = Duration::from_millis(10);
-
-/// How far loading is, for INFO.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Loading {
-    /// When it began, in seconds since 1970.
-    pub(crate) start_seconds: i64,
-    /// When it began.
-    pub(crate) since: Instant,
-    /// How far it is.
-    pub(crate) progress: LoadProgress,
-}
-
-/// What the last load has brought, for INFO.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LastLoad {
-    /// Keys that are there.
-    pub(crate) keys: u64,
-    /// Keys that were left out because their time had passed.
-    pub(crate) expired: u64,
-}
 
 impl Server {
     /// Runs a data command. Answers what it waits for, if it does; there is no reply then.
@@ -109,66 +85,6 @@ impl Server {
         }
     }
 
-    /// Makes the engine and loads the snapshot's file, answering clients meanwhile. False if the file
-    /// is there and cannot be used; it is as it was then.
-    pub(crate) fn load_data(&mut self, batch: &mut Batch, seed: [u64; 2]) -> bool {
-        let config = EngineConfig {
-            databases: usize::try_from(self.config.databases).unwrap_or(1),
-            seed,
-            limits: limits(&self.config, HashSeed(seed[0], seed[1])),
-            rdb_path: rdb_path(&self.config).into(),
-            settings: settings(&self.config, Dialect::Redis),
-            redis_version: REDIS_VERSION,
-            apart: Apart::ForkAndThreads,
-        };
-        let mut engine = Engine::new(config, self.now);
-        engine.hold_dir(self.dir_lock.take());
-        tune(&mut engine, &self.config);
-        engine.set_wake(self.aof.waker());
-        engine.configure_aof(aof_settings(&self.config));
-        engine.keyspace_mut().tick(self.now);
-        self.tell_swept(&engine.sweep_temp_files());
-        let since = Instant::now();
-        let start_seconds = self.now.secs();
-        self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
-        let (now, options) = (self.now, self.load_options());
-        let loaded = engine.load(now, options, &mut |progress| {
-            let Some(loading) = &mut self.loading else { return };
-            let keys = progress.keys - loading.progress.keys;
-            loading.progress = progress;
-            let delay = load_delay(keys, self.config.key_load_delay_us);
-            self.serve_while_loading(batch, delay);
-        });
-        self.loading = None;
-        self.read_clock();
-        let is_loaded = match loaded {
-            Ok(loaded) => {
-                if let Some(loaded) = loaded {
-                    self.tell_loaded(&loaded, since.elapsed());
-                }
-                true
-            }
-            Err(error) => {
-                let path = engine.rdb_path.display();
-                self.log.warning(format_args!("Fatal error loading the DB: {error}. Exiting."));
-                if !matches!(*error.fault, LoadFault::Io(_)) {
-                    self.log.warning(format_args!(
-                        "The file was not changed. Look at it with 'rdb-tools check {path}' before anything else."
-                    ));
-                }
-                false
-            }
-        };
-        self.engine = Some(engine);
-        self.update_wants();
-        is_loaded && self.begin_log()
-    }
-
-    /// What is checked of a snapshot besides its layout.
-    fn load_options(&self) -> Options {
-        Options { require_checksum: self.config.rdb_require_checksum, ..Options::default() }
-    }
-
     /// Removes what processes that are gone have left beside the snapshot's file.
     pub(crate) fn sweep_temp_files(&mut self) {
         if let Some(engine) = &self.engine {
@@ -176,61 +92,11 @@ impl Server {
         }
     }
 
-    fn tell_swept(&self, paths: &[PathBuf]) {
+    pub(crate) fn tell_swept(&self, paths: &[PathBuf]) {
         for path in paths {
             self.log
                 .notice(format_args!("Removed {}, which a process that is gone has left", path.display()));
         }
-    }
-
-    /// Answers clients between two pieces of the file, for `delay` at the least.
-    fn serve_while_loading(&mut self, batch: &mut Batch, delay: Duration) {
-        let until = Instant::now() + delay;
-        let mut broken = self.turn(batch, Duration::ZERO).is_err();
-        while !broken && !self.is_ending() && Instant::now() < until {
-            let left = until.saturating_duration_since(Instant::now());
-            broken = self.turn(batch, left).is_err();
-        }
-        if let Some(status) = self.shutdown.status().or(broken.then_some(1)) {
-            // There is nothing to save: what is loaded so far is a part of what the file has.
-            self.finish();
-            std::process::exit(status);
-        }
-    }
-
-    fn tell_loaded(&mut self, loaded: &Loaded, took: Duration) {
-        self.last_load = LastLoad { keys: loaded.keys, expired: loaded.expired };
-        let aux = |name: &[u8]| {
-            let found = loaded.aux.iter().find(|(key, _)| key == name);
-            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-        };
-        if let Some(version) = aux(b"valkey-ver").or_else(|| aux(b"redis-ver")) {
-            self.log.notice(format_args!("Loading RDB produced by version {version}"));
-        }
-        if let Some(created) = aux(b"ctime").and_then(|text| text.parse::<i64>().ok()) {
-            let age = self.now.secs().saturating_sub(created).max(0);
-            self.log.notice(format_args!("RDB age {age} seconds"));
-        }
-        for key in &loaded.empty_keys {
-            self.log.notice(format_args!(
-                "rdbLoadObject failed loading key \"{}\": skipping empty key",
-                key.escape_ascii()
-            ));
-        }
-        if loaded.unchecked {
-            self.log.warning(format_args!("RDB file was saved with checksum disabled: no check performed."));
-        }
-        if loaded.trailing_bytes > 0 {
-            self.log.warning(format_args!(
-                "{} bytes behind the end of the RDB file were not read",
-                loaded.trailing_bytes
-            ));
-        }
-        self.log.notice(format_args!(
-            "Done loading RDB, keys loaded: {}, keys expired: {}.",
-            loaded.keys, loaded.expired
-        ));
-        self.log.notice(format_args!("DB loaded from disk: {:.3} seconds", took.as_secs_f64()));
     }
 
     /// DEBUG RELOAD: saves unless told not to, empties the engine, and loads the file again.
@@ -375,13 +241,6 @@ impl Server {
     }
 }
 
-/// How long `key-load-delay` makes the loading of so many keys take: so many microseconds each, or,
-/// below zero, one for so many keys.
-fn load_delay(keys: u64, delay_us: i64) -> Duration {
-    let us = delay_us.unsigned_abs();
-    Duration::from_micros(if delay_us >= 0 { keys.saturating_mul(us) } else { keys / us })
-}
-
 /// A file that needs more than the default version says so: not every server reads it.
 fn tell_saved(log: &Log, saved: &Saved) {
     log.notice(format_args!("DB saved on disk"));
@@ -392,11 +251,11 @@ fn tell_saved(log: &Log, saved: &Saved) {
 }
 
 /// The snapshot's file. The process is in the folder of `dir`.
-fn rdb_path(config: &Config) -> &Path {
+pub(crate) fn rdb_path(config: &Config) -> &Path {
     Path::new(OsStr::from_bytes(&config.dbfilename))
 }
 
-fn settings(config: &Config, family: Dialect) -> Settings {
+pub(crate) fn settings(config: &Config, family: Dialect) -> Settings {
     let target = config.rdb_target.map_or(TargetChoice::Auto(family), TargetChoice::Named);
     Settings {
         target,
@@ -407,7 +266,7 @@ fn settings(config: &Config, family: Dialect) -> Settings {
     }
 }
 
-fn limits(config: &Config, seed: HashSeed) -> Limits {
+pub(crate) fn limits(config: &Config, seed: HashSeed) -> Limits {
     let count = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     Limits {

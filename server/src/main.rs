@@ -16,6 +16,7 @@ mod dispatch;
 mod expiry;
 mod folder;
 mod invalidate;
+mod loading;
 mod log;
 mod memory;
 mod migrations;

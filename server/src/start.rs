@@ -151,6 +151,14 @@ fn is_supervised(asked: Supervised) -> bool {
     }
 }
 
+/// True if the program was started under the name of another server, in whose place it was put: what it
+/// writes is then by default what that server would have written, byte for byte, for whoever reads it.
+fn is_called_otherwise() -> bool {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or_default().as_bytes();
+    [&b"redis-server"[..], b"valkey-server"].contains(&name)
+}
+
 /// The configuration of file, standard input and options, in this order.
 fn read_config(file: Option<&OsStr>, from_stdin: bool, options: &[u8]) -> Result<Config, ConfigError> {
     let mut text = Vec::new();
@@ -167,7 +175,7 @@ fn read_config(file: Option<&OsStr>, from_stdin: bool, options: &[u8]) -> Result
         text.push(b'\n');
     }
     text.extend_from_slice(options);
-    let mut config = Config::default();
+    let mut config = Config { aof_checksum: !is_called_otherwise(), ..Config::default() };
     let mut reading = Reading::default();
     reading.read(&mut config, &text)?;
     if !config.logfile.is_empty() {

@@ -16,6 +16,7 @@ use cairn_engine::persist::aof::Unit;
 
 use crate::blocked::{TimeoutReply, Waiting};
 use crate::clients::{Hold, Replies};
+use crate::command::persistence::{REWRITE_FAILED, REWRITE_STARTED};
 use crate::command::table::Run;
 use crate::command::wait::WAITAOF_OFF;
 use crate::observe::Cost;
@@ -30,6 +31,8 @@ pub(crate) enum Ending {
     Error,
     /// WAITAOF, and there is no log any more.
     AofOff,
+    /// BGREWRITEAOF could not begin.
+    NoRewrite,
 }
 
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -254,6 +257,8 @@ impl Server {
                 (Ending::Error, _) => reply.error(UNBLOCKED),
                 (_, TimeoutReply::Data(answer)) => answer.write(reply),
                 (_, TimeoutReply::Replicas) => reply.int(0),
+                (Ending::NoRewrite, _) => reply.error(REWRITE_FAILED),
+                (_, TimeoutReply::Rewrite) => reply.simple(REWRITE_STARTED),
                 (Ending::AofOff, _) => reply.error(WAITAOF_OFF),
                 (_, TimeoutReply::Fsynced { position, .. }) => {
                     reply.array(2);

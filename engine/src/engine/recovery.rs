@@ -38,4 +38,11 @@ impl Engine {
         }
         Ok(recovered)
     }
+
+    /// Takes the data of another engine in the place of its own. They count as saved.
+    pub fn take_data_of(&mut self, other: Engine) {
+        let Engine { keyspace, carried, .. } = other;
+        (self.keyspace, self.carried) = (keyspace, carried);
+        self.snapshot_stats.dirty = 0;
+    }
 }

@@ -142,7 +142,7 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         (b"htstats", 3..) => table_stats(call, args),
         (b"htstats-key", 3..) => value_table_stats(call, args.at(2)),
         (b"loadaof", 2) => {
-            call.server.load_aof_again().map_err(|why| CommandError::Text(why.into()))?;
+            call.server.load_log_again().map_err(CommandError::text)?;
             call.reply.ok();
             Ok(())
         }

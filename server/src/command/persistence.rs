@@ -7,7 +7,9 @@ use cairn_engine::command::spec::{
 };
 use cairn_engine::command::{Args, CommandError, Outcome};
 
+use super::wait::block;
 use super::{Call, SessionCommand};
+use crate::blocked::TimeoutReply;
 use crate::config::kind::ShutdownHow;
 
 /// Every command of this file.
@@ -19,6 +21,12 @@ const OTHER_CHILD: CommandError = CommandError::text(
     "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a \
      BGSAVE whenever possible.",
 );
+
+/// A rewrite has begun.
+pub(crate) const REWRITE_STARTED: &str = "Background append only file rewriting started";
+/// It could not.
+pub(crate) const REWRITE_FAILED: &str =
+    "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.";
 
 const SAVE: SessionCommand = SessionCommand::new(
     Spec::new("save", Group::Server, "1.0.0", 1, "")
@@ -90,7 +98,7 @@ const BGREWRITEAOF: SessionCommand = SessionCommand::new(
     bgrewriteaof,
 );
 
-fn bgrewriteaof(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
+fn bgrewriteaof(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let server = &mut *call.server;
     if server.is_rewriting() {
         let text = "ERR Background append only file rewriting already in progress";
@@ -103,11 +111,15 @@ fn bgrewriteaof(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
         return Ok(());
     }
     if !server.start_rewrite() {
-        let text = "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.";
-        return Err(CommandError::text(text));
+        return Err(CommandError::text(REWRITE_FAILED));
     }
-    call.reply.simple("Background append only file rewriting started");
-    Ok(())
+    if server.is_rewrite_begun() {
+        call.reply.simple(REWRITE_STARTED);
+        return Ok(());
+    }
+    // The files have to be made ready first, for which nobody else waits.
+    server.aof.has_rewrite_waiters = true;
+    block(call, args, None, TimeoutReply::Rewrite)
 }
 
 const LASTSAVE: SessionCommand = SessionCommand::new(

@@ -70,7 +70,13 @@ fn waitaof(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     block(call, args, deadline, TimeoutReply::Fsynced { position, local: local > 0, replicas: replicas > 0 })
 }
 
-fn block(call: &mut Call<'_>, args: Args<'_>, deadline: Option<UnixMs>, on_timeout: TimeoutReply) -> Outcome {
+/// Has the calling client wait, for no key, until `deadline`.
+pub(super) fn block(
+    call: &mut Call<'_>,
+    args: Args<'_>,
+    deadline: Option<UnixMs>,
+    on_timeout: TimeoutReply,
+) -> Outcome {
     let Some(number) = call.session().last_command else { return Ok(()) };
     let argv = args.0.iter().map(|word| word.to_vec()).collect();
     let waiting = Waiting::new(number, argv, call.session().db, Vec::new(), None, deadline, on_timeout);

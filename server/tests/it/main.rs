@@ -1,5 +1,6 @@
 //! The integration tests of the server: real sockets and processes.
 
+mod aof;
 mod client;
 mod config;
 mod debug;

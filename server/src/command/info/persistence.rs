@@ -113,6 +113,8 @@ fn log_sizes(server: &Server, out: &mut String) {
     field(out, "aof_delayed_fsync", stats.delayed_syncs);
     field(out, "aof_last_error", server.aof.last_error());
     field(out, "aof_next_retry_sec", stats.retry_in.map_or(-1, |left| left.as_secs() as i64));
+    field(out, "aof_last_load_torn_bytes", server.last_load.torn_bytes);
+    field(out, "aof_last_load_errors", server.last_load.errors);
     field(out, "aof_checked", u8::from(server.config.aof_checksum));
 }
 

@@ -1,0 +1,319 @@
+//! The start: finding the data, loading them while clients are answered, and beginning the log.
+//!
+//! Which files are the data, and what is in them, is the engine's matter. Here it is told, and the process
+//! ends if they cannot be used: nothing was changed then. Words: valkey src/server.c `loadDataFromDisk`,
+//! src/rdb.c, src/aof.c.
+
+use std::time::{Duration, Instant};
+
+use cairn_engine::codec::rdb::{Dialect, Options};
+use cairn_engine::engine::{Engine, EngineConfig};
+use cairn_engine::keyspace::HashSeed;
+use cairn_engine::persist::aof::{AofState, Found, LastFile};
+use cairn_engine::persist::apart::Apart;
+use cairn_engine::persist::load::{LoadProgress, Loaded};
+use cairn_engine::persist::recover::{Level, Listener, Note, Outside, RecoverOptions, Recovered, Source};
+
+use crate::aof_switch::aof_settings;
+use crate::batch::Batch;
+use crate::data::{limits, rdb_path, settings};
+use crate::dispatch::LOADING_ERROR;
+use crate::memory::tune;
+use crate::server::Server;
+use crate::version::REDIS_VERSION;
+
+/// How far loading is, for INFO.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loading {
+    /// When it began, in seconds since 1970.
+    pub(crate) start_seconds: i64,
+    /// When it began.
+    pub(crate) since: Instant,
+    /// How far it is.
+    pub(crate) progress: LoadProgress,
+}
+
+/// What the last load has brought, for INFO.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LastLoad {
+    /// Keys that are there.
+    pub(crate) keys: u64,
+    /// Keys that were left out because their time had passed.
+    pub(crate) expired: u64,
+    /// Bytes of an unfinished end that was cut off.
+    pub(crate) torn_bytes: u64,
+    /// Commands of a log that answered with an error.
+    pub(crate) errors: u64,
+}
+
+/// Hears what happens while the data load.
+struct Start<'a> {
+    server: &'a mut Server,
+    /// What clients are answered with meanwhile; `None` to have them wait.
+    batch: Option<&'a mut Batch>,
+}
+
+impl Listener for Start<'_> {
+    fn progress(&mut self, progress: LoadProgress) {
+        let Some(loading) = &mut self.server.loading else { return };
+        let keys = progress.keys.saturating_sub(loading.progress.keys);
+        loading.progress = progress;
+        let delay = load_delay(keys, self.server.config.key_load_delay_us);
+        if let Some(batch) = &mut self.batch {
+            self.server.serve_while_loading(batch, delay);
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        match note.level {
+            Level::Notice => self.server.log.notice(format_args!("{}", note.text)),
+            Level::Warning => self.server.log.warning(format_args!("{}", note.text)),
+        }
+    }
+
+    /// Commands of sessions change no data: those that exist are passed over.
+    fn outside(&mut self, argv: &[&[u8]]) -> Outside {
+        let commands = &self.server.commands;
+        let Some(mut number) = argv.first().and_then(|name| commands.find(name)) else {
+            return Outside::Unknown;
+        };
+        if let (false, Some(word)) = (commands.entry(number).subcommands.is_empty(), argv.get(1)) {
+            let Some(sub) = commands.subcommand(number, word) else { return Outside::Unknown };
+            number = sub;
+        }
+        let entry = commands.entry(number);
+        if !entry.spec.accepts(argv.len()) {
+            let name = &entry.full_name;
+            return Outside::Refuse(format!("wrong number of arguments for '{name}' command"));
+        }
+        Outside::Skip
+    }
+}
+
+impl Server {
+    /// Makes the engine, finds the data and loads them, answering clients meanwhile, and begins the log.
+    /// False if that cannot be; no file was changed then, and the text log says why.
+    pub(crate) fn load_data(&mut self, batch: &mut Batch, seed: [u64; 2]) -> bool {
+        let mut engine = self.new_engine(seed);
+        engine.hold_dir(self.dir_lock.take());
+        engine.set_wake(self.aof.waker());
+        self.tell_swept(&engine.sweep_temp_files());
+        let since = Instant::now();
+        let start_seconds = self.now.secs();
+        self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
+        let options = self.recover_options(self.config.appendonly);
+        let now = self.now;
+        let recovered = engine.recover(now, &options, &mut Start { server: self, batch: Some(batch) });
+        self.loading = None;
+        self.read_clock();
+        let recovered = match recovered {
+            Ok(recovered) => recovered,
+            Err(refusal) => {
+                refusal.to_string().lines().for_each(|line| self.log.warning(format_args!("{line}")));
+                return false;
+            }
+        };
+        self.tell_recovered(&recovered, since.elapsed());
+        self.begin_log(engine, recovered)
+    }
+
+    /// An engine without keys that follows the configuration.
+    fn new_engine(&self, seed: [u64; 2]) -> Engine {
+        let config = EngineConfig {
+            databases: usize::try_from(self.config.databases).unwrap_or(1),
+            seed,
+            limits: limits(&self.config, HashSeed(seed[0], seed[1])),
+            rdb_path: rdb_path(&self.config).into(),
+            settings: settings(&self.config, Dialect::Redis),
+            redis_version: REDIS_VERSION,
+            apart: Apart::ForkAndThreads,
+        };
+        let mut engine = Engine::new(config, self.now);
+        tune(&mut engine, &self.config);
+        engine.configure_aof(aof_settings(&self.config));
+        engine.keyspace_mut().tick(self.now);
+        engine
+    }
+
+    /// Goes on with the log that was loaded, or begins one, if there is to be one; it is there, durably,
+    /// before anybody is served.
+    fn begin_log(&mut self, mut engine: Engine, recovered: Recovered) -> bool {
+        let Recovered { manifest, last, log_bytes, base_bytes, .. } = recovered;
+        if !self.config.appendonly {
+            engine.know_aof(manifest);
+            self.engine = Some(engine);
+            self.update_wants();
+            return true;
+        }
+        self.tell_swept(&engine.sweep_aof());
+        let last = last.map(|last| LastFile { name: last.name, bytes: last.bytes, sum: last.crc64 });
+        let found = Found { manifest, last, bytes: log_bytes, base_bytes };
+        let begun = engine.begin_aof(found, self.now_instant, self.now);
+        self.engine = Some(engine);
+        match begun {
+            Ok(events) => {
+                events.iter().for_each(|event| self.tell_aof_event(event));
+                self.aof.is_on = true;
+                self.update_wants();
+                true
+            }
+            Err(error) => {
+                self.log.warning(format_args!("Can't open the append-only file: {error}. Exiting."));
+                false
+            }
+        }
+    }
+
+    /// What is checked of a snapshot besides its layout.
+    pub(crate) fn load_options(&self) -> Options {
+        Options { require_checksum: self.config.rdb_require_checksum, ..Options::default() }
+    }
+
+    /// What the configuration says about a start; `enabled` if the data are in the log.
+    fn recover_options(&self, enabled: bool) -> RecoverOptions {
+        let settings = aof_settings(&self.config);
+        RecoverOptions {
+            enabled,
+            rdb_path: rdb_path(&self.config).into(),
+            aof_dir: settings.dir,
+            filename: settings.filename,
+            load_truncated: settings.load_truncated,
+            corrupt_tail_max_bytes: settings.corrupt_tail_max_bytes,
+            checksum: settings.checksum,
+            strict: false,
+            rdb: self.load_options(),
+        }
+    }
+
+    fn tell_recovered(&mut self, recovered: &Recovered, took: Duration) {
+        self.last_load = LastLoad {
+            torn_bytes: recovered.torn.as_ref().map_or(0, |torn| torn.bytes),
+            errors: recovered.errors,
+            ..LastLoad::default()
+        };
+        let seconds = took.as_secs_f64();
+        match &recovered.source {
+            Source::Nothing => {}
+            Source::Dump(loaded) => {
+                self.tell_loaded(loaded);
+                self.log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
+            }
+            Source::Log => {
+                if let Some(base) = &recovered.base {
+                    self.tell_loaded(base);
+                }
+                self.log.notice(format_args!("DB loaded from append only file: {seconds:.3} seconds"));
+            }
+        }
+    }
+
+    /// DEBUG LOADAOF: writes what is logged, and puts what the log holds in the place of what is in memory.
+    ///
+    /// # Errors
+    /// What to answer; what is in memory is as it was.
+    pub(crate) fn load_log_again(&mut self) -> Result<(), &'static str> {
+        const FAILED: &str = "ERR Error trying to load the AOF files, check server logs.";
+        if !self.write_all_logged() {
+            return Err(FAILED);
+        }
+        let Some(engine) = &self.engine else { return Err(LOADING_ERROR) };
+        let seed = engine.limits.seed;
+        let mut other = self.new_engine([seed.0, seed.1]);
+        let (options, now) = (self.recover_options(true), self.now);
+        let recovered = other.recover(now, &options, &mut Start { server: self, batch: None });
+        match recovered {
+            Ok(recovered) if recovered.source == Source::Nothing => return Err(FAILED),
+            Ok(_) => {}
+            Err(refusal) => {
+                refusal.to_string().lines().for_each(|line| self.log.warning(format_args!("{line}")));
+                return Err(FAILED);
+            }
+        }
+        if let Some(engine) = &mut self.engine {
+            (0..engine.keyspace().len()).for_each(|db| engine.effects_mut().flushed(db));
+            engine.take_data_of(other);
+        }
+        self.log.notice(format_args!("Append Only File loaded by DEBUG LOADAOF"));
+        Ok(())
+    }
+
+    /// Has all that was logged be in the file. False if that cannot be.
+    fn write_all_logged(&mut self) -> bool {
+        const NAP: Duration = Duration::from_millis(1);
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let begun = Instant::now();
+        while self.aof.is_on {
+            self.flush_log();
+            self.tend_log();
+            let is_waiting = self.engine.as_ref().is_some_and(|engine| {
+                let stats = engine.aof_stats(self.now_instant);
+                engine.aof_state() == AofState::On && stats.pending_bytes + stats.pending_syncs > 0
+            });
+            if !is_waiting {
+                break;
+            }
+            if self.aof.error().is_some() || begun.elapsed() > PATIENCE {
+                return false;
+            }
+            std::thread::sleep(NAP);
+            self.read_clock();
+        }
+        true
+    }
+
+    /// Answers clients between two pieces of the file, for `delay` at the least.
+    fn serve_while_loading(&mut self, batch: &mut Batch, delay: Duration) {
+        let until = Instant::now() + delay;
+        let mut broken = self.turn(batch, Duration::ZERO).is_err();
+        while !broken && !self.is_ending() && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            broken = self.turn(batch, left).is_err();
+        }
+        if let Some(status) = self.shutdown.status().or(broken.then_some(1)) {
+            // There is nothing to save: what is loaded so far is a part of what the file has.
+            self.finish();
+            std::process::exit(status);
+        }
+    }
+
+    fn tell_loaded(&mut self, loaded: &Loaded) {
+        (self.last_load.keys, self.last_load.expired) = (loaded.keys, loaded.expired);
+        let aux = |name: &[u8]| {
+            let found = loaded.aux.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        if let Some(version) = aux(b"valkey-ver").or_else(|| aux(b"redis-ver")) {
+            self.log.notice(format_args!("Loading RDB produced by version {version}"));
+        }
+        if let Some(created) = aux(b"ctime").and_then(|text| text.parse::<i64>().ok()) {
+            let age = self.now.secs().saturating_sub(created).max(0);
+            self.log.notice(format_args!("RDB age {age} seconds"));
+        }
+        for key in &loaded.empty_keys {
+            self.log.notice(format_args!(
+                "rdbLoadObject failed loading key \"{}\": skipping empty key",
+                key.escape_ascii()
+            ));
+        }
+        if loaded.unchecked {
+            self.log.warning(format_args!("RDB file was saved with checksum disabled: no check performed."));
+        }
+        if loaded.trailing_bytes > 0 {
+            self.log.warning(format_args!(
+                "{} bytes behind the end of the RDB file were not read",
+                loaded.trailing_bytes
+            ));
+        }
+        self.log.notice(format_args!(
+            "Done loading RDB, keys loaded: {}, keys expired: {}.",
+            loaded.keys, loaded.expired
+        ));
+    }
+}
+
+/// How long `key-load-delay` makes the loading of so many keys take: so many microseconds each, or,
+/// below zero, one for so many keys.
+fn load_delay(keys: u64, delay_us: i64) -> Duration {
+    let us = delay_us.unsigned_abs();
+    Duration::from_micros(if delay_us >= 0 { keys.saturating_mul(us) } else { keys / us })
+}
