@@ -23,6 +23,7 @@ use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
 use crate::os::background::Dropper;
 use crate::persist::aof::{Aof, AofSettings, AofState, Wake};
 use crate::persist::apart::Apart;
+use crate::persist::backup::Backup;
 use crate::persist::carried::Carried;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::persist::rules::{self, Cadence, SaveRule, Situation};
@@ -34,6 +35,7 @@ use crate::structure::hash::HashSeed;
 use crate::value::Limits;
 
 mod aof;
+mod backup;
 
 mod recovery;
 
@@ -135,6 +137,9 @@ pub struct Engine {
     redis_version: &'static str,
     apart: Apart,
     aof: Aof,
+    backup: Backup,
+    /// How long the files of a sealed backup stay; zero for ever.
+    backup_ttl: Duration,
     /// What the caller wants to hear; the log may want more.
     wants: Wants,
     /// The folder that this process has for itself.
@@ -212,6 +217,8 @@ impl Engine {
             tidying: None,
             effects: Effects::new(),
             aof: Aof::new(Arc::clone(&storage), AofSettings::default(), apart, Wake::default()),
+            backup: Backup::new(Arc::clone(&storage), apart),
+            backup_ttl: Duration::ZERO,
             wants: Wants::default(),
             storage,
             limits,
@@ -380,7 +387,7 @@ impl Engine {
     /// Chooses what is recorded in `effects`. What the append only file needs is recorded anyway.
     pub fn set_wants(&mut self, wants: Wants) {
         self.wants = wants;
-        let log = wants.log || self.aof.state() != AofState::Off;
+        let log = wants.log || self.aof.state() != AofState::Off || self.backup.is_logging();
         self.effects.set_wants(Wants { log, ..wants });
     }
 

@@ -9,11 +9,11 @@ use std::time::Instant;
 use super::Engine;
 use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::Manifest;
-use crate::command::effects::Wants;
 use crate::persist::aof::{
     self, Aof, AofEvent, AofSettings, AofState, AofStats, CloseError, Found, LogHealth, RewriteRefused,
     Surroundings, Unit, Wake,
 };
+use crate::persist::backup::Backup;
 use crate::persist::snapshot::Progress;
 
 impl Engine {
@@ -30,6 +30,7 @@ impl Engine {
     /// Has `wake` called, on another thread, whenever `poll_aof` would find something new. To be called
     /// before the log is used.
     pub fn set_wake(&mut self, wake: Wake) {
+        self.backup.set_wake(wake.clone());
         self.aof.set_wake(self.apart, wake);
     }
 
@@ -47,6 +48,7 @@ impl Engine {
     /// together. Nothing is logged while the log is off.
     pub fn log_settled(&mut self, unit: Unit, unix: UnixMs) {
         self.aof.log(self.effects.log(), unit, unix);
+        self.backup.log(self.effects.log(), unit, unix);
         self.effects.clear_log();
     }
 
@@ -84,17 +86,47 @@ impl Engine {
         if self.effects.log().next().is_some() {
             self.log_settled(Unit::Transaction, unix);
         }
-        let (had_child, forks) = (self.aof.has_child(), self.aof.stats(now).forks);
+        let (had_child, forks) = (self.writes_base(), self.aof.stats(now).forks);
         self.keyspace.tick(unix);
         let (aof, around) = self.aof_and_surroundings(now, unix, used_memory);
         let events = aof.poll(&around);
-        self.follow_child(had_child);
         let stats = self.aof.stats(now);
         if stats.forks > forks {
             self.snapshot_stats.forks += stats.forks - forks;
             self.snapshot_stats.last_fork_us = stats.last_fork_us;
         }
+        self.poll_backup(now, unix, used_memory);
+        self.follow_child(had_child);
         events
+    }
+
+    fn poll_backup(&mut self, now: Instant, unix: UnixMs, used_memory: u64) {
+        if self.backup.is_at_rest() {
+            return;
+        }
+        let was_logging = self.backup.is_logging();
+        let (forks, _) = self.backup.forks(now);
+        let ttl = self.backup_ttl;
+        let may_fork = self.running.is_none() && !self.aof.has_child();
+        // It is out of the engine for as long as it looks at the engine.
+        let idle = Backup::new(self.storage.clone(), self.apart);
+        let mut backup = std::mem::replace(&mut self.backup, idle);
+        let (_, around) = self.aof_and_surroundings(now, unix, used_memory);
+        backup.poll(&Surroundings { may_fork, ..around }, ttl);
+        self.backup = backup;
+        let (forks_now, last_us) = self.backup.forks(now);
+        if forks_now > forks {
+            self.snapshot_stats.forks += forks_now - forks;
+            self.snapshot_stats.last_fork_us = last_us;
+        }
+        if was_logging && !self.backup.is_logging() {
+            self.set_wants(self.wants);
+        }
+    }
+
+    /// Whether a child writes a base.
+    pub(super) fn writes_base(&self) -> bool {
+        self.aof.has_child() || self.backup.has_child()
     }
 
     fn aof_and_surroundings(
@@ -114,7 +146,7 @@ impl Engine {
             settings: self.settings,
             apart: self.apart,
             kept: self.lock.as_ref().and_then(|lock| lock.descriptor()),
-            may_fork: self.running.is_none(),
+            may_fork: self.running.is_none() && !self.backup.has_child(),
             now,
             unix,
         };
@@ -122,8 +154,8 @@ impl Engine {
     }
 
     /// Takes note of a child that came or went.
-    fn follow_child(&mut self, had_child: bool) {
-        match (had_child, self.aof.has_child()) {
+    pub(super) fn follow_child(&mut self, had_child: bool) {
+        match (had_child, self.writes_base()) {
             (false, true) => self.child_started(),
             (true, false) => self.child_ended(),
             _ => {}
@@ -132,7 +164,7 @@ impl Engine {
 
     /// When `poll_aof` has something to do, if nothing happens before.
     pub fn next_aof_poll(&self) -> Option<Instant> {
-        self.aof.next_poll()
+        self.aof.next_poll().into_iter().chain(self.backup.next_poll(self.backup_ttl)).min()
     }
 
     /// Begins a rewrite: of the log, or, while it is off, of a base that a later start may load. The
@@ -151,7 +183,7 @@ impl Engine {
 
     /// True while a child writes a snapshot or a base.
     pub fn has_child(&self) -> bool {
-        self.running.is_some() || self.aof.has_child()
+        self.running.is_some() || self.writes_base()
     }
 
     /// What the rewriting child told last.
@@ -166,7 +198,7 @@ impl Engine {
 
     /// Calls off the rewrite under way. Returns the child that was ended.
     pub fn cancel_rewrite(&mut self) -> Option<i32> {
-        let had_child = self.aof.has_child();
+        let had_child = self.writes_base();
         let pid = self.aof.cancel_rewrite();
         self.follow_child(had_child);
         pid
@@ -213,7 +245,7 @@ impl Engine {
     /// Turns the log on. Its first base is begun by the next poll that may fork.
     pub fn start_aof(&mut self, now: Instant) {
         self.aof.start(now);
-        self.effects.set_wants(Wants { log: true, ..self.wants });
+        self.set_wants(self.wants);
     }
 
     /// Turns the log off, with everything in it.
@@ -222,10 +254,10 @@ impl Engine {
     /// `CloseError`; the log is off all the same.
     pub fn stop_aof(&mut self, now: Instant, unix: UnixMs) -> Result<(), CloseError> {
         self.log_settled(Unit::Transaction, unix);
-        let had_child = self.aof.has_child();
+        let had_child = self.writes_base();
         let stopped = self.aof.stop(now, unix);
         self.follow_child(had_child);
-        self.effects.set_wants(self.wants);
+        self.set_wants(self.wants);
         stopped
     }
 
@@ -235,7 +267,7 @@ impl Engine {
     /// `CloseError`: not everything in it is durable.
     pub fn close_aof(&mut self, now: Instant, unix: UnixMs) -> Result<(), CloseError> {
         self.log_settled(Unit::Transaction, unix);
-        let had_child = self.aof.has_child();
+        let had_child = self.writes_base();
         let closed = self.aof.close(now);
         self.follow_child(had_child);
         closed

@@ -2,6 +2,7 @@
 
 pub mod aof;
 pub mod apart;
+pub mod backup;
 pub mod base;
 pub mod carried;
 pub mod commands;

@@ -2,6 +2,7 @@
 
 mod aof_disk;
 mod as_commands;
+mod backup;
 mod conversations;
 mod formats;
 mod fresh;
