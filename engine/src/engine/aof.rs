@@ -237,9 +237,10 @@ impl Engine {
         begun
     }
 
-    /// Knows the files of a log that stays off.
+    /// Knows the files of a log that stays off. A snapshot that was made since this engine began counts as
+    /// newer.
     pub fn know_aof(&mut self, manifest: Manifest) {
-        self.aof.know(manifest);
+        self.aof.know(manifest, self.snapshot_stats.last_save);
     }
 
     /// Turns the log on. Its first base is begun by the next poll that may fork.

@@ -151,9 +151,25 @@ impl Aof {
         Ok(())
     }
 
-    /// Knows the files of a log that stays off: they are replaced when it is turned on.
-    pub fn know(&mut self, manifest: Manifest) {
+    /// Knows the files of a log that stays off from `unix` on: they are replaced when it is turned on.
+    pub fn know(&mut self, mut manifest: Manifest, unix: UnixMs) {
+        self.is_known_off = manifest.entries().next().is_none();
+        for entry in manifest.base.iter_mut().chain(&mut manifest.incr) {
+            entry.marks.off_since.get_or_insert(unix);
+        }
         self.manifest = manifest;
+    }
+
+    /// Has the manifest say that its files may be old, unless it does: until there is a new base, a start
+    /// must not take them for newer than a snapshot.
+    pub(super) fn note_off(&mut self) -> Result<(), StepError> {
+        if self.is_known_off {
+            return Ok(());
+        }
+        let text = text(&self.manifest, self.settings.checksum);
+        store::write_manifest(&*self.storage, &self.place(), &text)?;
+        self.is_known_off = true;
+        Ok(())
     }
 
     /// Turns the log on: its first base is begun with the next poll, and until that is durable nothing is
@@ -166,6 +182,8 @@ impl Aof {
         self.health = LogHealth::Fine;
         (self.fresh_at, self.fresh_failures) = (Some(now), 0);
         self.last_sync = Some(now);
+        // It is tried again with the first base.
+        let _ = self.note_off();
     }
 
     /// Turns the log off: everything in it is made durable, and the manifest says since when it is off.
@@ -183,8 +201,14 @@ impl Aof {
         if manifest.live().next().is_some() {
             let files = manifest.base.iter_mut().chain(&mut manifest.history).chain(&mut manifest.incr);
             files.for_each(|entry| entry.marks.off_since = Some(unix));
+            // A file that is longer than this has been used by another server.
+            let whole = self.tail.as_ref().filter(|_| finished.is_ok() && self.is_named);
+            if let (Some(last), Some(tail)) = (manifest.incr.last_mut(), whole) {
+                last.marks.end = Some(tail.bytes());
+            }
             marked = self.replace_manifest(manifest);
         }
+        self.is_known_off = marked.is_ok();
         self.close_file();
         self.state = AofState::Off;
         self.health = LogHealth::Fine;

@@ -162,6 +162,8 @@ pub struct Aof {
     pub(super) health: LogHealth,
     /// What the folder has for sure.
     pub(super) manifest: Manifest,
+    /// Whether the folder's manifest, if there is one, says that the log is off.
+    pub(super) is_known_off: bool,
     /// Files that a manifest which may be there names, or that failed attempts have left.
     pub(super) strays: Vec<Entry>,
     /// The file at the end; not here while a job has it, and while there is none.
@@ -229,6 +231,7 @@ impl Aof {
             state: AofState::Off,
             health: LogHealth::Fine,
             manifest: Manifest::default(),
+            is_known_off: true,
             strays: Vec::new(),
             tail: None,
             block: Pending::new(),

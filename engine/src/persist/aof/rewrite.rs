@@ -404,7 +404,11 @@ impl Aof {
     fn start_fresh(&mut self, around: &Surroundings<'_>) {
         let now = around.now;
         let path = self.settings.dir.join(temp_incr_name(&self.settings.filename));
-        let made = self.make_dir().and_then(|()| {
+        let is_ready = self.make_dir().and_then(|()| match self.state {
+            AofState::Starting => self.note_off(),
+            AofState::On | AofState::Off => Ok(()),
+        });
+        let made = is_ready.and_then(|()| {
             Tail::create(&*self.storage, &path, self.settings.checksum)
                 .map_err(|error| StepError::new("create", &path, error))
         });
