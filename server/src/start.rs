@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use cairn_engine::base::crc64;
 use cairn_engine::keyspace::Db;
+use cairn_engine::os::file;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -264,8 +265,10 @@ pub(crate) fn listen_tcp(config: &Config, log: &Log) -> Option<Vec<Listener>> {
     Some(listeners)
 }
 
-/// Has the signals that end the process come through a descriptor.
+/// Has the signals that end the process come through a descriptor, and a file that grows too large be an
+/// error like others.
 fn catch_signals() -> io::Result<SignalFd> {
+    file::ignore_size_signal()?;
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     signals.thread_block()?;
     Ok(SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)

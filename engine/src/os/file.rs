@@ -35,6 +35,19 @@ pub fn lock_dir(dir: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Has writes beyond the limit on the size of files fail, as they do on a full disk, instead of ending the
+/// process.
+///
+/// # Errors
+/// What the system said.
+pub fn ignore_size_signal() -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler of ours is installed, so none can run.
+    #[allow(unsafe_code)]
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
 /// Asks the kernel to begin writing back `len` bytes at `offset`, so that a later fsync is short.
 /// A hint: what it says is not looked at.
 pub fn begin_writeback(file: &File, offset: u64, len: u64) {

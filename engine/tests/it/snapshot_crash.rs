@@ -18,6 +18,11 @@ const NOW: UnixMs = UnixMs(1_800_000_000_000);
 const KEYS: u64 = 40;
 const SECTORS_BYTES: usize = 2048;
 
+/// Values of this size are written by themselves.
+const LARGE_BYTES: usize = 70_000;
+/// Keys with such a value, in a large data set.
+const LARGE_KEYS: u64 = 3;
+
 /// The two ways to save.
 #[derive(Debug, Clone, Copy)]
 enum How {
@@ -35,12 +40,16 @@ fn engine(disk: &Simulated) -> Engine {
     Engine::with_storage(config, NOW, disk.storage())
 }
 
-/// Makes the data set that of a generation: another number of keys, and each says which.
-fn fill(engine: &mut Engine, generation: u64) {
+/// Makes the data set that of a generation: another number of keys, and each says which. So many of them
+/// are large.
+fn fill(engine: &mut Engine, generation: u64, large: u64) {
     engine.clear();
     for i in 0..KEYS + generation {
-        let value =
-            Value::String(StringValue::new(format!("{generation} value {i} {:0>40}", i * i).as_bytes()));
+        let mut text = format!("{generation} value {i} {:0>40}", i * i);
+        if i < large {
+            text.push_str(&"x".repeat(LARGE_BYTES));
+        }
+        let value = Value::String(StringValue::new(text.as_bytes()));
         engine.keyspace_mut().db_mut(0).set(format!("key:{i}").as_bytes(), value, None);
     }
     engine.add_dirty(1);
@@ -75,7 +84,7 @@ fn generation(disk: &Simulated) -> Option<u64> {
 fn prepared() -> Simulated {
     let disk = Simulated::new();
     let mut first = engine(&disk);
-    fill(&mut first, 1);
+    fill(&mut first, 1, 0);
     save(&mut first, How::Now).unwrap();
     disk.begin();
     disk
@@ -93,29 +102,34 @@ fn check(crash: &Crash, image: &Simulated) {
     assert_eq!(image.names(DIR), whole);
 }
 
-fn crash(how: How) {
+fn crash(how: How, large: u64, dose: Dose) {
     let disk = Simulated::new();
     let mut engine = engine(&disk);
     disk.begin();
     for generation in 1..=3 {
-        fill(&mut engine, generation);
+        fill(&mut engine, generation, large);
         disk.note("asked", generation);
         assert_eq!(save(&mut engine, how), Ok(KEYS + generation));
         disk.note("saved", generation);
     }
     assert!(disk.get(path()).unwrap().len() > SECTORS_BYTES);
-    let images = crash_everywhere(&Dose::of(600), &disk, |crash, image| check(crash, &image));
+    let images = crash_everywhere(&dose, &disk, |crash, image| check(crash, &image));
     println!("{images} images of {how:?}");
 }
 
 #[test]
 fn after_a_crash_of_save_the_old_or_the_new_file_is_there() {
-    crash(How::Now);
+    crash(How::Now, 0, Dose::of(600));
 }
 
 #[test]
 fn after_a_crash_of_a_background_save_the_old_or_the_new_file_is_there() {
-    crash(How::Background);
+    crash(How::Background, 0, Dose::of(600));
+}
+
+#[test]
+fn after_a_crash_between_the_writes_of_a_save_the_old_or_the_new_file_is_there() {
+    crash(How::Now, LARGE_KEYS, Dose::of(200));
 }
 
 fn fail(how: How) {
@@ -123,7 +137,7 @@ fn fail(how: How) {
     let few = Dose { images: 20, ..dose };
     let runs = fail_everywhere(&dose, prepared, |disk, plan| {
         let mut engine = engine(disk);
-        fill(&mut engine, 2);
+        fill(&mut engine, 2, 0);
         disk.note("saved", 1);
         disk.note("asked", 2);
         let saved = save(&mut engine, how);
@@ -149,7 +163,7 @@ fn fail(how: How) {
         }
         crash_everywhere(&few, disk, |crash, image| check(crash, &image));
         // The engine goes on, and the next save makes up for it.
-        fill(&mut engine, 3);
+        fill(&mut engine, 3, 0);
         assert_eq!(save(&mut engine, how), Ok(KEYS + 3));
         assert!(!engine.snapshot_stats().failed);
         assert_eq!((generation(disk), disk.names(DIR)), (Some(3), vec!["dump.rdb".to_owned()]));

@@ -69,10 +69,53 @@ fn what_is_odd_is_loaded_and_said() {
     assert!(server.log().contains("RDB file was saved with checksum disabled: no check performed."));
 }
 
-fn limit_descriptors(server: &Server, limit: &str) -> bool {
+/// Sets a limit of the server's process, `nofile=3:` for example. False if that cannot be.
+fn limit(server: &Server, limit: &str) -> bool {
     let pid = server.child.id().to_string();
-    let ran = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}")]).status();
+    let ran = Command::new("prlimit").args(["--pid", &pid, &format!("--{limit}")]).status();
     ran.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_disk_without_room_leaves_the_old_file_and_the_server() {
+    let server = Server::start(&["--save", "900 1", "--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    assert_eq!(client.call("SET generation old"), "OK");
+    assert_eq!(client.call("SAVE"), "OK");
+    let old = fs::read(server.path("dump.rdb")).expect("the file");
+    assert_eq!(client.call("DEBUG POPULATE 20000"), "OK");
+    // A file may not be as large as the next one has to be: for a write that is a full disk.
+    if !limit(&server, "fsize=100000:") {
+        println!("skipped: prlimit is not there");
+        return;
+    }
+    assert!(client.call("SAVE").starts_with("-ERR"));
+    assert!(server.log().contains("Failed saving the DB: write "), "{}", server.log());
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    wait_for_status(&server, "err");
+    assert!(server.log().contains("Background saving error: write "), "{}", server.log());
+    assert_eq!(fs::read(server.path("dump.rdb")).expect("the file"), old);
+    let names: Vec<String> = fs::read_dir(server.dir.path())
+        .expect("the folder")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(!names.iter().any(|name| name.starts_with("temp-")), "{names:?}");
+    assert!(client.call("SET generation new").starts_with("-MISCONF "));
+    assert_eq!(client.call("GET generation"), "old");
+    assert!(limit(&server, "fsize=unlimited:"));
+    assert_eq!(client.call("BGSAVE"), "Background saving started");
+    wait_for_status(&server, "ok");
+    assert_eq!(client.call("SET generation new"), "OK");
+}
+
+fn wait_for_status(server: &Server, status: &str) {
+    let (begun, mut client) = (Instant::now(), server.client());
+    let line = format!("rdb_last_bgsave_status:{status}\r\n");
+    while !client.call("INFO persistence").contains(&line) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -82,7 +125,7 @@ fn a_child_that_cannot_be_started_is_said_and_tried_again() {
     assert_eq!(client.call("CONFIG SET save "), "OK");
     assert_eq!(client.call("SET k v"), "OK");
     // What is open stays open, and there is nothing for the child's pipe.
-    if !limit_descriptors(&server, "3:") {
+    if !limit(&server, "nofile=3:") {
         println!("skipped: prlimit is not there");
         return;
     }
@@ -93,13 +136,9 @@ fn a_child_that_cannot_be_started_is_said_and_tried_again() {
     assert!(client.call("INFO persistence").contains("rdb_last_bgsave_status:err\r\n"));
     assert!(client.call("SET k w").starts_with("-MISCONF "));
     assert_eq!(client.call("GET k"), "v");
-    assert!(limit_descriptors(&server, "1024:"));
+    assert!(limit(&server, "nofile=1024:"));
     // The rules try again by themselves, five seconds after the failure.
-    let begun = Instant::now();
-    while !client.call("INFO persistence").contains("rdb_last_bgsave_status:ok\r\n") {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
-        sleep(Duration::from_millis(50));
-    }
+    wait_for_status(&server, "ok");
     assert_eq!(client.call("SET k w"), "OK");
 }
 
@@ -114,11 +153,7 @@ fn a_folder_that_takes_no_files_is_said_and_left() {
     assert!(client.call("SAVE").starts_with("-ERR"));
     assert!(server.log().contains("Failed saving the DB: create "), "{}", server.log());
     assert_eq!(client.call("BGSAVE"), "Background saving started");
-    let begun = Instant::now();
-    while !client.call("INFO persistence").contains("rdb_last_bgsave_status:err\r\n") {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
-        sleep(Duration::from_millis(10));
-    }
+    wait_for_status(&server, "err");
     assert!(server.log().contains("Background saving error: create "), "{}", server.log());
     assert_eq!(client.call("GET k"), "v");
     assert_eq!(client.call(&format!("CONFIG SET dir {dir}")), "OK");
