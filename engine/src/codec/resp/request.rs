@@ -311,20 +311,22 @@ impl Parser {
     #[inline]
     fn arguments(&mut self, buf: &[u8], start: usize, limits: &RequestLimits, args: &mut Vec<Arg>) -> Parsed {
         let first_new = args.len();
-        args.extend(self.partial.iter().map(|arg| Arg { at: arg.at + start, len: arg.len }));
-        self.partial.clear();
+        let relative = |arg: Arg| Arg { at: arg.at - start, len: arg.len };
         while self.args_left > 0 {
             match self.argument(buf, start, limits) {
+                // A command of many arguments comes in many pieces: what is known of it stays where it is.
+                Ok(arg) if !self.partial.is_empty() => self.partial.push(relative(arg)),
                 Ok(arg) => args.push(arg),
                 Err(stop) => {
                     // Kept for the next call; the caller's list holds whole commands only.
-                    self.partial
-                        .extend(args.drain(first_new..).map(|a| Arg { at: a.at - start, len: a.len }));
+                    self.partial.extend(args.drain(first_new..).map(relative));
                     return stop;
                 }
             }
             self.args_left -= 1;
         }
+        args.extend(self.partial.iter().map(|arg| Arg { at: arg.at + start, len: arg.len }));
+        self.partial.clear();
         if self.partial.capacity() > KEEP_ARGS {
             self.partial = Vec::new();
         }
