@@ -5,6 +5,7 @@
 //! that did not come whole moves to a buffer of the client's own.
 
 mod quick;
+mod turn;
 
 use std::io;
 use std::ops::Range;
@@ -20,6 +21,7 @@ use crate::clients::{Client, Closing, Hold};
 use crate::command::table::Recent;
 use crate::dispatch::{self, Called};
 use crate::observe::Cost;
+use crate::queue::LIGHT_NANOS;
 use crate::server::Server;
 
 /// Bytes taken from a client in one turn, at the most.
@@ -64,6 +66,15 @@ const FLUSH_BYTES: usize = 1 << 20;
 /// Pieces of replies and messages of a batch before they are sent.
 const FLUSH_SPANS: usize = 1 << 16;
 
+/// The clock is read after so many fast commands: a turn ends when its time is over.
+const CALLS_PER_CLOCK: usize = 64;
+
+/// Nanoseconds that a byte sent takes about to be read and run, if it belongs to fast commands.
+const NANOS_PER_INPUT_BYTE: u64 = 4;
+
+/// Bytes of a reply that take about a nanosecond.
+const REPLY_BYTES_PER_NANO: u64 = 4;
+
 /// The list of arguments keeps this much room.
 const KEEP_ARGS: usize = 32 * 1024;
 
@@ -88,8 +99,15 @@ struct Entry {
     end: usize,
     /// Nothing more to be parsed: a part of a command, an error, or a client that goes or waits.
     is_done: bool,
-    /// The client waits: what was parsed beyond `at` is not run and will be parsed again.
+    /// What was parsed beyond `at` is not run and will be parsed again: the client waits, or the time is
+    /// over.
     is_held: bool,
+    /// The client does not wait; what it sent is to be run in the next turn.
+    is_cut_short: bool,
+    /// A command of it has run.
+    has_run: bool,
+    /// Nanoseconds of work, about.
+    work: u64,
     /// What was wrong with the request that came last.
     error: Option<ProtocolError>,
     /// The client's database when its commands were parsed, in which their keys are fetched ahead.
@@ -165,6 +183,14 @@ pub(crate) struct Batch {
     recent: Recent,
     /// Among the parsed commands are such as look up fields and members.
     has_members: bool,
+    /// Bytes of big arguments that were read and are not run.
+    own_bytes: usize,
+    /// When no more is to be begun.
+    deadline: Instant,
+    /// That time has come.
+    is_over: bool,
+    /// Clients that the turn had no time for.
+    late: Vec<u32>,
 }
 
 impl Batch {
@@ -185,46 +211,10 @@ impl Batch {
             unmeasured: Vec::new(),
             recent: Recent::default(),
             has_members: false,
-        }
-    }
-
-    /// Reads from the clients that have sent something, and runs what they sent.
-    pub(crate) fn serve(&mut self, server: &mut Server, readable: &[u32]) {
-        if server.is_ending() {
-            return;
-        }
-        if !server.outbox.is_empty() {
-            self.take_outbox(server);
-        }
-        for client in std::mem::take(&mut server.resumed) {
-            self.resume(server, client);
-        }
-        // The more have sent something, the less of each is done before the next has its turn.
-        let share = ARENA_BYTES / readable.len().max(1);
-        self.read_bytes = share.clamp(LEAST_READ_BYTES, READ_BYTES);
-        self.max_read_bytes = (MAX_READ_BYTES / readable.len().max(1)).max(2 * READ_BYTES);
-        for &client in readable {
-            if self.arena.len() - self.used < 2 * READ_BYTES {
-                self.run(server);
-            }
-            self.read(server, client);
-        }
-        self.run(server);
-    }
-
-    /// Goes on with what a client has sent while it had to wait.
-    fn resume(&mut self, server: &mut Server, index: u32) {
-        let Some(client) = server.clients.get_mut(index) else { return };
-        if client.closing != Closing::No || client.session.hold != Hold::No {
-            return;
-        }
-        let input = std::mem::take(&mut client.connection.input);
-        if !input.is_empty() {
-            let end = input.len();
-            let source = Source::Own(input);
-            self.entries.push(Entry::new(index, source, 0, end));
-            // One entry a client: what it sends now comes behind.
-            self.run(server);
+            own_bytes: 0,
+            deadline: Instant::now(),
+            is_over: false,
+            late: Vec::new(),
         }
     }
 
@@ -234,11 +224,11 @@ impl Batch {
             return;
         }
         let read = match client.session.hold {
-            Hold::No => self.read_entry(client, index),
+            Hold::No => self.read_new(client),
             _ => read_held(client).map(|()| None),
         };
-        let entry = match read {
-            Ok(Some(entry)) => entry,
+        let (source, at) = match read {
+            Ok(Some(read)) => read,
             Ok(None) => {
                 close_if_too_long(server, index);
                 return;
@@ -257,20 +247,22 @@ impl Batch {
         };
         client.active = server.now_instant;
         server.stats.reads += 1;
-        if let Source::Own(own) = &entry.source {
+        if let Source::Own(own) = &source {
             client.in_flight = own.capacity();
             server.count_client(index);
         }
-        self.entries.push(entry);
+        let end = if let Source::Own(own) = &source { own.len() } else { self.used };
+        self.entries.push(Entry::new(index, source, at, end));
     }
 
     /// Reads once from a client: behind what it has sent before, into the arena if that is small.
-    /// `None` if there was nothing to read; an error of kind `UnexpectedEof` if the client is gone.
-    fn read_entry(&mut self, client: &mut Client, index: u32) -> io::Result<Option<Entry>> {
+    /// Where the bytes are and where those begin that are not parsed; `None` if there was nothing to read;
+    /// an error of kind `UnexpectedEof` if the client is gone.
+    fn read_new(&mut self, client: &mut Client) -> io::Result<Option<(Source, usize)>> {
         let connection = &mut client.connection;
         let rest = connection.input.len();
         let missing = connection.parser.bulk_missing(rest);
-        let (source, at, end) = if missing >= BIG_ARGUMENT_BYTES || rest > READ_BYTES {
+        let (source, at, read) = if missing >= BIG_ARGUMENT_BYTES || rest > READ_BYTES {
             // At most doubles what has come, whatever length the client has announced.
             let room = missing.clamp(READ_BYTES, rest.max(2 * READ_BYTES));
             if connection.input.capacity() - rest < room.min(READ_BYTES) {
@@ -286,8 +278,9 @@ impl Batch {
                 }
                 Ok(_) => {}
             }
-            let end = connection.input.len();
-            (Source::Own(std::mem::take(&mut connection.input)), 0, end)
+            let read = connection.input.len() - rest;
+            self.own_bytes += read;
+            (Source::Own(std::mem::take(&mut connection.input)), 0, read)
         } else {
             let at = self.used;
             let room = &mut self.arena[at + rest..at + rest + self.read_bytes];
@@ -301,18 +294,21 @@ impl Batch {
             connection.input.clear();
             connection.input.shrink_to(0);
             self.used += rest + read;
-            (Source::Arena, at, self.used)
+            (Source::Arena, at, read)
         };
-        client.read_bytes += (end - at - rest) as u64;
-        Ok(Some(Entry::new(index, source, at, end)))
+        client.read_bytes += read as u64;
+        Ok(Some((source, at)))
     }
 
-    /// Runs everything that was read, then sends the replies.
+    /// Runs what was read for as long as there is time, then sends the replies.
     fn run(&mut self, server: &mut Server) {
         server.evict_clients();
         while self.parse(server) {
             self.execute(server);
             self.refuse_bad_requests(server);
+            if self.is_over {
+                break;
+            }
         }
         server.tell_broadcasts();
         if !server.outbox.is_empty() {
@@ -320,11 +316,15 @@ impl Batch {
         }
         self.flush(server);
         for entry in self.entries.drain(..) {
-            let client = entry.client;
-            keep_rest(&self.arena, server, entry);
-            server.count_client(client);
+            let (index, has_run) = (entry.client, entry.has_run);
+            if keep_rest(&self.arena, server, entry) {
+                // Who has not run anything comes first.
+                if has_run { self.late.push(index) } else { server.put_in_queue(index) }
+            }
+            server.count_client(index);
         }
-        self.used = 0;
+        self.late.drain(..).for_each(|index| server.put_in_queue(index));
+        (self.used, self.own_bytes) = (0, 0);
         self.args.clear();
         self.args.shrink_to(KEEP_ARGS);
     }
@@ -405,7 +405,7 @@ impl Batch {
 
     fn execute(&mut self, server: &mut Server) {
         let mut measured = Instant::now();
-        let mut next = 0;
+        let (mut next, mut clock_at) = (0, CALLS_PER_CLOCK);
         while next < self.parsed.len() {
             if next.is_multiple_of(PREFETCH_CALLS) {
                 self.prefetch(server, next);
@@ -422,17 +422,54 @@ impl Batch {
                 }
                 ran => ran,
             };
-            if self.reply.len() >= FLUSH_BYTES || self.spans.len() >= FLUSH_SPANS {
+            let has_to_flush = self.reply.len() >= FLUSH_BYTES || self.spans.len() >= FLUSH_SPANS;
+            if has_to_flush {
+                // Sending is not the command's time, nor the next one's.
+                share_time(server, &mut self.unmeasured, measured);
                 self.flush(server);
+                measured = Instant::now();
+            }
+            if next >= clock_at {
+                clock_at = next + CALLS_PER_CLOCK;
+                self.is_over = Instant::now() >= self.deadline;
+            } else {
+                self.is_over = measured >= self.deadline;
+            }
+            if self.is_over {
+                (next..self.parsed.len()).for_each(|late| self.put_back(server, late));
+                break;
             }
         }
         share_time(server, &mut self.unmeasured, measured);
     }
 
+    /// Has a command that was parsed, and what its client sent behind it, run later.
+    #[cold]
+    fn put_back(&mut self, server: &mut Server, call: usize) {
+        let Parse { entry, start, end, first_arg, args, .. } = self.parsed[call];
+        let entry = &mut self.entries[entry as usize];
+        let Some(client) = server.clients.get_mut(entry.client) else { return };
+        if entry.is_held || client.closing != Closing::No {
+            return;
+        }
+        entry.is_cut_short = client.session.hold == Hold::No;
+        entry.hold_from(start, client);
+        let buf = match &entry.source {
+            Source::Arena => &self.arena[..entry.end],
+            Source::Own(own) => own.as_slice(),
+        };
+        if buf[start] != b'*' {
+            // Its bytes were changed by parsing.
+            let args = &self.args[first_arg..first_arg + args];
+            let command = multibulk(&args.iter().map(|arg| arg.of(buf)).collect::<Vec<_>>());
+            entry.put_before(&command, end, &self.arena);
+        }
+    }
+
     /// Runs the command `i` of those that were parsed. The clock was read last at `measured`.
     fn run_one(&mut self, server: &mut Server, i: usize, measured: &mut Instant) {
         let call = self.parsed[i];
-        let Parse { entry, start: command_start, end: next, found, first_arg, args, .. } = call;
+        let Parse { entry, found, first_arg, args, .. } = call;
         // Whatever it does, a command of many arguments has much to do. One that came alone is measured
         // alone anyhow.
         let is_slow = args > INLINE_ARGS
@@ -449,7 +486,7 @@ impl Batch {
             return;
         }
         if client.session.hold != Hold::No {
-            entry.hold_from(command_start, client);
+            self.put_back(server, i);
             return;
         }
         let buf = match &entry.source {
@@ -470,16 +507,11 @@ impl Batch {
             server.close_for_output(client);
         }
         if called == Called::Held {
-            let multibulk = (buf[command_start] != b'*').then(|| multibulk(&argv));
             drop(argv);
             if let Some(client) = server.clients.get_mut(client) {
                 client.commands -= 1;
-                entry.hold_from(command_start, client);
             }
-            if let Some(command) = multibulk {
-                // Its bytes were changed by parsing.
-                entry.put_before(&command, next, &self.arena);
-            }
+            self.put_back(server, i);
             return;
         }
         // A command that waits counts once it is answered.
@@ -502,8 +534,8 @@ impl Batch {
             *measured = share_time(server, &mut self.unmeasured, began);
             nanos = Some(nanos_between(began, *measured));
         }
+        let reply_bytes = self.reply.len().saturating_sub(start);
         if let Some(number) = ran {
-            let reply_bytes = self.reply.len().saturating_sub(start);
             let observer = &server.observer;
             let may_be_large = is_own || observer.logs_small_requests;
             if is_slow || may_be_large || reply_bytes >= observer.large_reply_bytes {
@@ -511,6 +543,7 @@ impl Batch {
             }
         }
         drop(argv);
+        entry.note_work(nanos.unwrap_or(reply_bytes as u64 / REPLY_BYTES_PER_NANO));
         self.after_call(server, client, start, called);
     }
 
@@ -727,10 +760,20 @@ impl Entry {
             end,
             is_done: false,
             is_held: false,
+            is_cut_short: false,
+            has_run: false,
+            work: (end - at) as u64 * NANOS_PER_INPUT_BYTE,
             error: None,
             db: 0,
             is_fetched: false,
         }
+    }
+
+    /// A command of it has run for so many nanoseconds.
+    #[inline]
+    fn note_work(&mut self, nanos: u64) {
+        self.has_run = true;
+        self.work += nanos;
     }
 
     /// Has everything from the command at `start` on wait: it will be parsed again.
@@ -812,24 +855,34 @@ fn nanos_between(since: Instant, until: Instant) -> u64 {
     u64::try_from(until.duration_since(since).as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Keeps what a client has sent and that is not a whole command yet.
-fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) {
-    let Some(client) = server.clients.get_mut(entry.client) else { return };
+/// Keeps what a client has sent and that is not a whole command yet, or that there was no time for: then
+/// true.
+fn keep_rest(arena: &[u8], server: &mut Server, entry: Entry) -> bool {
+    let Some(client) = server.clients.get_mut(entry.client) else { return false };
     client.in_flight = 0;
+    let is_cut_short = entry.at < entry.end && (entry.is_cut_short || !entry.is_done);
+    // Half a command tells nothing, unless it is a large half.
+    if entry.has_run || (!is_cut_short && entry.work >= u64::from(LIGHT_NANOS)) {
+        client.weight.note(entry.work);
+    }
     if client.closing != Closing::No {
         // Whatever has marked it, it is looked at when the turn ends.
         server.mark_closing(entry.client);
-        return;
+        return false;
     }
     if entry.at == entry.end {
-        return;
+        return false;
     }
+    client.is_cut_short = is_cut_short;
     client.connection.input = match entry.source {
         Source::Arena => arena[entry.at..entry.end].to_vec(),
         Source::Own(own) if entry.at == 0 => own,
         Source::Own(own) => own[entry.at..].to_vec(),
     };
-    close_if_too_long(server, entry.client);
+    if !is_cut_short {
+        close_if_too_long(server, entry.client);
+    }
+    is_cut_short
 }
 
 /// Disconnects a client that has sent more than it may without a whole command in it.

@@ -12,6 +12,7 @@ use crate::command::transaction::Transaction;
 use crate::net::connection::Connection;
 use crate::net::reactor::Interest;
 use crate::net::stream::Stream;
+use crate::queue::Weight;
 use crate::tracking::Caching;
 use crate::watch::Watched;
 
@@ -142,6 +143,10 @@ pub(crate) struct Client {
     pub(crate) in_flight: usize,
     /// What it takes, as of when it was last counted.
     pub(crate) counted: u64,
+    /// How much work it causes.
+    pub(crate) weight: Weight,
+    /// There are commands in its input that are to run before more is read.
+    pub(crate) is_cut_short: bool,
 }
 
 impl Client {
@@ -195,6 +200,8 @@ impl Client {
             commands: 0,
             in_flight: 0,
             counted: 0,
+            weight: Weight::unknown(),
+            is_cut_short: false,
         }
     }
 

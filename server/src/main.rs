@@ -29,6 +29,7 @@ mod output;
 mod pause;
 mod publish;
 mod pubsub;
+mod queue;
 mod server;
 mod settings;
 mod shutdown;

@@ -36,6 +36,7 @@ use crate::oom::OomScore;
 use crate::outbox::Outbox;
 use crate::pause::Pause;
 use crate::pubsub::Pubsub;
+use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
@@ -54,6 +55,10 @@ const FIRST_LISTENER_TOKEN: u64 = 2;
 
 /// Connections taken from one listening socket in one turn.
 const MAX_ACCEPTS: usize = 64;
+
+/// A turn takes so long to let clients go. One that has subscribed to much, or watches many keys, takes a
+/// while.
+const CLOSING_TIME: Duration = Duration::from_millis(2);
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
@@ -92,6 +97,8 @@ pub(crate) struct Server {
     pub(crate) held: Vec<u32>,
     /// Clients that may go on with what they have sent; some may be gone.
     pub(crate) resumed: Vec<u32>,
+    /// Clients that a turn had no time for.
+    pub(crate) queue: Queue,
     /// Messages that are not replies to what was just asked.
     pub(crate) outbox: Outbox,
     /// Who listens to what.
@@ -213,6 +220,7 @@ impl Server {
             pause: None,
             held: Vec::new(),
             resumed: Vec::new(),
+            queue: Queue::default(),
             outbox: Outbox::default(),
             pubsub: Pubsub::default(),
             tracking: Tracking::new(unix_ms().0.unsigned_abs()),
@@ -281,7 +289,8 @@ impl Server {
 
     /// How long there may be nothing to do.
     fn next_wait(&self) -> Duration {
-        if !self.resumed.is_empty() || self.memory.is_evicting {
+        let is_behind = !self.resumed.is_empty() || !self.queue.is_empty() || !self.to_close.is_empty();
+        if (is_behind && !self.is_ending()) || self.memory.is_evicting {
             return Duration::ZERO;
         }
         let wait = self.next_cron.saturating_duration_since(Instant::now());
@@ -337,7 +346,7 @@ impl Server {
             self.deliver();
         }
         self.evict_clients();
-        self.close_marked();
+        self.close_marked(CLOSING_TIME);
         let spent = self.turn_began.elapsed().as_micros();
         let commands = self.stats.commands.saturating_sub(commands);
         self.stats.count_turn(u64::try_from(spent).unwrap_or(u64::MAX), commands);
@@ -459,9 +468,23 @@ impl Server {
         self.to_close.push(index);
     }
 
-    /// Disconnects the clients that are to go and have got what they were to get.
-    pub(crate) fn close_marked(&mut self) {
-        while let Some(index) = self.to_close.pop() {
+    /// Has a client served in the next turn.
+    pub(crate) fn put_in_queue(&mut self, index: u32) {
+        if let Some(client) = self.clients.get_mut(index) {
+            self.queue.push(index, &mut client.weight);
+        }
+    }
+
+    /// Disconnects the clients that are to go and have got what they were to get. Begins with none after
+    /// `time`: those are left for the next turn.
+    pub(crate) fn close_marked(&mut self, time: Duration) {
+        if self.to_close.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() <= time
+            && let Some(index) = self.to_close.pop()
+        {
             let Some(client) = self.clients.get(index) else { continue };
             let is_due = match client.closing {
                 Closing::No => false,
@@ -494,7 +517,7 @@ impl Server {
                 self.to_close.push(index);
             }
         }
-        self.close_marked();
+        self.close_marked(Duration::MAX);
         if !self.config.unixsocket.is_empty() {
             let path = std::ffi::OsStr::from_bytes(&self.config.unixsocket);
             if std::fs::remove_file(path).is_ok() {

@@ -13,7 +13,7 @@ use cairn_engine::engine::Caller;
 use cairn_engine::os::jemalloc;
 use smallvec::SmallVec;
 
-use super::{Batch, INLINE_ARGS, Mark, Source, add_span};
+use super::{Batch, INLINE_ARGS, Mark, REPLY_BYTES_PER_NANO, Source, add_span};
 use crate::dispatch::Called;
 use crate::observe::Cost;
 use crate::server::Server;
@@ -103,6 +103,7 @@ impl Batch {
             return 0;
         }
         server.stats.commands += ran as u64;
+        self.entries[at as usize].note_work((self.reply.len() - first_reply) as u64 / REPLY_BYTES_PER_NANO);
         let last_command = self.unmeasured.last().copied();
         if let Some(client) = server.clients.get_mut(index) {
             client.commands += ran as u64;

@@ -79,6 +79,39 @@ fn who_sends_without_end_is_let_go() {
 }
 
 #[test]
+fn slow_commands_of_one_do_not_hold_up_another() {
+    const COMMANDS: usize = 400;
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let (mut slow, mut other) = (server.client(), server.client());
+    assert_eq!(other.call("PING"), "PONG");
+    // Of both forms: those in one line are changed by being parsed, and have to wait all the same.
+    let pipeline: Vec<u8> = (0..COMMANDS)
+        .flat_map(|i| {
+            let number = i.to_string();
+            let echo = match i % 2 {
+                0 => format!("ECHO \"{number}\"\r\n").into_bytes(),
+                _ => request(&[b"ECHO", number.as_bytes()]),
+            };
+            [b"DEBUG SLEEP 0.004\r\n".to_vec(), echo].concat()
+        })
+        .collect();
+    slow.send(&pipeline);
+    let begun = Instant::now();
+    let mut answers = 0;
+    while begun.elapsed() < Duration::from_millis(800) {
+        assert_eq!(other.call("PING"), "PONG");
+        answers += 1;
+    }
+    // Two turns each at the most, were the machine ours.
+    assert!(answers > 8, "{answers} answers while all that was sent at once took {:?}", begun.elapsed());
+    for i in 0..COMMANDS {
+        assert_eq!(slow.read(), "OK");
+        assert_eq!(slow.read(), i.to_string());
+    }
+    assert_eq!(slow.call("PING"), "PONG");
+}
+
+#[test]
 fn patterns_of_a_megabyte_end_soon() {
     let server = Server::start(&[]);
     let (mut one, mut two) = (server.client(), server.client());
