@@ -120,6 +120,21 @@ fn check_lists_faults_and_goes_on() {
 }
 
 #[test]
+fn a_version_that_turns_the_checksum_off_is_told() {
+    // One bit of the version: what was 0011 has no checksum now.
+    let mut bytes = fs::read(good()).expect("testdata");
+    bytes[5..9].copy_from_slice(b"0002");
+    let report = with_stdin(&["check", "-"], &bytes);
+    assert_eq!(report.status.code(), Some(1));
+    assert!(text(&report).contains("is newer than the file's version 2"), "{}", text(&report));
+    let old = b"REDIS0002\xfe\x00\x00\x01k\x01v\xff\x01\x02\x03\x04\x05\x06\x07\x08";
+    let report = with_stdin(&["check", "-"], old);
+    assert_eq!(report.status.code(), Some(1));
+    assert!(text(&report).contains("room for a checksum, which its version has not"), "{}", text(&report));
+    assert_eq!(with_stdin(&["check", "-"], &old[..old.len() - 8]).status.code(), Some(0));
+}
+
+#[test]
 fn damaged_files_are_told_and_good_ones_are_not() {
     let folder = testdata().join("corrupt");
     let index = fs::read_to_string(folder.join("index.tsv")).expect("the index");
