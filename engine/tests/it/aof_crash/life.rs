@@ -1,6 +1,6 @@
 //! One life of a process with a log, on a simulated disk, and what the next one finds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use crate::simulated::{DIR, Simulated};
 
 pub(super) const NOW: UnixMs = UnixMs(1_800_000_000_000);
 const FILENAME: &str = "appendonly.aof";
+/// What was acknowledged in so much time a power cut may take, under `everysec`.
+const MOST_AT_RISK: Duration = Duration::from_secs(2);
 /// Databases that commands go to.
 const DATABASES: u64 = 3;
 
@@ -59,8 +61,10 @@ pub(super) struct Life {
     pub(super) acked: u64,
     pub(super) synced: u64,
     pub(super) events: Vec<AofEvent>,
-    /// Since when a log has been on without interruption; steps before that were not promised by it.
+    /// Whether the log has been on long enough to promise something.
     is_on: bool,
+    /// When steps were acknowledged that are not durable.
+    at_risk: VecDeque<(u64, Instant)>,
 }
 
 struct Deaf;
@@ -144,6 +148,7 @@ impl Life {
             synced: steps,
             events,
             is_on,
+            at_risk: VecDeque::new(),
         };
         // What was loaded was made durable when the log began.
         if is_on {
@@ -200,6 +205,7 @@ impl Life {
         if let Some(steps) = upto(acked, &self.waiting).filter(|steps| *steps > self.acked) {
             self.acked = steps;
             self.disk.note("acked", steps);
+            self.at_risk.push_back((steps, self.now));
         }
         if let Some(steps) = upto(synced, &self.waiting).filter(|steps| *steps > self.synced) {
             self.synced = steps;
@@ -207,6 +213,13 @@ impl Life {
         }
         let done = self.synced.min(self.acked);
         self.waiting.retain(|(steps, _)| *steps > done);
+        self.at_risk.retain(|(steps, _)| *steps > self.synced);
+        if self.engine.aof_settings().policy == SyncPolicy::EverySec
+            && let (Some((_, first)), Some((_, last))) = (self.at_risk.front(), self.at_risk.back())
+        {
+            let at_risk = last.saturating_duration_since(*first);
+            assert!(at_risk <= MOST_AT_RISK, "a power cut loses what was acknowledged in {at_risk:?}");
+        }
     }
 
     /// Lets time go by, and the log do what it has to.
@@ -249,6 +262,7 @@ impl Life {
         }
         self.is_on = false;
         self.waiting.clear();
+        self.at_risk.clear();
     }
 
     pub(super) fn turn_on(&mut self) {
