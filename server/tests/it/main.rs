@@ -7,6 +7,7 @@ mod debug;
 mod differential;
 mod folder;
 mod hostile;
+mod ledger;
 mod memory;
 mod migrate;
 mod observe;
