@@ -18,7 +18,7 @@ use crate::structure::table::{Iter, SampleWalk, Sweep, Table, TableEntry, Vacant
 use crate::value::{Value, ValueRef};
 
 use super::clocks::Clocks;
-use super::entry::{Entry, EntryRef, Marks};
+use super::entry::{Entry, EntryRef, INLINE_PACKED_MAX_BYTES, Marks};
 use super::lazy::{Garbage, Laziness, SMALL_ELEMENTS};
 use access::Keeping;
 pub use access::{Lookup, Used};
@@ -41,7 +41,14 @@ pub struct Db {
     bin: Vec<Garbage>,
     avg_ttl_ms: i64,
     expected: Expected,
+    /// Where a packed collection lies while it is edited.
+    room: Vec<u8>,
 }
+
+/// Room to begin with: for the longest packed collection in a record, and another as long.
+const EDIT_ROOM: usize = 2 * INLINE_PACKED_MAX_BYTES;
+/// More room than that is not kept when an edit has left it.
+const MOST_ROOM: usize = 4096;
 
 /// A key whose hash is known, by the place where its bytes lie.
 #[derive(Clone, Copy, Default)]
@@ -124,6 +131,7 @@ impl Db {
             bin: Vec::new(),
             avg_ttl_ms: 0,
             expected: Expected::default(),
+            room: Vec::new(),
         };
         db.begin_clocks();
         db
@@ -319,8 +327,17 @@ impl Db {
         // A value that stays in its box under the same tag leaves the record and its marks as they are.
         let boxed = occupied.view().boxed_as();
         let before = boxed.is_none().then(|| occupied.view().marks());
-        let answer = occupied.with(|entry| entry.modify(change));
-        let is_empty = occupied.view().is_empty();
+        let room = &mut self.room;
+        let (answer, is_empty) = occupied.with(|entry| {
+            if boxed.is_none() {
+                room.clear();
+                room.reserve(EDIT_ROOM);
+            }
+            entry.modify_or_empty(room, change)
+        });
+        if room.capacity() > MOST_ROOM {
+            *room = Vec::new();
+        }
         if is_empty || boxed.is_none() || boxed != occupied.view().boxed_as() {
             let before = before.or_else(|| boxed.map(|tag| occupied.view().marks_boxed_as(tag)));
             self.counts.subtract(before.expect("a value is in a box or is not"));

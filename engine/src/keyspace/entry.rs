@@ -211,12 +211,52 @@ impl Entry {
     /// Runs `change` on the value: in the box, or on a copy that is stored back. A boxed value that
     /// has become small moves into the record once it is well below the limit.
     pub fn modify<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> R {
-        let Some(value) = self.boxed() else {
-            let mut value = self.view().to_value();
-            let answer = change(&mut value);
-            self.store(value);
-            return answer;
+        if self.boxed().is_some() {
+            return self.modify_boxed(change);
+        }
+        let mut value = self.view().to_value();
+        let answer = change(&mut value);
+        self.store(value);
+        answer
+    }
+
+    /// As `modify`, for who removes the entry when the value is left empty, and is told so: a copy that is
+    /// empty is not stored back. The copy is made in `room`, which comes back with other bytes in it.
+    pub(super) fn modify_or_empty<R>(
+        &mut self,
+        room: &mut Vec<u8>,
+        change: impl FnOnce(&mut Value) -> R,
+    ) -> (R, bool) {
+        if self.boxed().is_some() {
+            let answer = self.modify_boxed(change);
+            return (answer, self.view().is_empty());
+        }
+        let mut value = match InlineTag::from_bits(self.0.tag()) {
+            Some(tag) if tag != InlineTag::Boxed => Value::from_inline_in(tag, self.0.payload(), room),
+            _ => self.view().to_value(),
         };
+        let answer = change(&mut value);
+        let is_empty = value.is_empty();
+        match value.inline_form() {
+            Some((tag, bytes)) if fits(tag, bytes.len()) => {
+                if !is_empty {
+                    self.0.set_payload(tag as u8, &bytes);
+                }
+                if let Some(own) = value.into_room() {
+                    *room = own;
+                }
+            }
+            _ => {
+                value.shrink();
+                self.store(value);
+            }
+        }
+        (answer, is_empty)
+    }
+
+    /// Runs `change` on a boxed value.
+    fn modify_boxed<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> R {
+        let value = self.boxed().expect("the caller has seen that the value is boxed");
         let answer = change(value);
         let is_small = value.inline_form().is_some_and(|(tag, bytes)| fits(tag, bytes.len() * 2));
         let tag = boxed_tag(value);

@@ -308,6 +308,11 @@ impl IntsetBuf {
         self.0
     }
 
+    /// Gives spare room back.
+    pub fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     /// How many bytes it takes.
     #[must_use]
     pub fn byte_len(&self) -> usize {

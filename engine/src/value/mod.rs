@@ -33,8 +33,8 @@ pub use zset::{Zset, ZsetRef};
 
 pub use crate::packed::{Element, IntText};
 
-use crate::packed::intset::Intset;
-use crate::packed::listpack::Listpack;
+use crate::packed::intset::{Intset, IntsetBuf};
+use crate::packed::listpack::{Listpack, ListpackBuf};
 
 /// Whatever the limits, a listpack does not get longer: its header has 32 bits for the length.
 const MAX_LISTPACK_BYTES: usize = 1 << 30;
@@ -107,6 +107,57 @@ impl Value {
     #[must_use]
     pub fn from_inline(tag: InlineTag, bytes: &[u8]) -> Self {
         ValueRef::from_inline(tag, bytes).to_owned()
+    }
+
+    /// As [`Value::from_inline`], but a packed collection takes `room` for its bytes, which are replaced.
+    /// So who edits many of them in turn, and takes the room back each time ([`Value::into_room`]), does
+    /// not allocate for each.
+    ///
+    /// # Panics
+    /// As [`Value::from_inline`].
+    #[must_use]
+    pub fn from_inline_in(tag: InlineTag, bytes: &[u8], room: &mut Vec<u8>) -> Self {
+        let mut fill = || {
+            let mut own = std::mem::take(room);
+            own.clear();
+            own.extend_from_slice(bytes);
+            own
+        };
+        let mut pack = || ListpackBuf::from_trusted(fill());
+        match tag {
+            InlineTag::ListListpack => Self::List(List::Listpack(pack())),
+            InlineTag::SetListpack => Self::Set(Set::Listpack(pack())),
+            InlineTag::HashListpack => Self::Hash(Hash::Listpack(pack())),
+            InlineTag::HashListpackEx => Self::Hash(Hash::ListpackEx(pack())),
+            InlineTag::ZsetListpack => Self::Zset(Zset::Listpack(pack())),
+            InlineTag::SetIntset => Self::Set(Set::Intset(IntsetBuf::from_trusted(fill()))),
+            _ => Self::from_inline(tag, bytes),
+        }
+    }
+
+    /// The bytes of a packed collection with the room they have; `None` if the value is none.
+    #[must_use]
+    pub fn into_room(self) -> Option<Vec<u8>> {
+        match self {
+            Self::List(List::Listpack(pack))
+            | Self::Set(Set::Listpack(pack))
+            | Self::Hash(Hash::Listpack(pack) | Hash::ListpackEx(pack))
+            | Self::Zset(Zset::Listpack(pack)) => Some(pack.into_bytes()),
+            Self::Set(Set::Intset(ints)) => Some(ints.into_bytes()),
+            _ => None,
+        }
+    }
+
+    /// Gives back the room that a packed collection does not need.
+    pub fn shrink(&mut self) {
+        match self {
+            Self::List(List::Listpack(pack))
+            | Self::Set(Set::Listpack(pack))
+            | Self::Hash(Hash::Listpack(pack) | Hash::ListpackEx(pack))
+            | Self::Zset(Zset::Listpack(pack)) => pack.shrink_to_fit(),
+            Self::Set(Set::Intset(ints)) => ints.shrink_to_fit(),
+            _ => {}
+        }
     }
 
     /// The value to look at.

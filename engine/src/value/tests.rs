@@ -11,6 +11,15 @@ fn same_after_inline(value: &Value) {
     assert_eq!(view.type_name(), value.type_name());
     let back = Value::from_inline(tag, &bytes);
     assert_eq!(format!("{back:?}"), format!("{value:?}"));
+    let mut room = Vec::with_capacity(500);
+    let mut back = Value::from_inline_in(tag, &bytes, &mut room);
+    assert_eq!(format!("{back:?}"), format!("{value:?}"));
+    let is_packed = !matches!(value, Value::String(_));
+    assert_eq!(room.capacity(), if is_packed { 0 } else { 500 });
+    let room = back.clone().into_room().map(|own| own.to_vec());
+    assert_eq!(room.as_deref(), is_packed.then_some(&*bytes));
+    back.shrink();
+    assert_eq!(back.into_room().map(|own| own.capacity()), is_packed.then_some(bytes.len()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{Entry, INLINE_STRING_MAX_BYTES};
 use crate::base::time::UnixMs;
 use crate::value::hash::{FieldTtl, Hash};
+use crate::value::list::{End, List};
 use crate::value::{Limits, StrRef, StringValue, Value, ValueRef};
 
 fn text(entry: &Entry) -> Vec<u8> {
@@ -90,4 +91,38 @@ fn fields_that_expire_show_at_the_entry_in_every_encoding() {
     set(&mut entry, b"g", 3, FieldTtl::At(UnixMs(9)));
     assert!(entry.view().has_field_ttl() && entry.view().marks().has_field_ttl);
     assert!(entry.renamed(b"other").view().has_field_ttl());
+}
+
+#[test]
+fn a_collection_is_edited_in_the_room_that_is_lent() {
+    let limits = Limits::DEFAULT;
+    let mut list = List::new();
+    list.push(End::Back, b"0", &limits);
+    let mut entry = Entry::new(b"k", Value::List(list), Some(UnixMs(5)));
+    let mut room = Vec::with_capacity(1024);
+    let at = room.as_ptr();
+    let push = |value: &mut Value, item: &[u8]| match value {
+        Value::List(list) => list.push(End::Back, item, &limits),
+        _ => panic!("it is a list"),
+    };
+    for i in 1..40 {
+        let (_, is_empty) = entry.modify_or_empty(&mut room, |value| push(value, i.to_string().as_bytes()));
+        assert!(!is_empty);
+        assert_eq!(room.as_ptr(), at, "the room came back");
+    }
+    let ValueRef::List(list) = entry.view().view() else { panic!("it is a list") };
+    assert!(list.iter().map(|e| e.to_vec()).eq((0..40).map(|i: i32| i.to_string().into_bytes())));
+    // Grown out of the record: the box does not keep the room.
+    entry.modify_or_empty(&mut room, |value| push(value, &[b'x'; 600]));
+    let Some(Value::List(List::Listpack(pack))) = entry.boxed().cloned() else { panic!("it is too long") };
+    assert_eq!(pack.len(), 41);
+    assert_eq!(entry.view().expire_at(), Some(UnixMs(5)));
+    let mut pop = |most: usize| {
+        entry.modify_or_empty(&mut room, |value| match value {
+            Value::List(list) => list.remove_range(0, most, &limits),
+            _ => 0,
+        })
+    };
+    assert_eq!(pop(30), (30, false));
+    assert_eq!(pop(30), (11, true));
 }

@@ -5,6 +5,9 @@ use super::encoding::{MAX_INT_ENTRY, string_entry_len, write_int, write_string};
 use super::{COUNT_UNKNOWN, EMPTY, END, HEADER, Listpack};
 use crate::base::num;
 
+/// Room of a listpack that begins empty.
+const FIRST_ROOM: usize = 64;
+
 /// A listpack that can be changed.
 ///
 /// Strings that are the exact decimal text of an integer are stored as integers, as Redis stores
@@ -61,10 +64,10 @@ impl Default for ListpackBuf {
 }
 
 impl ListpackBuf {
-    /// An empty listpack.
+    /// An empty listpack, with room for some elements: most get some at once.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_capacity(EMPTY)
+        Self::with_capacity(FIRST_ROOM)
     }
 
     /// An empty listpack with room for `bytes` bytes, header and end mark included.
