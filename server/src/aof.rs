@@ -275,7 +275,8 @@ impl Server {
 
     /// Answers clients that wait for the disk, and those that do so in vain.
     fn serve_sync_waiters(&mut self) {
-        if !self.aof.has_sync_waiters {
+        // Whoever waited for a rewrite, too, is told when INFO tells that it is over.
+        if !self.aof.has_sync_waiters || (self.is_rewriting_or_tidying() && !self.is_rewriting()) {
             return;
         }
         let synced = self.synced_position().unwrap_or(0);

@@ -4,7 +4,7 @@
 //! done, is the engine's matter. Behaviour: valkey src/server.c `serverCron`, src/aof.c
 //! `bgrewriteaofCommand`, src/rdb.c `bgsaveCommand`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_engine::engine::Engine;
 use cairn_engine::persist::aof::{AofEvent, AofState};
@@ -20,6 +20,8 @@ pub(crate) struct Children {
     pub(crate) is_save_scheduled: bool,
     /// BGREWRITEAOF was put off.
     is_rewrite_scheduled: bool,
+    /// When the last rewrite was done, while files that it has replaced may still be there.
+    done_at: Option<Instant>,
 }
 
 impl Server {
@@ -31,6 +33,18 @@ impl Server {
     /// True while the log is rewritten.
     pub(crate) fn is_rewriting(&self) -> bool {
         self.engine.as_ref().is_some_and(Engine::is_rewriting)
+    }
+
+    /// True while the log is rewritten, as INFO tells it: until the files that were replaced have gone, too,
+    /// if that does not take long.
+    pub(crate) fn is_rewriting_or_tidying(&self) -> bool {
+        const NOT_LONG: Duration = Duration::from_secs(1);
+        let is_recent = |at: Instant| self.now_instant.saturating_duration_since(at) < NOT_LONG;
+        let has_history = |engine: &Engine| !engine.aof_manifest().history.is_empty();
+        self.is_rewriting()
+            || (self.children.done_at.is_some_and(is_recent)
+                && !self.config.aof_disable_auto_gc
+                && self.engine.as_ref().is_some_and(has_history))
     }
 
     /// True if the log is to be rewritten as soon as nothing stands in the way.
@@ -115,6 +129,7 @@ impl Server {
             self.log.notice(format_args!("{event}"));
         }
         match event {
+            AofEvent::RewriteDone => self.children.done_at = Some(self.now_instant),
             AofEvent::RewriteStarted { pid } => self.note_rewriting_child(*pid),
             AofEvent::RewriteFailed(_) if self.is_aof_starting() => {
                 let name = "what was logged meanwhile begins anew with the next attempt";

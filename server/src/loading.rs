@@ -223,7 +223,14 @@ impl Server {
         let recovered = other.recover(now, &options, &mut Start { server: self, batch: None });
         match recovered {
             Ok(recovered) if recovered.source == Source::Nothing => return Err(FAILED),
-            Ok(_) => {}
+            // Of a log that is off only that is known which its files say.
+            Ok(recovered) => {
+                if let Some(engine) =
+                    self.engine.as_mut().filter(|engine| engine.aof_state() == AofState::Off)
+                {
+                    engine.know_aof(recovered.manifest);
+                }
+            }
             Err(refusal) => {
                 refusal.to_string().lines().for_each(|line| self.log.warning(format_args!("{line}")));
                 return Err(FAILED);

@@ -86,7 +86,7 @@ fn log(server: &Server, out: &mut String) {
     let since = stats.rewrite_since.filter(|_| server.is_rewriting());
     let status = |is_ok: bool| if is_ok { "ok" } else { "err" };
     field(out, "aof_enabled", u8::from(server.aof.is_on));
-    field(out, "aof_rewrite_in_progress", u8::from(server.is_rewriting()));
+    field(out, "aof_rewrite_in_progress", u8::from(server.is_rewriting_or_tidying()));
     field(out, "aof_rewrite_scheduled", u8::from(server.is_rewrite_scheduled()));
     field(out, "aof_last_rewrite_time_sec", seconds(stats.last_rewrite));
     field(
