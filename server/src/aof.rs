@@ -300,6 +300,7 @@ impl Server {
         for event in &events {
             self.tell_aof_event(event);
         }
+        self.tell_backup_events();
         if self.aof.is_on {
             self.note_log();
             self.release_held();

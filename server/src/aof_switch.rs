@@ -52,7 +52,9 @@ impl Server {
     }
 
     fn turn_aof_on(&mut self) -> Result<(), SetError> {
-        let (is_saving, is_in_exec) = (self.is_saving(), self.aof.is_in_exec);
+        let has_other_child =
+            self.is_saving() || self.engine.as_ref().is_some_and(|engine| engine.backup().has_child());
+        let (is_saving, is_in_exec) = (has_other_child, self.aof.is_in_exec);
         if is_saving {
             self.log.notice(format_args!(
                 "AOF was enabled but there is already another background operation. An AOF background was scheduled to \

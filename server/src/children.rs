@@ -27,7 +27,7 @@ pub(crate) struct Children {
 impl Server {
     /// True while a child writes, whatever it writes, or is about to be made.
     pub(crate) fn has_child(&self) -> bool {
-        self.is_saving() || self.is_rewriting()
+        self.is_saving() || self.is_rewriting() || self.engine.as_ref().is_some_and(Engine::has_child)
     }
 
     /// True while the log is rewritten.

@@ -75,6 +75,8 @@ impl Server {
         };
         engine.settings = settings(&self.config, family);
         engine.configure_aof(aof_settings(&self.config));
+        let ttl = u64::try_from(self.config.backup_sealed_ttl_s).unwrap_or(0);
+        engine.keep_sealed_backup_for(Duration::from_secs(ttl));
         tune(engine, &self.config);
     }
 
@@ -106,6 +108,9 @@ impl Server {
     pub(crate) fn reload(&mut self, saves: bool) -> Result<(), String> {
         if saves {
             self.save_now().map_err(|error| error.to_string())?;
+        }
+        if !saves {
+            self.end_backup_without_seal("the data set was loaded anew");
         }
         let (now, options) = (self.now, self.load_options());
         let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
@@ -207,7 +212,7 @@ impl Server {
             }
             return;
         }
-        if engine.is_rewriting() {
+        if engine.is_rewriting() || engine.has_child() {
             return;
         }
         let rules: Vec<SaveRule> = self

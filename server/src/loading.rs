@@ -4,6 +4,9 @@
 //! ends if they cannot be used: nothing was changed then. Words: valkey src/server.c `loadDataFromDisk`,
 //! src/rdb.c, src/aof.c.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cairn_engine::codec::rdb::{Dialect, Options};
@@ -12,7 +15,9 @@ use cairn_engine::keyspace::HashSeed;
 use cairn_engine::persist::aof::{AofState, Found, LastFile};
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::load::{LoadProgress, Loaded};
-use cairn_engine::persist::recover::{Level, Listener, Note, Outside, RecoverOptions, Recovered, Source};
+use cairn_engine::persist::recover::{
+    Level, Listener, Note, Outside, Preload, RecoverOptions, Recovered, Source,
+};
 
 use crate::aof_switch::aof_settings;
 use crate::batch::Batch;
@@ -102,8 +107,12 @@ impl Server {
         let start_seconds = self.now.secs();
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
         let options = self.recover_options(self.config.appendonly);
-        let now = self.now;
-        let recovered = engine.recover(now, &options, &mut Start { server: self, batch: Some(batch) });
+        let (now, preload) = (self.now, self.preload());
+        let mut start = Start { server: self, batch: Some(batch) };
+        let recovered = match &preload {
+            Some(what) => engine.preload(what, now, &options, &mut start),
+            None => engine.recover(now, &options, &mut start),
+        };
         self.loading = None;
         self.read_clock();
         let recovered = match recovered {
@@ -114,7 +123,27 @@ impl Server {
             }
         };
         self.tell_recovered(&recovered, since.elapsed());
+        if preload.is_some() {
+            let file = String::from_utf8_lossy(&self.config.preload_file);
+            self.log
+                .notice(format_args!("DB pre-loaded from {file}; what is in the folder was not looked at"));
+        }
         self.begin_log(engine, recovered)
+    }
+
+    /// What is to be loaded in the place of what the folder has. The folder's own log is no such thing: it
+    /// is gone on with.
+    fn preload(&self) -> Option<Preload> {
+        let (kind, path) = self.config.preload_file.split_at_checked(4)?;
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        if kind == b"rdb:" {
+            return Some(Preload::Dump(path));
+        }
+        let settings = aof_settings(&self.config);
+        let own = settings.dir.join(format!("{}.manifest", settings.filename));
+        let is_own = self.config.appendonly
+            && path.canonicalize().is_ok_and(|path| own.canonicalize().is_ok_and(|own| own == path));
+        (!is_own).then_some(Preload::Log(path))
     }
 
     /// An engine without keys that follows the configuration.
@@ -129,6 +158,8 @@ impl Server {
             apart: Apart::ForkAndThreads,
         };
         let mut engine = Engine::new(config, self.now);
+        let ttl = u64::try_from(self.config.backup_sealed_ttl_s).unwrap_or(0);
+        engine.keep_sealed_backup_for(Duration::from_secs(ttl));
         tune(&mut engine, &self.config);
         engine.configure_aof(aof_settings(&self.config));
         engine.keyspace_mut().tick(self.now);
@@ -236,6 +267,7 @@ impl Server {
                 return Err(FAILED);
             }
         }
+        self.end_backup_without_seal("the data set was loaded anew");
         if let Some(engine) = &mut self.engine {
             (0..engine.keyspace().len()).for_each(|db| engine.effects_mut().flushed(db));
             engine.take_data_of(other);

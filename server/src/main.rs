@@ -2,6 +2,7 @@
 
 mod aof;
 mod aof_switch;
+mod backup;
 mod batch;
 mod blocked;
 mod children;

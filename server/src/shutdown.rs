@@ -118,6 +118,7 @@ impl Server {
             }
             self.log.warning(format_args!("Error trying to write and sync the AOF, exiting anyhow."));
         }
+        self.end_backup_without_seal("the server has ended");
         if !self.config.pidfile.is_empty() {
             self.log.notice(format_args!("Removing the pid file."));
             let path = std::ffi::OsStr::from_bytes(&self.config.pidfile);

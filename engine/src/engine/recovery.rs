@@ -2,8 +2,11 @@
 
 use super::Engine;
 use crate::base::time::UnixMs;
-use crate::persist::recover::{self, Destination, Listener, RecoverOptions, Recovered, Refusal, Source};
+use crate::persist::recover::{
+    self, Destination, Listener, Preload, RecoverOptions, Recovered, Refusal, Source,
+};
 use crate::persist::snapshot::TargetChoice;
+use crate::persist::storage::Storage;
 
 impl Engine {
     /// Finds the data that the options tell of, loads them into the engine, which must be empty, and puts
@@ -17,6 +20,28 @@ impl Engine {
         options: &RecoverOptions,
         listener: &mut dyn Listener,
     ) -> Result<Recovered, Refusal> {
+        self.load_by(now, |storage, into| recover::recover(storage, into, options, listener))
+    }
+
+    /// The same with files that are elsewhere, which are left as they are, and so is all else on the disk.
+    ///
+    /// # Errors
+    /// `Refusal`. The engine must not be used.
+    pub fn preload(
+        &mut self,
+        what: &Preload,
+        now: UnixMs,
+        options: &RecoverOptions,
+        listener: &mut dyn Listener,
+    ) -> Result<Recovered, Refusal> {
+        self.load_by(now, |storage, into| recover::preload(storage, what, into, options, listener))
+    }
+
+    fn load_by(
+        &mut self,
+        now: UnixMs,
+        load: impl FnOnce(&dyn Storage, Destination<'_>) -> Result<Recovered, Refusal>,
+    ) -> Result<Recovered, Refusal> {
         self.keyspace.tick(now);
         let into = Destination {
             keyspace: &mut self.keyspace,
@@ -25,7 +50,7 @@ impl Engine {
             rng: &mut self.rng,
             now,
         };
-        let recovered = recover::recover(self.storage.as_ref(), into, options, listener)?;
+        let recovered = load(self.storage.as_ref(), into)?;
         let file = match &recovered.source {
             Source::Dump(loaded) => Some(loaded),
             _ => recovered.base.as_ref(),

@@ -3,6 +3,7 @@
 //! They have the same `Spec` as data commands, and the same table holds both.
 
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod client;
 pub(crate) mod client_filter;
 pub(crate) mod client_list;
@@ -65,6 +66,7 @@ pub(crate) type SessionCommand = Command<SessionFn>;
 pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
     const FILES: &[&[SessionCommand]] = &[
         auth::COMMANDS,
+        backup::COMMANDS,
         client::COMMANDS,
         commands::COMMANDS,
         config::COMMANDS,

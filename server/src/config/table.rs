@@ -14,7 +14,7 @@ use super::kind::{
     OutputLimit, OutputLimits, Percentiles, RdbTarget, SaveRule, SaveRules, ShutdownHow, ShutdownWords,
     Words, YesNo,
 };
-use super::texts::{FileName, Folder, Text, TitleTemplate, Word};
+use super::texts::{FileName, Folder, PRELOAD, Text, TitleTemplate, Word};
 
 /// What may be done with a directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -342,6 +342,12 @@ directives! {
     "aof-disable-auto-gc": aof_disable_auto_gc, Always, One, YesNo, bool = false;
     // Ours: checksums in the log and its manifest, in lines that other servers skip.
     "aof-checksum": aof_checksum, Start, One, YesNo, bool = true;
+
+    // Backups, as Redis 8.10 has them.
+    "backupdirname": backupdirname, Start, One, FileName { directive: "backupdirname", what: "dirname" }, Vec<u8> = b"backupdir".to_vec();
+    "backup-sealed-ttl": backup_sealed_ttl_s, Always, One, int(0, LONG), i64 = 0;
+    // What a start loads in the place of what its folder has.
+    "preload-file": preload_file, Start, One, PRELOAD, Vec<u8> = Vec::new();
 
     // Observing.
     // Keys that have expired stay until who imports them says otherwise.

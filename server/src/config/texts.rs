@@ -193,6 +193,28 @@ impl Kind for FileName {
     }
 }
 
+/// A file to load at the start: `rdb:` or `aof:`, and an absolute path.
+pub(crate) const PRELOAD: Checked = Checked {
+    check: |text| {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Some(path) = text.strip_prefix(b"aof:").or(text.strip_prefix(b"rdb:")) else {
+            return Err("argument must be in the format '[aof|rdb]:[filename]'");
+        };
+        let Some(path) = path.strip_prefix(b"/") else {
+            return Err("argument must be in the format '[aof|rdb]:[filename]'");
+        };
+        if path.split(|b| *b == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
+            return Err("preload-file path must be a normalized absolute file path");
+        }
+        match path.iter().rposition(|b| *b == b'.') {
+            Some(at) if at + 1 < path.len() => Ok(()),
+            _ => Err("preload-file must end with an extension"),
+        }
+    },
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The integration tests of the server: real sockets and processes.
 
 mod aof;
+mod backup;
 mod client;
 mod config;
 mod debug;

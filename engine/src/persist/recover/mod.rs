@@ -12,6 +12,7 @@ mod decide;
 mod file;
 mod functions;
 mod look;
+mod preload;
 mod refusal;
 mod replay;
 mod table;
@@ -28,6 +29,7 @@ use decide::Plan;
 use file::{Bad, Found, Span};
 use look::Part;
 
+pub use preload::{Preload, preload};
 pub use refusal::Refusal;
 pub use replay::Destination;
 

@@ -44,6 +44,7 @@ pub(super) fn persistence(server: &Server, out: &mut String) {
     field(out, "rdb_last_load_keys_expired", server.last_load.expired);
     field(out, "rdb_last_load_keys_loaded", server.last_load.keys);
     log(server, out);
+    field(out, "backup_in_progress", u8::from(server.backup_state().is_in_progress()));
     field(out, "module_fork_in_progress", 0);
     field(out, "module_fork_last_cow_size", 0);
     field(out, "slot_migration_fork_in_progress", 0);
