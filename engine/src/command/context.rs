@@ -25,6 +25,9 @@ use super::{CommandError, Outcome};
 /// So many keys wait for memory together.
 pub const PREFETCH_KEYS: usize = 32;
 
+/// Hashes of keys.
+pub type Hashes = SmallVec<[u64; PREFETCH_KEYS]>;
+
 /// A smaller database is in the processor's cache anyhow.
 const PREFETCH_FROM_KEYS: usize = 10_000;
 
@@ -200,16 +203,28 @@ impl Data<'_> {
     /// Asks the CPU for what a command on many keys will look up, so that it waits for memory for all
     /// of them together. Changes nothing but speed: worth it from two keys on, some tens at a time
     /// ([`PREFETCH_KEYS`]).
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+    ///
+    /// Answers the hashes of the keys in their order, for [`Data::expect`]; none if it did nothing.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Hashes {
         let db = self.db_ref();
         if db.len() < PREFETCH_FROM_KEYS {
-            return;
+            return Hashes::new();
         }
-        let hashes: SmallVec<[u64; PREFETCH_KEYS]> = keys.map(|key| db.hash_key(key)).collect();
+        let hashes: Hashes = keys.map(|key| db.hash_key(key)).collect();
         if hashes.len() > 1 {
             hashes.iter().for_each(|hash| db.prefetch(*hash));
             let bytes = db.fetched_bytes();
             hashes.iter().for_each(|hash| db.prefetch_entry_of(*hash, bytes));
+        }
+        hashes
+    }
+
+    /// Tells the hash of the key that is looked up next, as `prefetch` has found it; with `None` nothing
+    /// is told.
+    #[inline]
+    pub fn expect(&mut self, key: &[u8], hash: Option<&u64>) {
+        if let Some(hash) = hash {
+            self.db_mut().expect_key(key, *hash);
         }
     }
 

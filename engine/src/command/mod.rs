@@ -53,7 +53,7 @@ use crate::codec::resp::Reply;
 use crate::value::Element;
 
 pub use args::Args;
-pub use context::{Context, Data, KeyStats, OnExpired, PREFETCH_KEYS};
+pub use context::{Context, Data, Hashes, KeyStats, OnExpired, PREFETCH_KEYS};
 pub use error::CommandError;
 pub use spec::Spec;
 

@@ -398,8 +398,9 @@ fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let keys = args.from(1);
     ctx.reply.array(keys.len());
     for keys in keys.chunks(PREFETCH_KEYS) {
-        ctx.data.prefetch(keys.iter().copied());
-        for key in keys {
+        let hashes = ctx.data.prefetch(keys.iter().copied());
+        for (i, key) in keys.iter().enumerate() {
+            ctx.data.expect(key, hashes.get(i));
             match ctx.data.view(key) {
                 Some(ValueRef::String(text)) => reply_string(ctx.reply, text),
                 _ => ctx.reply.null(),
@@ -430,8 +431,9 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Outcome {
         return Err(CommandError::Arity(name.to_owned()));
     }
     for pairs in pairs.chunks(2 * PREFETCH_KEYS) {
-        ctx.data.prefetch(pairs.iter().step_by(2).copied());
-        for pair in pairs.chunks_exact(2) {
+        let hashes = ctx.data.prefetch(pairs.iter().step_by(2).copied());
+        for (i, pair) in pairs.chunks_exact(2).enumerate() {
+            ctx.data.expect(pair[0], hashes.get(i));
             ctx.data.set_str(pair[0], pair[1], None);
             ctx.data.wrote(Classes::STRING, "set", pair[0]);
         }

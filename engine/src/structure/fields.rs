@@ -59,6 +59,10 @@ impl FieldTable {
         }
         match self.table.entry(hash, |record| record.is_key(field)) {
             TableEntry::Occupied(mut occupied) => {
+                // Nothing that is counted changes, most of the time.
+                if occupied.with(|record| record.overwrite(0, value, expiry)) {
+                    return true;
+                }
                 let (bytes, had) = (occupied.view().alloc_bytes(), occupied.view().has_expiry());
                 occupied.with(|record| record.replace(0, value, expiry));
                 self.record_bytes = self.record_bytes - bytes + occupied.view().alloc_bytes();

@@ -95,6 +95,12 @@ impl Observer {
         }
     }
 
+    /// True if a command that took so long by itself is to be remembered.
+    #[inline]
+    pub(crate) fn is_slow(&self, nanos: u64) -> bool {
+        nanos >= self.slow_nanos
+    }
+
     /// A periodic step: suspicion passes.
     pub(crate) fn calm_down(&mut self) {
         if self.suspicion > 0 {
@@ -160,7 +166,8 @@ impl Server {
         if let Some(nanos) = cost.nanos {
             observer.slow.note(nanos / 1000, time, argv, describe);
         }
-        if observer.large_requests.threshold().is_some() {
+        // The exact size takes longer to find than most commands run.
+        if observer.large_requests.threshold().is_some_and(|bytes| most_request_bytes(argv) >= bytes) {
             observer.large_requests.note(request_bytes(argv), time, argv, describe);
         }
         observer.large_replies.note(cost.reply_bytes as u64, time, argv, describe);
@@ -174,6 +181,12 @@ impl Server {
     }
 }
 
+/// No request is larger: with a line of the longest length for each argument.
+fn most_request_bytes(argv: &[&[u8]]) -> u64 {
+    const MOST_AROUND: u64 = 32;
+    MOST_AROUND + argv.iter().map(|arg| arg.len() as u64 + MOST_AROUND).sum::<u64>()
+}
+
 /// Bytes of a request as an array of bulk strings.
 fn request_bytes(argv: &[&[u8]]) -> u64 {
     let digits = |n: usize| n.max(1).ilog10() as usize + 1;
@@ -184,7 +197,7 @@ fn request_bytes(argv: &[&[u8]]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Observer, SUSPICION_STEPS, request_bytes};
+    use super::{Observer, SUSPICION_STEPS, most_request_bytes, request_bytes};
     use crate::config::Config;
 
     #[test]
@@ -207,5 +220,8 @@ mod tests {
         assert_eq!(request_bytes(&[b"GET", b""]), "*2\r\n$3\r\nGET\r\n$0\r\n\r\n".len() as u64);
         let ten = [&b"0123456789"[..]; 10];
         assert_eq!(request_bytes(&ten), 5 + 10 * (5 + 10 + 2));
+        for argv in [&ten[..], &ten[..1], &[]] {
+            assert!(most_request_bytes(argv) >= request_bytes(argv));
+        }
     }
 }

@@ -413,6 +413,10 @@ impl Reply {
         } else if value < 100 {
             let (tens, ones) = (value as u8 / 10, value as u8 % 10);
             self.out.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
+        } else if value < 1000 {
+            let (hundreds, rest) = (value as u16 / 100, value as u16 % 100);
+            let digits = [hundreds, rest / 10, rest % 10].map(|digit| b'0' + digit as u8);
+            self.out.extend_from_slice(&[kind, digits[0], digits[1], digits[2], b'\r', b'\n']);
         } else {
             self.number_line(kind, value);
         }
