@@ -45,8 +45,11 @@ const MAX_ARGS: i64 = i32::MAX as i64;
 /// Commands with so many arguments are run without allocating a list of them.
 const INLINE_ARGS: usize = 24;
 
-/// So many commands wait for memory together.
+/// So many commands look for fields and members together.
 const PREFETCH_CALLS: usize = 32;
+
+/// The entry of a command is asked for when the one so many before it runs.
+const PREFETCH_AHEAD: usize = 12;
 
 /// Calls on small hashes and sets among them after which no more large ones are looked for.
 const SMALL_CALLS: usize = 2;
@@ -112,8 +115,8 @@ struct Entry {
     error: Option<ProtocolError>,
     /// The client's database when its commands were parsed, in which their keys are fetched ahead.
     db: usize,
-    /// That is worth the while.
-    is_fetched: bool,
+    /// So much of each entry there is worth fetching; 0 for nothing.
+    fetched_bytes: usize,
 }
 
 /// A command that was parsed.
@@ -137,6 +140,41 @@ impl Parse {
     /// Its first key's position among the arguments, and the key's hash.
     fn key_hash(&self) -> Option<(usize, u64)> {
         (self.key_at > 0).then_some((self.key_at, self.hash))
+    }
+}
+
+/// How far buckets and entries have been asked for.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// The first command whose bucket has not been.
+    bucket: usize,
+    /// The first command whose entry has not been.
+    entry: usize,
+}
+
+impl Ahead {
+    /// Asks for the entries of the commands up to a few behind `i`, and for the buckets of as many behind
+    /// those. No sooner: what comes long before it is needed has gone from the nearest cache again.
+    #[inline]
+    fn fetch(&mut self, keyspace: &Keyspace, parsed: &[Parse], entries: &[Entry], i: usize) {
+        let fetched = |i: usize| {
+            let call = &parsed[i];
+            let entry = &entries[call.entry as usize];
+            (call.key_at > 0 && entry.fetched_bytes > 0)
+                .then(|| (keyspace.db(entry.db), call.hash, entry.fetched_bytes))
+        };
+        for i in self.bucket..parsed.len().min(i + 2 * PREFETCH_AHEAD) {
+            if let Some((db, hash, _)) = fetched(i) {
+                db.prefetch(hash);
+            }
+            self.bucket = i + 1;
+        }
+        for i in self.entry..parsed.len().min(i + PREFETCH_AHEAD) {
+            if let Some((db, hash, bytes)) = fetched(i) {
+                db.prefetch_entry_of(hash, bytes);
+            }
+            self.entry = i + 1;
+        }
     }
 }
 
@@ -179,6 +217,8 @@ pub(crate) struct Batch {
     joined: Vec<u8>,
     /// Commands that ran since the last reading of the clock, all of them fast.
     unmeasured: Vec<u16>,
+    /// How far buckets and entries have been asked for.
+    ahead: Ahead,
     /// The command that was looked up last.
     recent: Recent,
     /// Among the parsed commands are such as look up fields and members.
@@ -209,6 +249,7 @@ impl Batch {
             marks: Vec::new(),
             joined: Vec::new(),
             unmeasured: Vec::new(),
+            ahead: Ahead::default(),
             recent: Recent::default(),
             has_members: false,
             own_bytes: 0,
@@ -351,7 +392,7 @@ impl Batch {
             }
             let db = keyspace.map(|keyspace| keyspace.db(client.session.db));
             entry.db = client.session.db;
-            entry.is_fetched = db.is_some_and(|db| db.len() >= PREFETCH_KEYS);
+            entry.fetched_bytes = db.filter(|db| db.len() >= PREFETCH_KEYS).map_or(0, Db::fetched_bytes);
             let is_authenticated = client.session.is_authenticated || !server.has_password;
             let bulk_bytes = server.config.proto_max_bulk_len;
             let limits = RequestLimits { bulk_bytes, args: MAX_ARGS, is_authenticated };
@@ -379,9 +420,6 @@ impl Batch {
                             && let Some(key) = args.get(at)
                         {
                             (parse.key_at, parse.hash) = (at, db.hash_key(key.of(buf)));
-                            if entry.is_fetched {
-                                db.prefetch(parse.hash);
-                            }
                             self.has_members |= command.has_members;
                         }
                         self.parsed.push(parse);
@@ -406,6 +444,7 @@ impl Batch {
     fn execute(&mut self, server: &mut Server) {
         let mut measured = Instant::now();
         let (mut next, mut clock_at) = (0, CALLS_PER_CLOCK);
+        self.ahead = Ahead::default();
         while next < self.parsed.len() {
             if next.is_multiple_of(PREFETCH_CALLS) {
                 self.prefetch(server, next);
@@ -563,33 +602,17 @@ impl Batch {
         }
     }
 
-    /// Asks the CPU for the entries that the commands from `first` on will look up, so that they wait for
-    /// memory together and not one after the other. Their buckets were asked for when the commands were
-    /// parsed. Changes nothing but speed.
+    /// Asks the CPU for what the commands from `first` on will look up, so that they wait for memory
+    /// together and not one after the other. Changes nothing but speed.
     fn prefetch(&mut self, server: &Server, first: usize) {
         let Some(engine) = &server.engine else { return };
-        let keyspace = engine.keyspace();
         let last = self.parsed.len().min(first + PREFETCH_CALLS);
-        if last - first < 2 {
+        if self.parsed.len() < 2 {
             return;
         }
-        let mut of: Option<(usize, &Db, usize)> = None;
-        for call in &self.parsed[first..last] {
-            let entry = &self.entries[call.entry as usize];
-            if call.key_at == 0 || !entry.is_fetched {
-                continue;
-            }
-            let (db, bytes) = match of {
-                Some((number, db, bytes)) if number == entry.db => (db, bytes),
-                _ => {
-                    let db = keyspace.db(entry.db);
-                    let bytes = db.fetched_bytes();
-                    of = Some((entry.db, db, bytes));
-                    (db, bytes)
-                }
-            };
-            db.prefetch_entry_of(call.hash, bytes);
-        }
+        let keyspace = engine.keyspace();
+        // Fields and members are looked for in the entries: all of those are asked for before.
+        self.ahead.fetch(keyspace, &self.parsed, &self.entries, if self.has_members { last } else { first });
         if self.has_members {
             self.prefetch_members(keyspace, server, first..last);
         }
@@ -765,7 +788,7 @@ impl Entry {
             work: (end - at) as u64 * NANOS_PER_INPUT_BYTE,
             error: None,
             db: 0,
-            is_fetched: false,
+            fetched_bytes: 0,
         }
     }
 

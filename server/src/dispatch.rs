@@ -303,7 +303,6 @@ impl Server {
             && !(self.config.maxmemory > 0 && self.memory.is_noted_short())
             && self.disk_error().is_none()
             && !(self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag > 0)
-            && !self.observer.measures_each
             && !self.observer.logs_small_requests
     }
 }

@@ -6,6 +6,7 @@
 //! the same replies and counts.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use cairn_engine::command::Args;
 use cairn_engine::command::spec::WRITE;
@@ -13,7 +14,7 @@ use cairn_engine::engine::Caller;
 use cairn_engine::os::jemalloc;
 use smallvec::SmallVec;
 
-use super::{Batch, INLINE_ARGS, Mark, REPLY_BYTES_PER_NANO, Source, add_span};
+use super::{Batch, INLINE_ARGS, Mark, REPLY_BYTES_PER_NANO, Source, add_span, nanos_between};
 use crate::dispatch::Called;
 use crate::observe::Cost;
 use crate::server::Server;
@@ -49,7 +50,8 @@ impl Batch {
         let first_reply = self.reply.len();
         let reply = &mut self.reply;
         let (mut ran, mut unsettled, mut written_to) = (0, None, None);
-        for call in &self.parsed[calls] {
+        let mut clock = server.observer.measures_each.then(Instant::now);
+        for (call, i) in self.parsed[calls.clone()].iter().zip(calls.start..) {
             let Some(number) = call.found.filter(|_| call.entry == at) else { break };
             let Some(command) = server.commands.quick(number, call.args) else { break };
             let Some(engine) = &mut server.engine else { break };
@@ -58,6 +60,7 @@ impl Batch {
             {
                 break;
             }
+            self.ahead.fetch(engine.keyspace(), &self.parsed, &self.entries, i);
             let args = &self.args[call.first_arg..call.first_arg + call.args];
             let mut few: [&[u8]; FEW_ARGS] = [&[]; FEW_ARGS];
             let many: SmallVec<[&[u8]; INLINE_ARGS]>;
@@ -81,8 +84,14 @@ impl Batch {
                 server.stats.count_error(&reply.bytes()[start..]);
             }
             let reply_bytes = reply.len() - start;
-            if reply_bytes >= server.observer.large_reply_bytes {
-                server.observe(index, number, argv, Cost { nanos: None, reply_bytes });
+            // Each by itself when one of them may be slow; what it is charged is its share of the group's.
+            let nanos = clock.as_mut().map(|clock| {
+                let began = std::mem::replace(clock, Instant::now());
+                nanos_between(began, *clock)
+            });
+            let is_slow = nanos.is_some_and(|nanos| server.observer.is_slow(nanos));
+            if is_slow || reply_bytes >= server.observer.large_reply_bytes {
+                server.observe(index, number, argv, Cost { nanos, reply_bytes });
             }
             if !server.is_settled() {
                 if !server.is_settled_by_logging() {
