@@ -71,7 +71,7 @@ impl Aof {
             // What is appended must be as checked as the settings want it.
             Some(last) if blocks == self.settings.checksum => {
                 self.open_last(&last)?;
-                if was_off {
+                if was_off || !store::has_manifest(&*self.storage, &self.place())? {
                     let text = text(&self.manifest, self.settings.checksum);
                     store::write_manifest(&*self.storage, &self.place(), &text)?;
                 }
@@ -183,7 +183,7 @@ impl Aof {
         (self.fresh_at, self.fresh_failures) = (Some(now), 0);
         self.last_sync = Some(now);
         // It is tried again with the first base.
-        let _ = self.note_off();
+        let _ = self.make_dir().and_then(|()| self.note_off());
     }
 
     /// Turns the log off: everything in it is made durable, and the manifest says since when it is off.

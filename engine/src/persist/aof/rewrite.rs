@@ -257,12 +257,13 @@ impl Aof {
         }
     }
 
-    /// Makes the folder, durably.
+    /// Makes the folder, durably, and ends what a crash has interrupted there.
     pub(super) fn make_dir(&self) -> Result<(), StepError> {
         let dir = self.settings.dir.as_path();
         let home = dir_of(dir);
         self.storage.create_dir(dir).map_err(|error| StepError::new("create", dir, error))?;
-        self.storage.sync_dir(home).map_err(|error| StepError::new("sync", home, error))
+        self.storage.sync_dir(home).map_err(|error| StepError::new("sync", home, error))?;
+        store::settle_unfinished(&*self.storage, &self.place(), self.manifest.live().next().is_some())
     }
 
     /// Has the increment synced and the next one made, while writing goes on.

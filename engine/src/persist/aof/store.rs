@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::codec::aof::manifest::{self, Entry};
+use crate::codec::aof::manifest::{self, Entry, Manifest};
 use crate::persist::storage::Storage;
 
 /// Where a manifest lies.
@@ -66,6 +66,69 @@ fn failed<'a>(call: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> StepEr
 /// `StepError`: the old one is there, unless `is_unknown`.
 pub(super) fn write_manifest(storage: &dyn Storage, place: &Place, text: &[u8]) -> Result<(), StepError> {
     publish(storage, place, &[], text)
+}
+
+/// Whether a manifest is there.
+///
+/// # Errors
+/// What the disk said.
+pub(super) fn has_manifest(storage: &dyn Storage, place: &Place) -> Result<bool, StepError> {
+    let path = place.manifest();
+    storage.meta(&path).map(|meta| meta.is_some()).map_err(failed("look at", &path))
+}
+
+/// Ends what a crash has interrupted: where there is no manifest, but an unfinished one, that is all which
+/// tells what the files are, and the next manifest would be written over it. It is put in place if the
+/// log `is_used`; otherwise the files that it names go.
+///
+/// # Errors
+/// What the disk said.
+pub(super) fn settle_unfinished(
+    storage: &dyn Storage,
+    place: &Place,
+    is_used: bool,
+) -> Result<(), StepError> {
+    let temp = place.temp_manifest();
+    if has_manifest(storage, place)? || storage.meta(&temp).map_err(failed("look at", &temp))?.is_none() {
+        return Ok(());
+    }
+    if is_used {
+        storage.rename(&temp, &place.manifest()).map_err(failed("rename", &temp))?;
+    } else {
+        let Ok(unfinished) = Manifest::parse(&read(storage, &temp).map_err(failed("read", &temp))?) else {
+            // It did not come so far that a file had its name.
+            return Ok(());
+        };
+        if unfinished.incr.len() > 1 || !unfinished.history.is_empty() {
+            // No first manifest is like that: somebody has taken another one away.
+            return Ok(());
+        }
+        for (_, entry) in unfinished.entries() {
+            let path = place.of(&entry.name);
+            match storage.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StepError::new("remove", &path, error));
+                }
+                _ => {}
+            }
+        }
+    }
+    storage.sync_dir(&place.dir).map_err(failed("sync", &place.dir))
+}
+
+fn read(storage: &dyn Storage, path: &Path) -> io::Result<Vec<u8>> {
+    const PIECE: usize = 4096;
+    let mut file = storage.open(path)?;
+    let mut bytes = Vec::new();
+    loop {
+        let len = bytes.len();
+        bytes.resize(len + PIECE, 0);
+        let n = file.read(&mut bytes[len..])?;
+        bytes.truncate(len + n);
+        if n == 0 {
+            return Ok(bytes);
+        }
+    }
 }
 
 /// A file that gets its name together with a manifest.
@@ -136,20 +199,11 @@ fn write_temp(storage: &dyn Storage, temp: &Path, text: &[u8]) -> Result<(), Ste
 
 /// Whether a file says just this.
 fn has_content(storage: &dyn Storage, path: &Path, text: &[u8]) -> io::Result<bool> {
-    let mut file = match storage.open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let mut found = vec![0; text.len() + 1];
-    let mut len = 0;
-    while len < found.len() {
-        match file.read(&mut found[len..])? {
-            0 => break,
-            n => len += n,
-        }
+    match read(storage, path) {
+        Ok(found) => Ok(found == text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(&found[..len] == text)
 }
 
 /// What came of removing files.
