@@ -68,7 +68,7 @@ fn set_fields(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Result<usize
     if !pairs.len().is_multiple_of(2) {
         return Err(CommandError::Arity(name.to_owned()));
     }
-    let now = ctx.data.now;
+    let now = ctx.data.expiry_time();
     let (mut added, mut revived) = (0, 0);
     ctx.data.upsert_hash(
         args.at(1),
@@ -102,7 +102,7 @@ const HSETNX: DataCommand = DataCommand::new(
         .keys(&[KeySpec::one(1, INSERTS)])
         .summary("Sets a field of a hash if the field is not there."),
     |ctx, args| {
-        let now = ctx.data.now;
+        let now = ctx.data.expiry_time();
         let (key, field, value) = (args.at(1), args.at(2), args.at(3));
         let mut had_expiries = false;
         let written = ctx.data.upsert_hash(
@@ -133,7 +133,7 @@ const HGET: DataCommand = DataCommand::new(
         .keys(&[KeySpec::one(1, READS)])
         .summary("Gives the value of a field."),
     |ctx, args| {
-        let now = ctx.data.now;
+        let now = ctx.data.expiry_time();
         match ctx.data.hash(args.at(1))?.and_then(|hash| hash.get(args.at(2), now)) {
             Some(value) => reply_element(ctx.reply, value),
             None => ctx.reply.null(),
@@ -149,7 +149,7 @@ const HMGET: DataCommand = DataCommand::new(
         .complexity("O(N) in the fields asked for")
         .summary("Gives the values of several fields."),
     |ctx, args| {
-        let now = ctx.data.now;
+        let now = ctx.data.expiry_time();
         let hash = ctx.data.hash(args.at(1))?;
         let fields = args.from(2);
         ctx.reply.array(fields.len());
@@ -189,7 +189,7 @@ all_command!(HKEYS, "hkeys", Parts::Names, "Gives the names of all fields of a h
 all_command!(HVALS, "hvals", Parts::Values, "Gives the values of all fields of a hash.");
 
 fn all_fields(ctx: &mut Context<'_>, args: Args<'_>, parts: Parts) -> Outcome {
-    let now = ctx.data.now;
+    let now = ctx.data.expiry_time();
     let hash = ctx.data.hash(args.at(1))?;
     let count = hash.map_or(0, |hash| hash.live_len(now));
     match parts {
@@ -226,7 +226,7 @@ const HEXISTS: DataCommand = DataCommand::new(
         .keys(&[KeySpec::one(1, LOOKS)])
         .summary("Tells if a hash has a field."),
     |ctx, args| {
-        let now = ctx.data.now;
+        let now = ctx.data.expiry_time();
         let there = ctx.data.hash(args.at(1))?.is_some_and(|hash| hash.contains(args.at(2), now));
         ctx.reply.int(i64::from(there));
         Ok(())
@@ -239,7 +239,7 @@ const HSTRLEN: DataCommand = DataCommand::new(
         .keys(&[KeySpec::one(1, LOOKS)])
         .summary("Gives the length of a field's value in bytes."),
     |ctx, args| {
-        let now = ctx.data.now;
+        let now = ctx.data.expiry_time();
         let value = ctx.data.hash(args.at(1))?.and_then(|hash| hash.get(args.at(2), now));
         ctx.reply.int(value.map_or(0, |value| value.len()) as i64);
         Ok(())
@@ -253,7 +253,7 @@ const HDEL: DataCommand = DataCommand::new(
         .complexity("O(N) in the fields removed")
         .summary("Removes fields from a hash."),
     |ctx, args| {
-        let now = ctx.data.now;
+        let now = ctx.data.expiry_time();
         let (key, fields) = (args.at(1), args.from(2));
         let removed = ctx
             .data
@@ -293,7 +293,7 @@ struct Added<T> {
 
 fn hincrby(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let by = args.int(3)?;
-    let (now, key, field) = (ctx.data.now, args.at(1), args.at(2));
+    let (now, key, field) = (ctx.data.expiry_time(), args.at(1), args.at(2));
     let added = ctx.data.upsert_hash(
         key,
         |_| Hash::new(),
@@ -340,7 +340,7 @@ const HINCRBYFLOAT: DataCommand = DataCommand::new(
 );
 
 fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let (now, key, field, by) = (ctx.data.now, args.at(1), args.at(2), args.at(3));
+    let (now, key, field, by) = (ctx.data.expiry_time(), args.at(1), args.at(2), args.at(3));
     let increment = LongDouble::parse(by).ok_or(CommandError::NotFloat)?;
     if !increment.is_finite() {
         return Err(CommandError::text("ERR value is NaN or Infinity"));
@@ -375,7 +375,7 @@ const HRANDFIELD: DataCommand = DataCommand::new(
 
 fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let Context { data, reply, rng, .. } = ctx;
-    let now = data.now;
+    let now = data.expiry_time();
     if args.len() == 2 {
         match data.hash(args.at(1))?.and_then(|hash| hash.random(rng, now)) {
             Some(field) => reply_element(reply, field.field),
@@ -442,7 +442,7 @@ const HSCAN: DataCommand = DataCommand::new(
 
 fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let cursor = cursor_argument(args, 2)?;
-    let now: UnixMs = ctx.data.now;
+    let now: UnixMs = ctx.data.expiry_time();
     // Options are not looked at when there is no such key.
     let Some(hash) = ctx.data.hash(args.at(1))? else {
         ctx.reply.array(2);

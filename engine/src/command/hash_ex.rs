@@ -137,7 +137,7 @@ const HSETEX: DataCommand = DataCommand::new(
 );
 
 fn hsetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let (now, key) = (ctx.data.now, args.at(1));
+    let (now, key) = (ctx.data.expiry_time(), args.at(1));
     let word_at = fields_word(args)?;
     let options = Options::parse(args, 2..word_at, For::Set)?;
     let count = args.int(word_at + 1)?;
@@ -150,7 +150,7 @@ fn hsetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ctx.reply.int(0);
         return Ok(());
     }
-    let expire_at = options.expire_at(now, "hsetex")?;
+    let expire_at = options.expire_at(ctx.data.now, "hsetex")?;
     if let Some(condition) = options.fields {
         let hash = ctx.data.hash(key)?;
         let has = |field: &[u8]| hash.is_some_and(|hash| hash.contains(field, now));
@@ -160,7 +160,7 @@ fn hsetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
     }
     match expire_at {
-        Some(at) if at <= now => set_expired(&mut ctx.data, key, pairs, is_there)?,
+        Some(at) if ctx.data.has_passed(at) => set_expired(&mut ctx.data, key, pairs, is_there)?,
         _ => set_with_expiry(&mut ctx.data, args, word_at, options, expire_at)?,
     }
     ctx.reply.int(1);
@@ -198,7 +198,7 @@ fn set_with_expiry(
     options: Options<'_>,
     expire_at: Option<UnixMs>,
 ) -> Outcome {
-    let (now, key, pairs) = (data.now, args.at(1), args.from(word_at + 2));
+    let (now, key, pairs) = (data.expiry_time(), args.at(1), args.from(word_at + 2));
     let ttl = match (options.ttl, expire_at) {
         (Ttl::Keep, _) => FieldTtl::Keep,
         (_, Some(at)) => FieldTtl::At(at),
@@ -285,7 +285,7 @@ impl Change {
 }
 
 fn hgetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let (now, key) = (ctx.data.now, args.at(1));
+    let (now, key) = (ctx.data.expiry_time(), args.at(1));
     let word_at = fields_word(args)?;
     let options = Options::parse(args, 2..word_at, For::Get)?;
     let count = args.int(word_at + 1)?;
@@ -295,9 +295,9 @@ fn hgetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     ctx.data.counts_reads = true;
     let is_there = ctx.data.hash(key)?.is_some();
-    let change = match (options.ttl, options.expire_at(now, "hgetex")?) {
+    let change = match (options.ttl, options.expire_at(ctx.data.now, "hgetex")?) {
         (Ttl::Persist, _) => Change::Persist,
-        (_, Some(at)) if at <= now => Change::Remove,
+        (_, Some(at)) if ctx.data.has_passed(at) => Change::Remove,
         (_, Some(at)) => Change::Expire(at),
         _ => Change::Nothing,
     };
@@ -367,7 +367,7 @@ const HGETDEL: DataCommand = DataCommand::new(
         .complexity("O(N) in the fields asked for")
         .summary("Gives the values of fields and removes them."),
     |ctx, args| {
-        let (now, key) = (ctx.data.now, args.at(1));
+        let (now, key) = (ctx.data.expiry_time(), args.at(1));
         let fields = fields_after_key(args, BAD_COUNT)?;
         let is_there = ctx.data.hash(key)?.is_some();
         ctx.reply.array(fields.len());

@@ -87,7 +87,7 @@ expire_command!(
 );
 
 fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outcome {
-    let now = ctx.data.now;
+    let now = ctx.data.expiry_time();
     // Everything between the time and the word FIELDS is a condition.
     let word_at = (3..args.len() - 1).find(|i| args.is(*i, "FIELDS")).ok_or(BAD_COUNT)?;
     let conditions = Conditions::parse(args, 3..word_at)?;
@@ -96,14 +96,15 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outc
     if amount < 0 {
         return Err(CommandError::InvalidExpire(name.to_owned()));
     }
-    let at = absolute(amount, unit, now, name)?;
+    let at = absolute(amount, unit, ctx.data.now, name)?;
+    let has_passed = ctx.data.has_passed(at);
     let key = args.at(1);
     let change = |hash: &mut Hash, field: &[u8]| {
         let Some(old) = hash.view().expiry(field, now) else { return NO_FIELD };
         if !conditions.allow(old, at) {
             return NOT_MET;
         }
-        if at <= now {
+        if has_passed {
             hash.remove(field, now);
             return REMOVED;
         }
@@ -116,7 +117,7 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outc
     let answers = answers.unwrap_or_else(|| vec![NO_FIELD; fields.len()]);
     // All that changed has changed alike: the time is one for all fields.
     let changes = answers.iter().filter(|answer| **answer > NOT_MET).count() as u64;
-    if at <= now {
+    if has_passed {
         ctx.data.stats.expired_fields += changes;
         ctx.data.wrote_many(Classes::HASH, "hexpired", key, changes);
     } else {
@@ -137,7 +138,7 @@ fn log_expiry(data: &mut Data<'_>, args: Args<'_>, at: UnixMs, fields: &[&[u8]],
     }
     let mut text = IntText::new();
     let mut words: Vec<&[u8]> = Vec::with_capacity(args.len());
-    if at <= data.now {
+    if data.has_passed(at) {
         words.extend([b"HDEL", args.at(1)]);
         let gone = fields.iter().zip(answers).filter(|(_, answer)| **answer == REMOVED);
         words.extend(gone.map(|(field, _)| *field));
@@ -185,9 +186,9 @@ ttl_command!(
 
 fn ttl(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit) -> Outcome {
     let fields = fields_after_key(args, CommandError::Syntax)?;
-    let now = ctx.data.now;
+    let (now, seen) = (ctx.data.now, ctx.data.expiry_time());
     let hash = ctx.data.hash(args.at(1))?;
-    let answer = |hash: HashRef<'_>, field: &[u8]| match hash.expiry(field, now) {
+    let answer = |hash: HashRef<'_>, field: &[u8]| match hash.expiry(field, seen) {
         None => NO_FIELD,
         Some(None) => NO_EXPIRY,
         Some(Some(at)) => remaining(at, now, unit),
@@ -220,7 +221,7 @@ const HPERSIST: DataCommand = DataCommand::new(
 
 fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let fields = fields_after_key(args, BAD_COUNT)?;
-    let (now, key) = (ctx.data.now, args.at(1));
+    let (now, key) = (ctx.data.expiry_time(), args.at(1));
     let change = |hash: &mut Hash, field: &[u8]| match hash.set_expiry(field, None, now) {
         None => NO_FIELD,
         Some(None) => NO_EXPIRY,

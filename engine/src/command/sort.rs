@@ -311,7 +311,7 @@ impl<'a> Pattern<'a> {
         };
         key.clear();
         [before, element, after].iter().for_each(|part| key.extend_from_slice(part));
-        let (now, mut int_text) = (data.now, IntText::new());
+        let (now, mut int_text) = (data.expiry_time(), IntText::new());
         match (data.view(key), field) {
             (Some(ValueRef::String(text)), None) => look(Some(text.bytes(&mut int_text))),
             (Some(ValueRef::Hash(hash)), Some(field)) => match hash.get(field, now) {

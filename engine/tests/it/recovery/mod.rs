@@ -2,6 +2,7 @@
 //!
 //! The rows that tests are named for are those of `testdata/scenarios.md`.
 
+mod fields;
 mod fixtures;
 mod rows;
 mod support;
