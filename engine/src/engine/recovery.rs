@@ -49,6 +49,7 @@ impl Engine {
             limits: &self.limits,
             rng: &mut self.rng,
             now,
+            apart: self.apart,
         };
         let recovered = load(self.storage.as_ref(), into)?;
         let file = match &recovered.source {

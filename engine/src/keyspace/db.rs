@@ -137,6 +137,12 @@ impl Db {
         db
     }
 
+    /// An empty database that hashes as this one does.
+    #[must_use]
+    pub(super) fn apart(&self) -> Self {
+        Self::new(*self.table.hasher())
+    }
+
     /// Keys, those that have expired too.
     #[must_use]
     pub fn len(&self) -> usize {

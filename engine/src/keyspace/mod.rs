@@ -38,6 +38,13 @@ impl Keyspace {
         Self { dbs: (0..databases).map(|_| Db::new(seed)).collect(), bin: Vec::new() }
     }
 
+    /// Another keyspace, with one empty database that hashes as these do: entries that are made there
+    /// can be put in here.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { dbs: self.dbs.first().map(Db::apart).into_iter().collect(), bin: Vec::new() }
+    }
+
     /// How many databases there are.
     #[must_use]
     pub fn len(&self) -> usize {

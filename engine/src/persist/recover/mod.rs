@@ -7,11 +7,15 @@
 //! never passed over in silence. Behaviour, where it is no harm: valkey src/aof.c `loadAppendOnlyFiles`,
 //! with its words.
 
+mod batch;
+mod build;
 mod change;
 mod decide;
 mod file;
 mod functions;
 mod look;
+mod parse;
+mod pipe;
 mod preload;
 mod refusal;
 mod replay;
@@ -22,6 +26,7 @@ use std::time::Instant;
 
 use crate::codec::aof::manifest::Manifest;
 use crate::codec::rdb::Options;
+use crate::persist::apart::Apart;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::persist::storage::Storage;
 
@@ -233,6 +238,7 @@ fn load_log(
     log: &Log,
     listener: &mut dyn Listener,
 ) -> Result<Recovered, Refusal> {
+    let may_spawn = into.apart == Apart::ForkAndThreads;
     let total = log.parts.iter().map(|part| part.source.bytes).sum();
     let mut recovered =
         Recovered { log_bytes: total, ..Recovered::without_log(Source::Log, log.manifest.clone()) };
@@ -243,7 +249,7 @@ fn load_log(
         let since = Instant::now();
         let span = Span { before, total };
         before += part.source.bytes;
-        let found = file::read(storage, &part.source, span, options.rdb, &mut replayer)
+        let found = file::read(storage, &part.source, span, options.rdb, &mut replayer, may_spawn)
             .map_err(|failure| Refusal::file(part, &failure))?;
         if options.strict && replayer.errors > 0 {
             return Err(Refusal::strict(part, replayer.errors));

@@ -3,6 +3,9 @@
 use crate::command::spec::BeginSearch;
 use crate::command::{self, Args, DataCommand};
 
+use super::batch::Call;
+use super::build::BUILDERS;
+
 /// Slots: a power of two, some times the number of commands.
 const SLOTS: usize = 1024;
 /// A command's name is never longer.
@@ -13,7 +16,10 @@ const LONGEST_NAME: usize = 32;
 pub(super) struct Known {
     pub(super) command: &'static DataCommand,
     /// Position of its first key; 0 if only the command knows.
-    pub(super) key_at: usize,
+    key_at: usize,
+    /// Whether it has no subcommands.
+    pub(super) is_plain: bool,
+    builds: bool,
 }
 
 impl Known {
@@ -22,12 +28,20 @@ impl Known {
             Some(BeginSearch::Index(at)) => at,
             _ => 0,
         };
-        Known { command, key_at }
+        let spec = &command.spec;
+        let builds = key_at == 1 && spec.parent.is_none() && BUILDERS.contains(&spec.name);
+        Known { command, key_at, is_plain: command.subcommands.is_empty(), builds }
+    }
+
+    /// A call of it.
+    #[inline]
+    pub(super) fn call(self) -> Call {
+        Call::Data { command: self.command, key_at: self.key_at, builds: self.builds }
     }
 
     /// The subcommand that is meant, if it is a container and has one of that name.
     pub(super) fn meant(self, args: Args<'_>) -> Option<Known> {
-        if self.command.subcommands.is_empty() {
+        if self.is_plain {
             return Some(self);
         }
         args.get(1).and_then(|word| self.command.subcommand(word)).map(Known::new)
@@ -94,5 +108,9 @@ mod tests {
         }
         assert!(table.find(b"").is_none() && table.find(&[b'x'; 100]).is_none());
         assert_eq!(table.find(b"set").expect("a command").key_at, 1);
+        for name in BUILDERS {
+            let found = table.find(name.as_bytes()).expect("a command");
+            assert!(found.builds, "{name}");
+        }
     }
 }

@@ -43,9 +43,24 @@ fn text_of(score: f64) -> Vec<u8> {
     text
 }
 
+/// Whether a pair comes after all that are there: who copies a sorted set adds its pairs in order.
+fn is_behind_last(view: Listpack<'_>, member: &[u8], score: f64) -> bool {
+    let Some(score_at) = view.prev(view.end_offset()) else { return true };
+    let last = score_of(view.at(score_at));
+    last < score
+        || (last == score
+            && view
+                .prev(score_at)
+                .and_then(|at| view.at(at))
+                .is_some_and(|element| element.with_bytes(|own| own < member)))
+}
+
 /// Puts a pair in where the order wants it. The member must not be there.
 pub(super) fn insert(pack: &mut ListpackBuf, member: &[u8], score: f64) {
     let view = pack.view();
+    if is_behind_last(view, member, score) {
+        return push(pack, member, score);
+    }
     let mut at = view.first_offset();
     while let Some(element) = view.at(at) {
         let Some(score_at) = view.next(at) else { break };

@@ -10,7 +10,7 @@ use cairn_engine::codec::aof::block::Pending;
 use cairn_engine::codec::aof::manifest::Manifest;
 use cairn_engine::codec::aof::record;
 use cairn_engine::codec::rdb::Options;
-use cairn_engine::engine::Engine;
+use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::packed::IntText;
 use cairn_engine::persist::load::LoadProgress;
 use cairn_engine::persist::recover::{Level, Listener, Note, Outside, RecoverOptions, Recovered, Refusal};
@@ -113,7 +113,11 @@ impl Home {
     }
 
     pub(super) fn start(&self) -> Result<Started, Refusal> {
-        let mut engine = Engine::new(fresh::config(&self.options.rdb_path), NOW);
+        self.start_with(fresh::config(&self.options.rdb_path))
+    }
+
+    pub(super) fn start_with(&self, config: EngineConfig) -> Result<Started, Refusal> {
+        let mut engine = Engine::new(config, NOW);
         let mut heard = Heard::default();
         let recovered = engine.recover(NOW, &self.options, &mut heard)?;
         assert_eq!(engine.snapshot_stats().dirty, 0, "a start changes nothing");

@@ -1,0 +1,65 @@
+//! Commands of a log on their way from the reader to the keys, some hundred together, with the bytes that
+//! they stand in.
+
+use std::ops::Range;
+
+use crate::command::DataCommand;
+use crate::keyspace::Entry;
+
+/// What is to be done for a command of a log.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Call {
+    /// A data command.
+    Data {
+        command: &'static DataCommand,
+        /// Position of its first key; 0 if only the command knows.
+        key_at: usize,
+        /// Whether its effect on a key that is not there can be had ahead.
+        builds: bool,
+    },
+    Select(usize),
+    Function,
+    /// Not a data command: whoever keeps sessions knows.
+    Outside,
+    /// Sessions answer to it with this error.
+    Wrong {
+        command: &'static str,
+        error: &'static str,
+    },
+}
+
+/// A command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item {
+    pub(super) call: Call,
+    /// Its first word and the number of its words, in [`Batch::words`].
+    pub(super) first: usize,
+    pub(super) len: usize,
+    /// Its offset in the file.
+    pub(super) at: u64,
+}
+
+/// What some commands in a row, all on one key, make of a key that is not there.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// The commands, in [`Batch::items`].
+    pub(super) items: Range<usize>,
+    /// The key's hash.
+    pub(super) hash: u64,
+    pub(super) entry: Entry,
+    /// Whether it is the same if the key is there: the first command writes over it.
+    pub(super) replaces: bool,
+}
+
+/// Commands that may be run.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    /// Places in `bytes`.
+    pub(super) words: Vec<Range<usize>>,
+    pub(super) items: Vec<Item>,
+    /// What was made ahead, in order.
+    pub(super) runs: Vec<Run>,
+    /// Offset in the file after it.
+    pub(super) end: u64,
+}

@@ -1,0 +1,134 @@
+//! Keys made ahead: commands of a log that are about one key are run where there is no key, on another
+//! thread than the one that owns the keys. It takes the finished entry if the key is not there when the
+//! commands' turn comes, and runs them as they stand if it is.
+
+use crate::base::rng::Rng;
+use crate::base::time::UnixMs;
+use crate::codec::resp::{Protocol, Reply};
+use crate::command::effects::Effects;
+use crate::command::spec::READONLY;
+use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats, OnExpired};
+use crate::keyspace::Keyspace;
+use crate::value::Limits;
+
+use super::batch::{Batch, Call, Run};
+
+/// Commands whose effect on a key that is not there depends on nothing but their words and the time.
+pub(super) const BUILDERS: &[&str] = &[
+    "append",
+    "hmset",
+    "hpexpireat",
+    "hset",
+    "incr",
+    "incrby",
+    "lpush",
+    "pexpireat",
+    "rpush",
+    "sadd",
+    "set",
+    "setrange",
+    "xadd",
+    "xclaim",
+    "xsetid",
+    "zadd",
+];
+
+/// What a command needs besides the keys.
+pub(super) struct Caller {
+    effects: Effects,
+    stats: KeyStats,
+    reply: Reply,
+}
+
+impl Caller {
+    pub(super) fn new() -> Caller {
+        Caller { effects: Effects::new(), stats: KeyStats::default(), reply: Reply::new(Protocol::Resp2) }
+    }
+
+    /// Runs a command as a log has it: nothing limits it, nobody hears of it, and keys whose time has
+    /// passed stay.
+    #[inline]
+    pub(super) fn call(
+        &mut self,
+        keyspace: &mut Keyspace,
+        db: usize,
+        (limits, now, rng): (&Limits, UnixMs, &mut Rng),
+        command: &'static DataCommand,
+        argv: &[&[u8]],
+    ) -> Result<(), CommandError> {
+        self.effects.begin();
+        let data = Data {
+            keyspace,
+            db,
+            now,
+            limits,
+            stats: &mut self.stats,
+            counts_reads: command.spec.flags.has(READONLY),
+            is_no_touch: false,
+            on_expired: OnExpired::Ignore,
+            hides_expired: false,
+            must_obey: true,
+            dirty: 0,
+            effects: &mut self.effects,
+        };
+        let mut context = Context { data, reply: &mut self.reply, rng, may_wait: false, wait: None };
+        let outcome = (command.run)(&mut context, Args(argv));
+        self.reply.truncate(0);
+        outcome
+    }
+}
+
+/// Makes entries.
+pub(super) struct Builder<'a> {
+    /// One database, which has at most one key.
+    keyspace: Keyspace,
+    limits: &'a Limits,
+    now: UnixMs,
+    rng: Rng,
+    caller: Caller,
+}
+
+impl<'a> Builder<'a> {
+    /// One whose keys go to `keyspace`.
+    pub(super) fn new(keyspace: &Keyspace, limits: &'a Limits, now: UnixMs) -> Builder<'a> {
+        let mut keyspace = keyspace.apart();
+        keyspace.tick(now);
+        Builder { keyspace, limits, now, rng: Rng::new(1), caller: Caller::new() }
+    }
+
+    /// Makes what can be made ahead of a batch.
+    pub(super) fn build(&mut self, batch: &mut Batch) {
+        let mut runs = std::mem::take(&mut batch.runs);
+        let words: Vec<&[u8]> = batch.words.iter().map(|word| &batch.bytes[word.clone()]).collect();
+        let key_of = |i: usize| match batch.items.get(i).map(|item| (item.call, item)) {
+            Some((Call::Data { builds: true, .. }, item)) => Some(words[item.first + 1]),
+            _ => None,
+        };
+        let mut start = 0;
+        while start < batch.items.len() {
+            let Some(key) = key_of(start) else {
+                start += 1;
+                continue;
+            };
+            let mut end = start + 1;
+            while key_of(end) == Some(key) {
+                end += 1;
+            }
+            let mut is_right = true;
+            for item in &batch.items[start..end] {
+                let Call::Data { command, .. } = item.call else { continue };
+                let argv = &words[item.first..item.first + item.len];
+                let around = (self.limits, self.now, &mut self.rng);
+                is_right = is_right && self.caller.call(&mut self.keyspace, 0, around, command, argv).is_ok();
+            }
+            let first = &batch.items[start];
+            let is_set = matches!(first.call, Call::Data { command, .. } if command.spec.name == "set");
+            let hash = self.keyspace.db(0).hash_key(key);
+            if let Some(entry) = self.keyspace.db_mut(0).remove_entry(key).filter(|_| is_right) {
+                runs.push(Run { items: start..end, hash, entry, replaces: is_set && first.len == 3 });
+            }
+            start = end;
+        }
+        batch.runs = runs;
+    }
+}
