@@ -1,14 +1,15 @@
 //! The log on a disk that crashes at any moment and fails at any call: what was acknowledged is there,
 //! and the data set is one that was, never a mixture.
 
+mod failures;
 mod life;
 
 use std::time::Duration;
 
 use cairn_engine::base::rng::Rng;
-use cairn_engine::persist::aof::{AofEvent, AofSettings, LogHealth, SyncPolicy};
+use cairn_engine::persist::aof::{AofSettings, SyncPolicy};
 
-use crate::simulated::{Call, Crash, Dose, Fault, Kind, Plan, Simulated, crash_everywhere, fail_everywhere};
+use crate::simulated::{Crash, Dose, Kind, Simulated, crash_everywhere, fail_everywhere};
 use life::{History, Life, recover, settings};
 
 const POLICIES: [SyncPolicy; 3] = [SyncPolicy::Always, SyncPolicy::EverySec, SyncPolicy::No];
@@ -223,59 +224,6 @@ fn an_old_log_is_not_taken_for_newer_than_a_snapshot() {
         let history = life.history;
         crash_everywhere(&dose, &disk, |crash, image| check(crash, &image, &history, SyncPolicy::EverySec));
     }
-}
-
-#[test]
-fn a_slow_disk_holds_acknowledgements_after_two_seconds() {
-    let (disk, history) = prepared(&settings(SyncPolicy::EverySec));
-    let mut life = Life::start(&disk, settings(SyncPolicy::EverySec), history).expect("a good disk");
-    life.step();
-    // The sync is under way from here on: it ends with the next poll.
-    life.now += Duration::from_millis(1900);
-    life.step();
-    assert_eq!((life.acked, life.synced), (life.steps, life.steps - 2), "written, and not too old");
-    life.now += Duration::from_millis(200);
-    life.step();
-    assert_eq!((life.acked, life.synced), (life.steps - 1, life.steps - 3), "too old");
-    life.poll(Duration::ZERO);
-    assert_eq!((life.acked, life.synced), (life.steps, life.steps - 2), "the first is durable");
-    assert_eq!(life.engine.aof_stats(life.now).delayed_syncs, 0, "nobody has looked");
-    life.poll(SHORT);
-    assert_eq!(life.synced, life.steps);
-}
-
-#[test]
-fn a_shutdown_that_cannot_make_all_durable_says_so() {
-    for (call, is_told) in
-        [(Call::Append, true), (Call::Sync, true), (Call::Rename, true), (Call::Remove, false)]
-    {
-        let (disk, history) = prepared(&settings(SyncPolicy::EverySec));
-        let mut life = Life::start(&disk, settings(SyncPolicy::EverySec), history).expect("a good disk");
-        disk.fail(Some(Plan { after: 0, fault: Fault::Errno(5), lasts: true, only: Some(call) }));
-        life.step();
-        let closed = life.engine.close_aof(life.now, life::NOW);
-        assert_eq!(closed.is_err(), is_told, "{call:?}: {closed:?}");
-    }
-}
-
-#[test]
-fn a_failed_sync_is_not_forgotten() {
-    let (disk, history) = prepared(&settings(SyncPolicy::EverySec));
-    let mut life = Life::start(&disk, settings(SyncPolicy::EverySec), history).expect("a good disk");
-    disk.fail(Some(Plan { after: 0, fault: Fault::Errno(5), lasts: false, only: Some(Call::Sync) }));
-    life.step();
-    let failed = life.steps;
-    life.poll(SHORT);
-    assert!(matches!(life.engine.log_health(), LogHealth::SyncFailed(_)), "{:?}", life.events);
-    assert!(life.synced < failed);
-    let old = life.engine.aof_manifest().clone();
-    assert!(life.settle(), "{:?}", life.events);
-    let new = life.engine.aof_manifest();
-    assert_eq!((new.incr.len(), new.base.is_some()), (1, true));
-    let is_fresh = |name: &[u8]| old.entries().all(|(_, entry)| entry.name != name);
-    assert!(new.live().all(|(_, entry)| is_fresh(&entry.name)), "no old file is used any more");
-    assert_eq!(life.synced, life.steps);
-    assert!(life.events.contains(&AofEvent::Recovered));
 }
 
 /// Random steps over many lives.
