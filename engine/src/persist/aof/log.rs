@@ -190,6 +190,8 @@ pub struct Aof {
     pub(super) syncing_bytes: u64,
     /// Whether a job has the file.
     pub(super) is_lent: bool,
+    /// Bytes that it had then.
+    pub(super) lent_bytes: u64,
     /// Whether the file is dropped when it comes back.
     pub(super) drops_lent: bool,
     /// An empty block with room.
@@ -245,6 +247,7 @@ impl Aof {
             under_way: 0,
             syncing_bytes: 0,
             is_lent: false,
+            lent_bytes: 0,
             drops_lent: false,
             spare: Pending::new(),
             syncing_since: None,
@@ -358,7 +361,8 @@ impl Aof {
 
     /// Bytes of all live files.
     pub(super) fn bytes(&self) -> u64 {
-        self.closed_bytes + self.tail.as_ref().map_or(0, Tail::bytes)
+        let lent = if self.is_lent && !self.drops_lent { self.lent_bytes } else { 0 };
+        self.closed_bytes + self.tail.as_ref().map_or(lent, Tail::bytes)
     }
 
     pub(super) fn place(&self) -> Place {

@@ -323,14 +323,13 @@ impl Aof {
             let _ = self.storage.remove(next.path());
             return self.fail("fork", Kind::Next, around.now);
         };
-        let Some(mut old) = self.tail.take() else { return };
+        let Some(mut old) = self.lend_tail() else { return };
         let mut block = self.take_block();
         let (storage, place) = (self.storage.clone(), self.place());
         let (is_synced, is_checked) = (self.is_synced(), self.settings.checksum);
         let mut manifest = self.with_strays();
         let new_entry = entry.clone();
         self.begin_file();
-        self.is_lent = true;
         self.rewrite = Rewrite::Switching { writer, entry, next, cut: self.logged };
         self.log_lane.give(Box::new(move || {
             let committed = append_and_sync(&mut old, &mut block, is_synced).map_err(SwitchError::Commit);

@@ -96,14 +96,21 @@ impl Aof {
         if self.log_lane.is_busy() {
             return;
         }
-        let Some(mut tail) = self.tail.take() else { return };
+        let Some(mut tail) = self.lend_tail() else { return };
         let mut block = self.take_block();
         let is_synced = self.is_synced();
-        (self.is_lent, self.under_way) = (true, self.logged);
+        self.under_way = self.logged;
         self.log_lane.give(Box::new(move || {
             let result = append_and_sync(&mut tail, &mut block, is_synced);
             LogDone::Committed { tail, block, result }
         }));
+    }
+
+    /// The file, for a job.
+    pub(super) fn lend_tail(&mut self) -> Option<Tail> {
+        let tail = self.tail.take()?;
+        (self.is_lent, self.lent_bytes) = (true, tail.bytes());
+        Some(tail)
     }
 
     /// The block, for a job; another takes its place.

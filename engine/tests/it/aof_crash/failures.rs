@@ -266,3 +266,21 @@ fn a_shutdown_that_cannot_make_all_durable_says_so() {
         assert_eq!(closed.is_err(), is_told, "{call:?}: {closed:?}");
     }
 }
+
+#[test]
+fn the_size_of_the_log_is_known_while_a_block_is_under_way() {
+    let (disk, mut life) = begun(&settings(SyncPolicy::Always));
+    let size = |life: &Life| life.engine.aof_stats(life.now).bytes;
+    let on_disk = |disk: &Simulated| -> u64 {
+        let files = disk.names(folder()).into_iter().filter(|name| name.contains(".1."));
+        files.map(|name| disk.get(folder().join(name)).map_or(0, |bytes| bytes.len() as u64)).sum()
+    };
+    for _ in 0..3 {
+        let before = on_disk(&disk);
+        life.step();
+        assert_eq!(size(&life), before);
+        life.poll(SHORT);
+        assert_eq!(size(&life), on_disk(&disk));
+        assert!(size(&life) > before);
+    }
+}
