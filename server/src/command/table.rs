@@ -84,10 +84,12 @@ fn add<F>(
             BeginSearch::Index(at) => Some(at),
             BeginSearch::Keyword(..) | BeginSearch::Unknown => None,
         }),
-        // SET is not among the commands that Redis calls fast, but it takes no longer than they do.
+        // SET and MSET are not among the commands that Redis calls fast, but they take no longer than
+        // GET and MGET do. However many keys there are, a command of many arguments is measured alone.
         is_quick: !command.spec.flags.has(BLOCKING)
             && (command.spec.flags.has(FAST)
-                || (command.spec.group == Group::String && command.spec.complexity == "O(1)")),
+                || (command.spec.group == Group::String
+                    && ["O(1)", "O(N) in the number of keys"].contains(&command.spec.complexity))),
         subcommands: 0..0,
     };
     let mut top = entry(command);
@@ -274,6 +276,21 @@ mod tests {
         let client = table.find(b"client").expect("it is there");
         let id = table.subcommand(client, b"ID").expect("it is there");
         assert_eq!(table.entry(id).full_name, "client|id");
+    }
+
+    #[test]
+    fn quick_commands_are_those_that_only_touch_their_keys() {
+        let table = CommandTable::new(&[]).expect("no renames");
+        let quick = |name: &str, args| table.quick(table.find(name.as_bytes()).expect(name), args).is_some();
+        for name in ["set", "mset", "hset", "lpush", "zadd", "xadd"] {
+            assert!(quick(name, 5), "{name}");
+        }
+        for name in
+            ["del", "keys", "blpop", "bzpopmin", "flushall", "object", "client", "publish", "getrange"]
+        {
+            assert!((0..8).all(|args| !quick(name, args)), "{name}");
+        }
+        assert!(quick("get", 2) && !quick("get", 1) && !quick("get", 3) && !quick("mset", 2));
     }
 
     #[test]
