@@ -163,6 +163,9 @@ pub struct Caller {
     pub must_obey: bool,
     /// Position of a key among the arguments, and its hash in the keyspace, if that is known.
     pub key_hash: Option<(usize, u64)>,
+    /// Whether it has the command as it was sent, and logs it by itself where that is all there is to
+    /// log: see [`Ran::is_logged_as_sent`].
+    pub has_request: bool,
 }
 
 impl Caller {
@@ -176,6 +179,7 @@ impl Caller {
             on_expired: OnExpired::Remove,
             must_obey: false,
             key_hash: None,
+            has_request: false,
         }
     }
 
@@ -192,6 +196,8 @@ pub struct Ran {
     pub dirty: u64,
     /// What it waits for; there is no reply then.
     pub wait: Option<Box<Wait>>,
+    /// The command is to be logged as it was sent, by its caller, with [`Engine::log_request`].
+    pub is_logged_as_sent: bool,
 }
 
 impl Engine {
@@ -302,13 +308,17 @@ impl Engine {
         }
         self.keyspace.db_mut(caller.db).expect_nothing();
         self.snapshot_stats.dirty += dirty;
+        let mut is_logged_as_sent = false;
         if dirty > 0 && !self.effects.is_log_said() {
-            self.effects.push_log(caller.db, args.0);
+            is_logged_as_sent = caller.has_request && self.effects.wants_only_this_logged();
+            if !is_logged_as_sent {
+                self.effects.push_log(caller.db, args.0);
+            }
         }
         if self.keyspace.has_garbage(caller.db) {
             self.take_out_garbage();
         }
-        Ran { dirty, wait }
+        Ran { dirty, wait, is_logged_as_sent }
     }
 
     /// Gives what is to be dropped lazily to the thread that does it.

@@ -378,11 +378,15 @@ fn run(
     server.caller = Some(client);
     match server.commands.entry(number).run {
         Run::Data(command) => {
+            let start = reply.len();
             if let Some(wait) = server.apply(command, args, caller, reply) {
                 server.wait_for_keys(client, number, args, caller.db, *wait);
             }
             if Some(number) == server.flushall {
                 server.after_flushall();
+            }
+            if Some(number) == server.restore && reply.bytes()[start..].starts_with(b"-ERR Bad data") {
+                server.tell_refused_payload(args);
             }
             if server.tracking.clients > 0 && command.spec.flags.has(READONLY) {
                 server.remember_reads(client, number, args);

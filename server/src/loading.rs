@@ -329,10 +329,7 @@ impl Server {
             self.log.notice(format_args!("RDB age {age} seconds"));
         }
         for key in &loaded.empty_keys {
-            self.log.notice(format_args!(
-                "rdbLoadObject failed loading key \"{}\": skipping empty key",
-                key.escape_ascii()
-            ));
+            self.log.notice(format_args!("rdbLoadObject skipping empty key: {}", key.escape_ascii()));
         }
         if loaded.unchecked {
             self.log.warning(format_args!("RDB file was saved with checksum disabled: no check performed."));
@@ -343,10 +340,15 @@ impl Server {
                 loaded.trailing_bytes
             ));
         }
-        self.log.notice(format_args!(
-            "Done loading RDB, keys loaded: {}, keys expired: {}.",
-            loaded.keys, loaded.expired
-        ));
+        let (keys, expired, empty) = (loaded.keys, loaded.expired, loaded.empty);
+        match empty {
+            0 => self
+                .log
+                .notice(format_args!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.")),
+            _ => self.log.notice(format_args!(
+                "Done loading RDB, keys loaded: {keys}, keys expired: {expired}, empty keys skipped: {empty}."
+            )),
+        }
     }
 }
 

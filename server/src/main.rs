@@ -28,6 +28,7 @@ mod oom;
 mod outbox;
 mod output;
 mod pause;
+mod payload;
 mod publish;
 mod pubsub;
 mod queue;

@@ -79,6 +79,8 @@ pub(crate) struct Server {
     pub(crate) commands: CommandTable,
     /// The number of FLUSHALL, after which there is more to be done.
     pub(crate) flushall: Option<u16>,
+    /// The number of RESTORE, whose refusals are explained.
+    pub(crate) restore: Option<u16>,
     /// The number of EXEC, whose checks are those of its transaction, too.
     pub(crate) exec: Option<u16>,
     /// Every client.
@@ -211,6 +213,7 @@ impl Server {
             log,
             flushall: commands.number_of("flushall"),
             exec: commands.number_of("exec"),
+            restore: commands.number_of("restore"),
             commands,
             clients: Clients::default(),
             watchers: Watchers::default(),

@@ -215,6 +215,12 @@ impl Effects {
         self.happened.is_empty() && self.logged.is_empty()
     }
 
+    /// True if there is a log, and nothing for it yet.
+    #[inline]
+    pub(crate) fn wants_only_this_logged(&self) -> bool {
+        self.wants.log && self.logged.is_empty()
+    }
+
     /// Chooses what is recorded from now on.
     pub fn set_wants(&mut self, wants: Wants) {
         self.wants = wants;

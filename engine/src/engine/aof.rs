@@ -52,6 +52,12 @@ impl Engine {
         self.effects.clear_log();
     }
 
+    /// Logs a command of database `db` that is not in `effects`, in the form in which logs have it.
+    #[inline]
+    pub fn log_request(&mut self, db: usize, request: &[u8], unix: UnixMs) {
+        self.aof.log_one(db, request, unix);
+    }
+
     /// End of everything logged: bytes since the process began.
     pub fn log_position(&self) -> u64 {
         self.aof.logged()

@@ -42,7 +42,8 @@ impl Batch {
             return 0;
         }
         let session = &client.session;
-        let caller = Caller { is_no_touch: session.no_touch, ..Caller::new(session.db, server.now) };
+        let (db, is_logging) = (session.db, server.aof.is_on);
+        let caller = Caller { is_no_touch: session.no_touch, ..Caller::new(db, server.now) };
         self.reply.set_protocol(session.protocol);
         self.reply.limit_to(usize::MAX);
         server.caller = Some(index);
@@ -75,8 +76,17 @@ impl Batch {
                 }
             };
             let start = reply.len();
-            let caller = Caller { key_hash: call.key_hash(), ..caller };
-            engine.apply(command, Args(argv), caller, reply);
+            let request = &buf[call.start..call.end];
+            let has_request = is_logging && is_in_log_form(request, argv);
+            let caller = Caller { key_hash: call.key_hash(), has_request, ..caller };
+            let ran_so = engine.apply(command, Args(argv), caller, reply);
+            if ran_so.is_logged_as_sent {
+                engine.log_request(db, request, server.now);
+                let position = engine.log_position();
+                server.aof.position = position;
+                self.marks.push(Mark { start, end: reply.len(), position, is_ack: true });
+                written_to = Some(position);
+            }
             ran += 1;
             self.unmeasured.push(number);
             if reply.bytes().get(start) == Some(&b'-') {
@@ -127,5 +137,37 @@ impl Batch {
             self.after_call(server, index, start, Called::Ran(number));
         }
         ran
+    }
+}
+
+/// True if a command lies in the buffer of requests as a log has it. False in doubt, and for long ones,
+/// whose cost is elsewhere.
+#[inline]
+fn is_in_log_form(request: &[u8], argv: &[&[u8]]) -> bool {
+    // Counts are taken for what they are by the parser, be there zeros in front: the bytes tell.
+    const SHORT: usize = 1000;
+    let is_short = argv.len() < 10 && argv.iter().all(|arg| arg.len() < SHORT);
+    let digits = |n: usize| 1 + usize::from(n >= 10) + usize::from(n >= 100);
+    let bytes: usize = argv.iter().map(|arg| arg.len() + digits(arg.len())).sum();
+    // `*n\r\n`, and `$` and two line ends for each argument.
+    is_short && request.first() == Some(&b'*') && request.len() == 4 + bytes + 5 * argv.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_in_log_form;
+
+    #[test]
+    fn only_what_a_log_would_have_is_taken_as_it_came() {
+        let long = "x".repeat(999);
+        let argv: [&[u8]; 3] = [b"SET", b"k", long.as_bytes()];
+        let sent = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$999\r\n{long}\r\n");
+        assert!(is_in_log_form(sent.as_bytes(), &argv));
+        assert!(is_in_log_form(b"*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n", &[b"GET", b"0123456789"]));
+        assert!(!is_in_log_form(b"*2\r\n$03\r\nGET\r\n$1\r\nk\r\n", &[b"GET", b"k"]));
+        assert!(!is_in_log_form(b"GET                k\r\n", &[b"GET", b"k"]));
+        let longer = "x".repeat(1000);
+        let sent = format!("*2\r\n$3\r\nGET\r\n$1000\r\n{longer}\r\n");
+        assert!(!is_in_log_form(sent.as_bytes(), &[b"GET", longer.as_bytes()]));
     }
 }

@@ -383,6 +383,40 @@ impl Aof {
         matches!(self.health, LogHealth::SyncFailed(_))
     }
 
+    /// Logs one command.
+    #[inline]
+    pub fn log_one(&mut self, db: usize, command: &[u8], unix: UnixMs) {
+        if self.state == AofState::Off {
+            return;
+        }
+        let before = self.block.body().len();
+        self.stamp(unix);
+        let out = self.block.body_mut();
+        if self.selected != Some(db) {
+            self.selected = Some(db);
+            push_select(out, db);
+        }
+        out.extend_from_slice(command);
+        self.logged += (self.block.body().len() - before) as u64;
+        if !self.has_file() {
+            // The base that comes will have it.
+            self.forget_block();
+        }
+    }
+
+    /// Notes the time in the log, if that is wanted and another second has begun.
+    #[inline]
+    fn stamp(&mut self, unix: UnixMs) {
+        let second = unix.0.div_euclid(1000);
+        if self.settings.timestamps && self.stamped < second {
+            self.stamped = second;
+            let out = self.block.body_mut();
+            out.extend_from_slice(b"#TS:");
+            num::push_i64(out, second);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Logs commands, each with its database.
     pub fn log<'a>(
         &mut self,
@@ -395,14 +429,8 @@ impl Aof {
         }
         let is_wrapped = unit == Unit::Transaction && commands.clone().nth(1).is_some();
         let before = self.block.body().len();
+        self.stamp(unix);
         let out = self.block.body_mut();
-        let second = unix.0.div_euclid(1000);
-        if self.settings.timestamps && self.stamped < second {
-            self.stamped = second;
-            out.extend_from_slice(b"#TS:");
-            num::push_i64(out, second);
-            out.extend_from_slice(b"\r\n");
-        }
         if is_wrapped {
             out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
         }
