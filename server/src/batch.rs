@@ -420,7 +420,7 @@ impl Batch {
                             && let Some(key) = args.get(at)
                         {
                             (parse.key_at, parse.hash) = (at, db.hash_key(key.of(buf)));
-                            self.has_members |= command.has_members;
+                            self.has_members |= command.member_at > 0;
                         }
                         self.parsed.push(parse);
                         // It may be the password: the next command may have wider limits. And bytes of
@@ -618,13 +618,14 @@ impl Batch {
         }
     }
 
-    /// As `prefetch`, for the fields and members that commands on large hashes and sets will look up.
+    /// As `prefetch`, for the fields and members that commands on large hashes, sets and sorted sets will look up.
     fn prefetch_members(&self, keyspace: &Keyspace, server: &Server, calls: Range<usize>) {
         let mut small = 0;
         let mut fetched: SmallVec<[(LargeTable<'_>, u64); PREFETCH_CALLS]> = SmallVec::new();
         for call in &self.parsed[calls] {
             let (Some(number), Some((at, hash))) = (call.found, call.key_hash()) else { continue };
-            if !server.commands.entry(number).has_members || at + 1 >= call.args {
+            let member_at = server.commands.entry(number).member_at;
+            if member_at == 0 || at + member_at >= call.args {
                 continue;
             }
             let entry = &self.entries[call.entry as usize];
@@ -642,13 +643,12 @@ impl Batch {
                 }
                 continue;
             };
-            let hash = table.hash(arg(at + 1));
+            let hash = table.hash(arg(at + member_at));
             table.prefetch(hash);
             fetched.push((table, hash));
         }
-        for (table, hash) in &fetched {
-            table.prefetch_item(*hash);
-        }
+        fetched.iter().for_each(|(table, hash)| table.prefetch_item(*hash));
+        fetched.retain(|(table, hash)| table.prefetch_rest(*hash));
     }
 
     /// Tells clients that broke the protocol, and lets them go.

@@ -19,6 +19,7 @@ use inner::{Child, Inner, prefix_of};
 use leaf::{Leaf, NONE};
 
 use super::hash::HashSeed;
+use super::record::prefetch_bytes;
 
 pub use build::{Builder, Duplicate};
 pub use iter::Range;
@@ -101,6 +102,36 @@ impl<const LEAF: usize, const FANOUT: usize> ScoreTree<LEAF, FANOUT> {
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         let place = self.find(self.seed.hash(member), member)?;
         Some(self.leaf(place.leaf).score(place.slot))
+    }
+
+    /// The hash of a member, for the prefetches.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, member: &[u8]) -> u64 {
+        self.seed.hash(member)
+    }
+
+    /// Asks the CPU for the place of a hash in the index: the first step.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Asks the CPU for the leaf that the index names: the second step.
+    #[inline]
+    pub fn prefetch_leaf(&self, hash: u64) {
+        if let Some(id) = self.index.candidates(hash).next() {
+            let leaf: *const Leaf = self.leaf(id);
+            prefetch_bytes(leaf.cast(), size_of::<Leaf>());
+        }
+    }
+
+    /// Asks the CPU for what is in that leaf: the third step.
+    #[inline]
+    pub fn prefetch_members(&self, hash: u64) {
+        if let Some(id) = self.index.candidates(hash).next() {
+            self.leaf(id).prefetch(LEAF);
+        }
     }
 
     /// How many members come before this one, and its score. O(log n).

@@ -8,17 +8,20 @@ use crate::structure::members::MemberTable;
 use super::ValueRef;
 use super::hash::HashRef;
 use super::set::SetRef;
+use super::zset::{ZsetRef, ZsetTree};
 
 /// Smaller tables are in the CPU's caches anyway.
 const LARGE: usize = 4096;
 
-/// The table of a hash or a set that is large.
+/// The table of a hash, a set or a sorted set that is large.
 #[derive(Debug, Clone, Copy)]
 pub enum LargeTable<'a> {
     /// Of a hash.
     Fields(&'a FieldTable),
     /// Of a set.
     Members(&'a MemberTable),
+    /// Of a sorted set.
+    Scores(&'a ZsetTree),
 }
 
 impl<'a> LargeTable<'a> {
@@ -28,6 +31,7 @@ impl<'a> LargeTable<'a> {
         match value {
             ValueRef::Hash(HashRef::Table(table)) if table.len() >= LARGE => Some(Self::Fields(table)),
             ValueRef::Set(SetRef::Table(table)) if table.len() >= LARGE => Some(Self::Members(table)),
+            ValueRef::Zset(ZsetRef::Tree(tree)) if tree.len() >= LARGE as u64 => Some(Self::Scores(tree)),
             _ => None,
         }
     }
@@ -38,6 +42,7 @@ impl<'a> LargeTable<'a> {
         match self {
             Self::Fields(table) => table.hash(member),
             Self::Members(table) => table.hash(member),
+            Self::Scores(tree) => tree.hash(member),
         }
     }
 
@@ -46,6 +51,7 @@ impl<'a> LargeTable<'a> {
         match self {
             Self::Fields(table) => table.prefetch(hash),
             Self::Members(table) => table.prefetch(hash),
+            Self::Scores(tree) => tree.prefetch(hash),
         }
     }
 
@@ -54,6 +60,18 @@ impl<'a> LargeTable<'a> {
         match self {
             Self::Fields(table) => table.prefetch_item(hash),
             Self::Members(table) => table.prefetch_item(hash),
+            Self::Scores(tree) => tree.prefetch_leaf(hash),
+        }
+    }
+
+    /// Asks for what the second step has led to, if there is more: the third step. Answers whether there is.
+    pub fn prefetch_rest(self, hash: u64) -> bool {
+        match self {
+            Self::Fields(_) | Self::Members(_) => false,
+            Self::Scores(tree) => {
+                tree.prefetch_members(hash);
+                true
+            }
         }
     }
 }

@@ -35,8 +35,9 @@ pub(crate) struct Entry {
     /// Its arity: how many arguments it takes.
     least_args: usize,
     most_args: usize,
-    /// The argument behind its key is looked up in there, as a field or a member.
-    pub(crate) has_members: bool,
+    /// How far behind its key the argument is that is looked up in there, as a field or a member; 0 if there
+    /// is none, or not always at that place.
+    pub(crate) member_at: usize,
     /// Numbers of its subcommands.
     pub(crate) subcommands: std::ops::Range<u16>,
 }
@@ -66,6 +67,16 @@ pub(crate) struct CommandTable {
     digests: Vec<Option<u64>>,
 }
 
+/// Where the first field or member is behind the key. ZADD may have options before the first score; a
+/// member looked for in vain costs little.
+fn member_at(spec: &Spec) -> usize {
+    match spec.name {
+        "zadd" | "zincrby" => 2,
+        "zscore" | "zmscore" | "zrank" | "zrevrank" | "zrem" => 1,
+        _ => usize::from(matches!(spec.group, Group::Hash | Group::Set)),
+    }
+}
+
 fn add<F>(
     entries: &mut Vec<Entry>,
     command: &'static Command<F>,
@@ -78,7 +89,7 @@ fn add<F>(
         quick: None,
         least_args: command.spec.arity.unsigned_abs() as usize,
         most_args: usize::try_from(command.spec.arity).unwrap_or(usize::MAX),
-        has_members: matches!(command.spec.group, Group::Hash | Group::Set),
+        member_at: member_at(&command.spec),
         full_name: command.spec.full_name(),
         first_key: command.spec.keys.first().and_then(|key| match key.begin {
             BeginSearch::Index(at) => Some(at),

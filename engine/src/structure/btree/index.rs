@@ -8,6 +8,8 @@
 //! a scan has a stable order to follow. Only a split needs one more bit of each hash, and asks the
 //! leaves for it. Knows no scores and no sort order.
 
+use crate::structure::record::prefetch_bytes;
+
 /// Most entries a segment has on average before the table gets another one.
 const SPLIT_ABOVE: u64 = 1024;
 /// Fewest entries a segment has on average before the table gives one up.
@@ -106,6 +108,14 @@ impl LeafIndex {
         let base = self.base();
         let wide = (hash & (2 * base - 1)) as usize;
         if wide < self.segments.len() { wide } else { (hash & (base - 1)) as usize }
+    }
+
+    /// Asks the CPU for the slots of this hash.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        let segment = &self.segments[self.segment_of(hash)];
+        let home = segment.home(tag_of(hash));
+        prefetch_bytes(segment.slots.as_ptr().wrapping_add(home).cast(), 2 * size_of::<Slot>());
     }
 
     /// The leaves that may hold the member with this hash; nearly always one, or none.

@@ -8,6 +8,8 @@
 
 use std::cmp::Ordering;
 
+use crate::structure::record::prefetch_bytes;
+
 /// The number of no leaf and no inner node.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -206,6 +208,12 @@ fn size_class(bytes: usize) -> usize {
 }
 
 impl Leaf {
+    /// Asks the CPU for the first `most` bytes of the entries.
+    #[inline]
+    pub(super) fn prefetch(&self, most: usize) {
+        prefetch_bytes(self.data.as_ptr(), self.data.len().min(most));
+    }
+
     pub(super) fn from_parts(parts: &Parts) -> Self {
         let mut leaf = Self {
             parent: NONE,
