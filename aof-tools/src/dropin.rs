@@ -10,18 +10,18 @@
 mod commands;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use cairn_engine::codec::aof::manifest::{self, MAX_LINE_BYTES, Manifest};
+use cairn_engine::codec::aof::manifest::{self, MAX_LINE_BYTES, Manifest, Marks};
 use cairn_engine::codec::aof::starts_with_rdb;
 use rdb_tools::dropin::check_rdb::{self, Verdict};
 use rdb_tools::dropin::{basename, log_line};
 use rdb_tools::input::{Access, Input};
 use rdb_tools::output::stdout;
 
+use crate::blocks;
 use commands::{Commands, Ended, leading_long};
 
 /// Runs the tool with its arguments (without `argv[0]`) and answers its exit code.
@@ -76,6 +76,8 @@ struct Target<'a> {
     name: &'a [u8],
     path: &'a [u8],
     is_last: bool,
+    /// What the manifest says of it.
+    marks: Marks,
 }
 
 /// How a file that is all right came out.
@@ -129,7 +131,11 @@ impl Tool<'_> {
         }
         let has_preamble = is_rdb(&content);
         self.say(&[b"Start checking Old-Style AOF"])?;
-        let outcome = self.single(&Target { name: path, path, is_last: true }, &content, has_preamble)?;
+        let outcome = self.single(
+            &Target { name: path, path, is_last: true, marks: Marks::default() },
+            &content,
+            has_preamble,
+        )?;
         self.tell(&outcome, b"AOF", path)
     }
 
@@ -160,15 +166,15 @@ impl Tool<'_> {
         }
     }
 
-    fn multi_part(&mut self, path: &[u8], content: &[u8]) -> Step {
+    fn multi_part(&mut self, manifest_path: &[u8], content: &[u8]) -> Step {
         self.say(&[b"Start checking Multi Part AOF"])?;
         let manifest = match Manifest::parse(content) {
             Ok(manifest) => manifest,
             Err(error) => return self.manifest_fault(&error),
         };
-        let folder = match path.iter().rposition(|b| *b == b'/') {
+        let folder = match manifest_path.iter().rposition(|b| *b == b'/') {
             Some(0) => b"/",
-            Some(at) => &path[..at],
+            Some(at) => &manifest_path[..at],
             None => b".",
         };
         let in_folder = |name: &[u8]| [folder, b"/", name].concat();
@@ -178,7 +184,12 @@ impl Tool<'_> {
             let has_preamble = is_rdb(&content);
             let format: &[u8] = if has_preamble { b"RDB" } else { b"RESP" };
             self.say(&[b"Start to check BASE AOF (", format, b" format)."])?;
-            let target = Target { name: &base.name, path: &path, is_last: manifest.incr.is_empty() };
+            let target = Target {
+                name: &base.name,
+                path: &path,
+                is_last: manifest.incr.is_empty(),
+                marks: base.marks,
+            };
             let outcome = self.single(&target, &content, has_preamble)?;
             self.tell(&outcome, b"BASE AOF", &base.name)?;
         }
@@ -188,11 +199,64 @@ impl Tool<'_> {
         for (i, incr) in manifest.incr.iter().enumerate() {
             let path = in_folder(&incr.name);
             let content = self.read(&path, b", aborting...")?;
-            let target = Target { name: &incr.name, path: &path, is_last: i + 1 == manifest.incr.len() };
+            let is_last = i + 1 == manifest.incr.len();
+            let target = Target { name: &incr.name, path: &path, is_last, marks: incr.marks };
             let outcome = self.single(&target, &content, false)?;
+            if incr.marks.end.is_some()
+                && matches!(outcome, Outcome::Truncated | Outcome::TruncatedToTimestamp)
+            {
+                self.forget_end(manifest_path, &manifest)?;
+            }
             self.tell(&outcome, b"INCR AOF", &incr.name)?;
         }
         self.say(&[b"All AOF files and manifest are valid"])
+    }
+
+    /// What a clean shutdown left is not all there any more: the manifest must not say so.
+    fn forget_end(&mut self, path: &[u8], manifest: &Manifest) -> Step {
+        let mut manifest = manifest.clone();
+        manifest.incr.iter_mut().for_each(|entry| entry.marks.end = None);
+        match blocks::replace(Path::new(OsStr::from_bytes(path)), &manifest.format_checked()) {
+            Ok(()) => Ok(()),
+            Err(error) => self.exit(&[b"Failed to write ", path, b": ", reason(&error).as_bytes()]),
+        }
+    }
+
+    /// Compares a file with what the manifest says of it.
+    fn compare(&mut self, target: &Target<'_>) -> Step {
+        // A file that is about to be cut may end earlier than a shutdown has left it.
+        let marks = match self.fix || self.to_timestamp != 0 {
+            true => Marks { end: None, ..target.marks },
+            false => target.marks,
+        };
+        if marks.whole_to().is_none() {
+            return Ok(());
+        }
+        let path = Path::new(OsStr::from_bytes(target.path));
+        match Input::open(path, Access::Map).and_then(|mut input| blocks::differs(&mut input, &marks)) {
+            Ok(None) => Ok(()),
+            Ok(Some(what)) => {
+                self.say(&[b"AOF ", target.name, b": ", what.as_bytes()])?;
+                self.exit(&[b"AOF ", target.name, b" is not valid. Use the --fix option to try fixing it."])
+            }
+            Err(error) => self.exit(&[b"Cannot read file: ", target.path, b": ", reason(&error).as_bytes()]),
+        }
+    }
+
+    /// Where the first block of a file is whose sum does not fit.
+    fn bad_block(&mut self, target: &Target<'_>) -> Step<Option<usize>> {
+        let path = Path::new(OsStr::from_bytes(target.path));
+        let found =
+            Input::open(path, Access::Map).and_then(|mut input| blocks::check(&mut input, &target.marks));
+        match found {
+            Ok(None) => Ok(None),
+            Ok(Some(bad)) => {
+                let text = format!("0x{:16x}: {}", bad.at, bad.what);
+                self.say(&[text.as_bytes()])?;
+                Ok(usize::try_from(bad.at).ok())
+            }
+            Err(error) => self.exit(&[b"Cannot read file: ", target.path, b": ", reason(&error).as_bytes()]),
+        }
     }
 
     fn manifest_fault<T>(&mut self, error: &manifest::Error) -> Step<T> {
@@ -207,6 +271,7 @@ impl Tool<'_> {
 
     fn single(&mut self, target: &Target<'_>, content: &Content, has_preamble: bool) -> Step<Outcome> {
         let bytes: &[u8] = content;
+        self.compare(target)?;
         if bytes.is_empty() {
             return Ok(Outcome::Empty);
         }
@@ -221,12 +286,21 @@ impl Tool<'_> {
             Ended::Broken => {}
             Ended::FormatError => self.say(&[b"AOF ", target.name, b" format error"])?,
             Ended::BadTimestamp => return self.exit(&[b"Invalid timestamp annotation"]),
-            Ended::PastTimestamp(at) => return self.cut_at_timestamp(target, at),
+            Ended::PastTimestamp(at) => {
+                let (at, left) = match has_preamble {
+                    true => (at, Vec::new()),
+                    false => blocks::cut(bytes, 0, &target.marks, at),
+                };
+                return self.cut_at_timestamp(target, at, &left);
+            }
         }
         if let Some(error) = commands.error() {
             self.say(&[error])?;
         }
-        let (size, valid) = (bytes.len(), commands.valid_up_to());
+        let (size, mut valid) = (bytes.len(), commands.valid_up_to());
+        if !has_preamble && let Some(bad_at) = self.bad_block(target)? {
+            valid = valid.min(bad_at);
+        }
         let diff = size - valid;
         if diff == 0 && self.to_timestamp != 0 {
             let time = self.to_timestamp.to_string();
@@ -256,10 +330,10 @@ impl Tool<'_> {
         }
     }
 
-    fn cut_at_timestamp(&mut self, target: &Target<'_>, at: usize) -> Step<Outcome> {
+    fn cut_at_timestamp(&mut self, target: &Target<'_>, at: usize, left: &[u8]) -> Step<Outcome> {
         let time = self.to_timestamp.to_string();
         let time = time.as_bytes();
-        if at == 0 {
+        if at == 0 && left.is_empty() {
             return self.exit(&[
                 b"AOF ",
                 target.path,
@@ -278,7 +352,7 @@ impl Tool<'_> {
             );
             return self.exit(&[advice.as_bytes()]);
         }
-        if truncate(target.path, at).is_err() {
+        if truncate(target.path, at, left).is_err() {
             return self.exit(&[b"Failed to truncate AOF ", target.path, b" to timestamp ", time]);
         }
         Ok(Outcome::TruncatedToTimestamp)
@@ -302,7 +376,7 @@ impl Tool<'_> {
         if answered == 0 || !answer[0].eq_ignore_ascii_case(&b'y') {
             return self.exit(&[b"Aborting..."]);
         }
-        match truncate(target.path, valid) {
+        match truncate(target.path, valid, &[]) {
             Ok(()) => Ok(Outcome::Truncated),
             Err(_) => self.exit(&[b"Failed to truncate AOF ", target.name]),
         }
@@ -329,11 +403,9 @@ impl std::ops::Deref for Content {
     }
 }
 
-/// Cuts a file and makes sure that it stays cut.
-fn truncate(path: &[u8], len: usize) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(OsStr::from_bytes(path))?;
-    file.set_len(len as u64)?;
-    file.sync_all()
+/// Cuts a file, appends `behind`, and makes sure that it stays so.
+fn truncate(path: &[u8], len: usize, behind: &[u8]) -> io::Result<()> {
+    blocks::truncate(Path::new(OsStr::from_bytes(path)), len, behind)
 }
 
 /// What the system says, without the number that Rust puts behind it.

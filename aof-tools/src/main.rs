@@ -1,5 +1,6 @@
 //! The binary `aof-tools`; called as `redis-check-aof` or `valkey-check-aof` it is that tool.
 
+mod blocks;
 mod check;
 mod dropin;
 
@@ -20,6 +21,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    /// Cut the last file of a log off at what can be read, after a question
+    ///
+    /// The same as redis-check-aof --fix. Make a backup first: what is cut off is gone.
+    Fix {
+        /// Manifest, or a log of one file
+        path: std::ffi::OsString,
+    },
 }
 
 fn main() -> ExitCode {
@@ -32,6 +40,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Fix { path } => dropin::main("redis-check-aof", &["--fix".into(), path.clone()]),
     };
     output::finish("aof-tools", result)
 }

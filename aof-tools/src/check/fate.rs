@@ -11,6 +11,8 @@ pub(super) enum Fate {
     Truncates,
     /// It starts without the log and writes a new one over it.
     StartsEmpty,
+    /// It does not start if it knows checksums of logs; others load it as it is.
+    Damaged,
     /// What it does with a fault of an RDB file.
     Rdb(RdbFate),
 }
@@ -26,6 +28,7 @@ impl Fate {
         match self {
             Self::Truncates => "truncates",
             Self::StartsEmpty => "starts-empty",
+            Self::Damaged => "damaged",
             Self::Rdb(fate) => fate.name(),
         }
     }
@@ -37,6 +40,7 @@ impl fmt::Display for Fate {
             Self::Truncates => {
                 f.write_str("servers cut it off and start; with aof-load-truncated no they refuse")
             }
+            Self::Damaged => f.write_str("Cairn refuses to start; others know no checksums and load it"),
             Self::StartsEmpty => f.write_str("servers start empty and write over it"),
             Self::Rdb(RdbFate::Accepts) => f.write_str("servers do not mind"),
             Self::Rdb(RdbFate::Refuses) => f.write_str("servers refuse to start"),

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use cairn_engine::codec::aof::manifest::{self, FileKind, Manifest, TEMP_PREFIX};
+use cairn_engine::codec::aof::manifest::{self, FileKind, Manifest, Marks, TEMP_PREFIX};
 use cairn_engine::codec::aof::record::{Content, Error, Parser, Step, Transactions, Unpaired};
 use cairn_engine::codec::aof::{MAGIC_BYTES, starts_with_rdb};
 use rdb_tools::check::{self, Depths, Report};
@@ -18,6 +18,7 @@ use rdb_tools::output::Shown;
 use rdb_tools::progress::Progress;
 
 use super::fate::Fate;
+use crate::blocks::{self, Bad};
 
 /// A manifest is text of a few lines; more than this is something else.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
@@ -68,6 +69,15 @@ pub(super) struct LogReport {
     pub(super) path: PathBuf,
     pub(super) files: Vec<FileReport>,
     pub(super) findings: Vec<Finding>,
+}
+
+/// A file's place in its log.
+struct Member<'a> {
+    name: &'a [u8],
+    role: &'static str,
+    is_last: bool,
+    /// What the manifest says of it.
+    marks: Marks,
 }
 
 /// The logs that a path stands for.
@@ -153,7 +163,8 @@ pub(super) fn check(log: &Log, depths: Depths, reading: Reading) -> anyhow::Resu
         Log::Single(path) => {
             let mut report = LogReport { path: path.clone(), files: Vec::new(), findings: Vec::new() };
             let name = path.file_name().unwrap_or(path.as_os_str()).as_bytes();
-            report.check_file(path, name, "single", true, depths, reading)?;
+            let member = Member { name, role: "single", is_last: true, marks: Marks::default() };
+            report.check_file(path, &member, depths, reading)?;
             Ok(report)
         }
         Log::Headless(folder, parts) => {
@@ -163,7 +174,8 @@ pub(super) fn check(log: &Log, depths: Depths, reading: Reading) -> anyhow::Resu
             for (i, name) in parts.iter().enumerate() {
                 let path = folder.join(OsStr::from_bytes(name));
                 let role = if name.windows(6).any(|w| w == b".base.") { "base" } else { "incr" };
-                report.check_file(&path, name, role, i + 1 == parts.len(), depths, reading)?;
+                let member = Member { name, role, is_last: i + 1 == parts.len(), marks: Marks::default() };
+                report.check_file(&path, &member, depths, reading)?;
             }
             Ok(report)
         }
@@ -228,7 +240,8 @@ fn check_manifest(path: &Path, depths: Depths, reading: Reading) -> anyhow::Resu
             FileKind::History => continue,
         };
         let is_last = last.as_deref() == Some(&entry.name);
-        report.check_file(&file, &entry.name, role, is_last, depths, reading)?;
+        let member = Member { name: &entry.name, role, is_last, marks: entry.marks };
+        report.check_file(&file, &member, depths, reading)?;
     }
     report.find_orphans(folder, name, &seen)?;
     Ok(report)
@@ -263,20 +276,46 @@ impl LogReport {
     fn check_file(
         &mut self,
         path: &Path,
-        name: &[u8],
-        role: &'static str,
-        is_last: bool,
+        member: &Member<'_>,
         depths: Depths,
         reading: Reading,
     ) -> anyhow::Result<()> {
+        let Member { name, role, is_last, marks } = member;
+        if *marks != Marks::default() {
+            let differs = blocks::differs(&mut reading.open(path)?, marks);
+            if let Some(what) = differs.with_context(|| path.display().to_string())? {
+                self.find(name, None, "size", Fate::Damaged, what);
+            }
+        }
         let mut input = reading.open(path)?;
         let progress = reading.progress(&input);
         let mut file =
             FileReport { name: name.to_vec(), role, bytes: 0, commands: 0, valid_up_to: 0, rdb: None };
-        let result = self.read_file(&mut input, &mut file, is_last, depths, &progress);
+        let result = self.read_file(&mut input, &mut file, *is_last, depths, &progress);
         result.with_context(|| path.display().to_string())?;
+        if file.rdb.is_none() {
+            let bad =
+                blocks::check(&mut reading.open(path)?, marks).with_context(|| path.display().to_string())?;
+            if let Some(bad) = bad {
+                self.bad_block(&mut file, &bad, *is_last);
+            }
+        }
         self.files.push(file);
         Ok(())
+    }
+
+    fn bad_block(&mut self, file: &mut FileReport, bad: &Bad, is_last: bool) {
+        file.valid_up_to = file.valid_up_to.min(bad.at);
+        // A torn end was told when its commands were read, if it could be seen there.
+        let is_told = bad.is_torn && self.findings.iter().any(|finding| finding.file == file.name);
+        if !is_told {
+            let fate = match (bad.is_torn, is_last) {
+                (true, true) => Fate::Truncates,
+                (true, false) => Fate::REFUSES,
+                (false, _) => Fate::Damaged,
+            };
+            self.find(&file.name, Some(bad.at), "block", fate, bad.what.clone());
+        }
     }
 
     fn read_file(

@@ -1,5 +1,6 @@
 //! The tool as a person runs it: binaries, files, transcripts of the servers' own tool.
 
+mod blocks;
 mod check;
 mod check_aof;
 mod support;
