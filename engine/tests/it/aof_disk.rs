@@ -112,3 +112,32 @@ fn a_log_is_turned_on_written_rewritten_and_closed() {
         assert_eq!((last.marks.end, last.marks.blocks), (Some(bytes), Some(0)));
     }
 }
+
+#[test]
+fn a_killed_child_leaves_the_log_and_one_that_was_called_off_has_not_failed() {
+    for (signal, failures) in [("-9", 1), ("-USR1", 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let aof = dir.path().join("appendonlydir");
+        let mut server = Server::new(dir.path(), SyncPolicy::EverySec);
+        (0..200).for_each(|i| server.run(&format!("set key:{i} {i}")));
+        server.engine.settings.key_delay_us = 100_000;
+        server.engine.start_rewrite(Instant::now()).unwrap();
+        server.wait(|engine| engine.rewrite_pid().is_some());
+        let pid = server.engine.rewrite_pid().unwrap().to_string();
+        let killed = std::process::Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(killed.success());
+        server.wait(|engine| !engine.is_rewriting());
+        let stats = server.engine.aof_stats(Instant::now());
+        assert_eq!((stats.failures, stats.last_rewrite_ok), (failures, failures == 0));
+        server.run("incr a");
+        server.wait_for_ack();
+        assert!(names(&aof).iter().all(|name| !name.starts_with("temp-")), "{:?}", names(&aof));
+        // The increment was begun for nothing; it is the log's end nevertheless.
+        assert_eq!(manifest(&aof).incr.len(), 2);
+        server.engine.settings.key_delay_us = 0;
+        server.engine.start_rewrite(Instant::now()).unwrap();
+        server.wait(|engine| !engine.is_rewriting() && engine.aof_manifest().history.is_empty());
+        assert_eq!(names(&aof).len(), 3);
+        assert_eq!(server.engine.aof_stats(Instant::now()).failures, 0);
+    }
+}

@@ -115,6 +115,9 @@ impl fmt::Display for AofEvent {
                 write!(f, "Successfully renamed the temporary AOF {what} file {from} into {to}")
             }
             Self::RewriteDone => f.write_str("Background AOF rewrite finished successfully"),
+            Self::RewriteFailed(why) if why.starts_with("terminated by ") => {
+                write!(f, "Background AOF rewrite {why}")
+            }
             Self::RewriteFailed(why) => write!(f, "Background AOF rewrite terminated with error: {why}"),
             Self::RewriteCancelled { pid } => write!(f, "Killing running AOF rewrite child: {pid}"),
             Self::HistoryRemoved { name } => write!(f, "Removing the history file {name} in the background"),

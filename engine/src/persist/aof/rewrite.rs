@@ -23,7 +23,7 @@ use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::{BaseFormat, Entry, Manifest, temp_incr_name};
 use crate::persist::apart::Apart;
 use crate::persist::base::{self, BaseSettings};
-use crate::persist::snapshot::{self, Background, Contents, Producer, Progress};
+use crate::persist::snapshot::{self, Background, Contents, Producer, Progress, SaveError};
 use crate::persist::storage::dir_of;
 
 /// After failed attempts at fresh files the next one waits, twice as long each time, up to this.
@@ -223,7 +223,11 @@ impl Aof {
                 Some(Err(error)) => {
                     // The child removes it by itself unless it was killed.
                     let _ = self.storage.remove(&writer.temp);
-                    self.fail(&error.to_string(), writer.kind, now);
+                    let is_called_off = matches!(error, SaveError::Child(ended) if ended.is_called_off());
+                    match is_called_off {
+                        true => self.end(&error.to_string(), writer.kind, now),
+                        false => self.fail(&error.to_string(), writer.kind, now),
+                    }
                 }
             },
             other => self.rewrite = other,
@@ -482,9 +486,14 @@ impl Aof {
 
     /// A rewrite that is not going on any more has failed.
     pub(super) fn fail(&mut self, why: &str, kind: Kind, now: Instant) {
-        self.rewrite = Rewrite::None;
         self.backoff.failed();
         self.stats.last_rewrite_ok = false;
+        self.end(why, kind, now);
+    }
+
+    /// A rewrite is not going on any more.
+    fn end(&mut self, why: &str, kind: Kind, now: Instant) {
+        self.rewrite = Rewrite::None;
         self.note_end(now);
         self.events.push(AofEvent::RewriteFailed(why.to_owned()));
         if kind == Kind::Fresh {
