@@ -10,11 +10,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_engine::command::spec::WRITE;
 use cairn_engine::engine::Engine;
-use cairn_engine::persist::aof::{Unit, Wake};
+use cairn_engine::persist::aof::{SyncPolicy, Unit, Wake};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::dispatch::Called;
@@ -46,6 +46,8 @@ pub(crate) struct Aof {
     /// True if the worker has done something.
     pub(crate) is_woken: bool,
     wake: Arc<EventFd>,
+    /// Since when it is waited for a position to be durable, for the latency monitor.
+    committing: Option<(Instant, u64)>,
     /// How long to wait before the log is written (DEBUG AOF-FLUSH-SLEEP).
     pub(crate) flush_sleep: Duration,
 }
@@ -67,6 +69,7 @@ impl Aof {
             has_rewrite_waiters: false,
             is_woken: false,
             wake: Arc::new(EventFd::from_value_and_flags(0, flags)?),
+            committing: None,
             flush_sleep: Duration::ZERO,
         })
     }
@@ -150,9 +153,49 @@ impl Server {
 
     /// Writes what was logged. To be called before replies are sent; false if some of them have to wait.
     pub(crate) fn flush_log(&mut self) -> bool {
-        let Some(engine) = &mut self.engine else { return true };
-        engine.flush_log(self.now_instant);
+        if self.observer.latency.threshold_ms > 0 || !self.aof.flush_sleep.is_zero() {
+            self.flush_log_observed();
+        } else if let Some(engine) = &mut self.engine {
+            engine.flush_log(self.now_instant);
+        }
         self.note_log()
+    }
+
+    /// As `flush_log`, for those who want to know how long it takes, or have it take long.
+    #[cold]
+    fn flush_log_observed(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        let stats = engine.aof_stats(self.now_instant);
+        if stats.pending_bytes == 0 {
+            engine.flush_log(self.now_instant);
+            return;
+        }
+        std::thread::sleep(self.aof.flush_sleep);
+        let (began, has_child) = (Instant::now(), engine.has_child());
+        if self.config.appendfsync == SyncPolicy::Always {
+            self.aof.committing.get_or_insert((began, engine.log_position()));
+            engine.flush_log(self.now_instant);
+            return;
+        }
+        engine.flush_log(self.now_instant);
+        let took = began.elapsed();
+        let event = match (stats.pending_syncs > 0, has_child) {
+            (true, _) => "aof-write-pending-fsync",
+            (false, true) => "aof-write-active-child",
+            (false, false) => "aof-write-alone",
+        };
+        self.observe_event(event, took);
+        self.observe_event("aof-write", took);
+    }
+
+    /// Notes how long it took until what was handed over to be synced was.
+    fn observe_commit(&mut self) {
+        if let Some((began, position)) = self.aof.committing
+            && self.aof.safe >= position
+        {
+            self.aof.committing = None;
+            self.observe_event("aof-fsync-always", began.elapsed());
+        }
     }
 
     /// Looks how far the log is, and how it is. False if something has to wait.
@@ -162,6 +205,9 @@ impl Server {
         self.aof.safe = engine.acked_position(self.now_instant);
         let health = engine.log_health();
         let error = health.is_failed().then(|| health.to_string());
+        if self.aof.committing.is_some() {
+            self.observe_commit();
+        }
         if error.is_some() || self.aof.error.is_some() {
             self.note_log_error(error);
         }

@@ -24,6 +24,7 @@ pub(crate) fn aof_settings(config: &Config) -> AofSettings {
         policy: config.appendfsync,
         checksum: config.aof_checksum,
         rdb_base: config.aof_use_preamble,
+        incremental_sync: config.aof_incremental_fsync,
         timestamps: config.aof_timestamps,
         no_sync_on_rewrite: config.no_fsync_on_rewrite,
         removes_history: !config.aof_disable_auto_gc,

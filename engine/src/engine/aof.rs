@@ -56,6 +56,9 @@ impl Engine {
     #[inline]
     pub fn log_request(&mut self, db: usize, request: &[u8], unix: UnixMs) {
         self.aof.log_one(db, request, unix);
+        if self.backup.is_logging() {
+            self.backup.log(std::iter::once((db, request)), Unit::Transaction, unix);
+        }
     }
 
     /// End of everything logged: bytes since the process began.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::client::{Client, Server, free_port, program, wait_for};
+use crate::client::{Client, Server, free_port, program, request, wait_for};
 
 const DEBUG: [&str; 2] = ["--enable-debug-command", "yes"];
 
@@ -50,6 +50,10 @@ fn back_up(client: &mut Client) -> (String, String) {
     }
     wait_for_state(client, "incrementing");
     assert_eq!(names(client), ["appendonly.aof.1.base.rdb"]);
+    // Sent at once, they take the short way through the server.
+    let pipeline: Vec<u8> = (0..50u8).flat_map(|i| request(&[b"SET", &[b'p', i], &[i]])).collect();
+    client.send(&pipeline);
+    (0..50).for_each(|_| assert_eq!(client.read(), "OK"));
     client.call("MULTI");
     client.call("INCR n");
     client.call("DEL before:0");

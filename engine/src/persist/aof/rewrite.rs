@@ -450,7 +450,7 @@ impl Aof {
             format: if self.settings.rdb_base { BaseFormat::Rdb } else { BaseFormat::Aof },
             is_checked: self.settings.checksum,
             has_timestamp: self.settings.timestamps,
-            rdb: around.settings,
+            rdb: snapshot::Settings { incremental_sync: self.settings.incremental_sync, ..around.settings },
         }
     }
 

@@ -28,6 +28,9 @@ pub struct AofSettings {
     pub checksum: bool,
     /// `aof-use-rdb-preamble`: bases are RDB files.
     pub rdb_base: bool,
+    /// `aof-rewrite-incremental-fsync`: the system begins with the writing of a base before the sync at its
+    /// end.
+    pub incremental_sync: bool,
     /// `aof-timestamp-enabled`: a line with the time each second.
     pub timestamps: bool,
     /// `no-appendfsync-on-rewrite`: nothing is synced while a child writes.
@@ -53,6 +56,7 @@ impl Default for AofSettings {
             policy: SyncPolicy::EverySec,
             checksum: true,
             rdb_base: true,
+            incremental_sync: true,
             timestamps: false,
             no_sync_on_rewrite: false,
             removes_history: true,
