@@ -146,7 +146,8 @@ impl Server {
     /// Logs what has happened by itself: keys that expired or were evicted, each on its own.
     #[inline]
     pub(crate) fn log_each(&mut self) {
-        if let Some(engine) = self.engine.as_mut().filter(|_| self.aof.is_on) {
+        let is_on = self.aof.is_on;
+        if let Some(engine) = self.engine.as_mut().filter(|engine| is_on || engine.backup().is_logging()) {
             engine.log_settled(Unit::Each, self.now);
         }
     }

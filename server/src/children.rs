@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::engine::Engine;
 use cairn_engine::persist::aof::{AofEvent, AofState};
+use cairn_engine::persist::backup::BackupState;
 
 use crate::data::CHILD_POLL;
 use crate::server::Server;
@@ -99,6 +100,10 @@ impl Server {
 
     /// Looks after children, and starts what is due or waits.
     pub(crate) fn tend_children(&mut self) {
+        // A backup that waits goes before what is due by itself, or it might wait for ever.
+        if self.backup_state() == BackupState::Pending && !self.has_child() {
+            self.tend_log();
+        }
         self.tend_snapshots();
         if self.has_child() {
             return;
