@@ -7,6 +7,7 @@
 //! agree. The header is checked by [`view`]; runs are checked where they are walked, because a client
 //! may have written anything into a string.
 
+mod dense;
 mod estimate;
 mod sparse;
 
@@ -121,10 +122,7 @@ impl<'a> HllRef<'a> {
     pub fn merge_into(self, into: &mut Registers) -> Result<(), Corrupt> {
         match self.encoding {
             Encoding::Dense => {
-                for (six, eight) in self.payload().chunks_exact(6).zip(into.chunks_exact_mut(8)) {
-                    let old = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
-                    eight.copy_from_slice(&greater(old, spread(six)).to_le_bytes());
-                }
+                dense::raise(self.payload(), into);
                 Ok(())
             }
             Encoding::Sparse => sparse::for_each_value(self.payload(), |registers, value| {
@@ -141,42 +139,6 @@ impl<'a> HllRef<'a> {
         let mut registers = Box::new([0; REGISTERS]);
         self.merge_into(&mut registers)?;
         Ok(registers)
-    }
-}
-
-/// Eight registers of six bits as bytes of a word, the first one lowest.
-#[inline(always)]
-fn spread(six: &[u8]) -> u64 {
-    let &[a, b, c, d, e, f] = six else { return 0 };
-    let x = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-    let x = x & 0x00ff_ffff | (x & 0xffff_ff00_0000) << 8;
-    let x = x & 0x0000_0fff_0000_0fff | (x & 0x00ff_f000_00ff_f000) << 4;
-    x & 0x003f_003f_003f_003f | (x & 0x0fc0_0fc0_0fc0_0fc0) << 2
-}
-
-/// The bytes of a word as eight registers of six bits, in the lowest 48 bits.
-#[inline(always)]
-fn gather(x: u64) -> u64 {
-    let x = x & 0x003f_003f_003f_003f | (x & 0x3f00_3f00_3f00_3f00) >> 2;
-    let x = x & 0x0000_0fff_0000_0fff | (x & 0x0fff_0000_0fff_0000) >> 4;
-    x & 0x00ff_ffff | (x & 0x00ff_ffff_0000_0000) >> 8
-}
-
-/// The greater one of each two bytes, all of which are below 128.
-#[inline(always)]
-fn greater(a: u64, b: u64) -> u64 {
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    let a_is_greater = (((a | TOPS) - b) & TOPS) >> 7;
-    // 0xff in each byte where the lowest bit was set: no multiplication that could overflow.
-    let mask = (a_is_greater << 8).wrapping_sub(a_is_greater);
-    a & mask | b & !mask
-}
-
-/// Writes registers densely; `payload` is that of a dense string.
-fn write_dense(payload: &mut [u8], registers: &Registers) {
-    for (six, eight) in payload.chunks_exact_mut(6).zip(registers.chunks_exact(8)) {
-        let word = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
-        six.copy_from_slice(&gather(word).to_le_bytes()[..6]);
     }
 }
 
@@ -215,7 +177,7 @@ pub fn make_dense(bytes: &mut Vec<u8>) -> Result<bool, Corrupt> {
     bytes[ENCODING_AT] = 0;
     bytes.reserve_exact(DENSE_BYTES - HEADER_BYTES);
     bytes.resize(DENSE_BYTES, 0);
-    write_dense(&mut bytes[HEADER_BYTES..], &registers);
+    dense::write(&mut bytes[HEADER_BYTES..], &registers);
     Ok(true)
 }
 
@@ -258,7 +220,7 @@ pub fn raise_all(
 ) -> Result<(), Corrupt> {
     if densely {
         make_dense(bytes)?;
-        write_dense(&mut bytes[HEADER_BYTES..], registers);
+        dense::write(&mut bytes[HEADER_BYTES..], registers);
         return Ok(());
     }
     for (index, &count) in registers.iter().enumerate().filter(|(_, count)| **count > 0) {

@@ -4,7 +4,7 @@
 //! The order of the operations is that of valkey src/hyperloglog.c, `hllCount`, so that the last digit
 //! agrees, too.
 
-use super::{COUNTED_BITS, Corrupt, Encoding, HllRef, REGISTERS, Registers, sparse, spread};
+use super::{COUNTED_BITS, Corrupt, Encoding, HllRef, REGISTER_BITS, REGISTERS, Registers, sparse};
 
 /// How many registers have each value.
 type Histogram = [u32; 64];
@@ -15,8 +15,7 @@ const ALPHA: f64 = 0.721_347_520_444_481_7;
 /// The cardinality that registers mean.
 #[must_use]
 pub fn cardinality(registers: &Registers) -> u64 {
-    let words = registers.chunks_exact(8);
-    estimate(&histogram_of(words.map(|eight| u64::from_le_bytes(eight.try_into().expect("chunks of eight")))))
+    estimate(&histogram_of(registers))
 }
 
 impl HllRef<'_> {
@@ -26,7 +25,7 @@ impl HllRef<'_> {
     /// `Corrupt`.
     pub fn count(self) -> Result<u64, Corrupt> {
         let histogram = match self.encoding() {
-            Encoding::Dense => histogram_of(self.payload().chunks_exact(6).map(spread)),
+            Encoding::Dense => histogram_of(&*self.registers()?),
             Encoding::Sparse => {
                 let (mut histogram, mut set) = ([0; 64], 0);
                 sparse::for_each_value(self.payload(), |registers, value| {
@@ -41,18 +40,34 @@ impl HllRef<'_> {
     }
 }
 
-/// Counts registers that come as bytes of words.
-fn histogram_of(words: impl Iterator<Item = u64>) -> Histogram {
-    // Several tables by turns: neighbours are often equal, and would wait for one another.
-    const TABLES: usize = 4;
-    let mut tables = [[0_u32; 64]; TABLES];
-    for word in words {
-        for (i, register) in word.to_le_bytes().into_iter().enumerate() {
-            let count = &mut tables[i % TABLES][usize::from(register & 63)];
+/// Counts registers by value.
+fn histogram_of(registers: &Registers) -> Histogram {
+    // Counted by twos, half as often; in several tables by turns, because neighbours are often equal and
+    // would wait for one another.
+    const TABLES: usize = 2;
+    const VALUES: usize = 1 << REGISTER_BITS;
+    let mut tables = [[0_u16; VALUES * VALUES]; TABLES];
+    for eight in registers.as_chunks().0 {
+        let word = u64::from_le_bytes(*eight);
+        let pairs = word & 0x003f_003f_003f_003f | (word & 0x3f00_3f00_3f00_3f00) >> 2;
+        for i in 0..4 {
+            let pair = (pairs >> (16 * i)) as usize & (VALUES * VALUES - 1);
+            let count = &mut tables[i % TABLES][pair];
             *count = count.wrapping_add(1);
         }
     }
-    std::array::from_fn(|value| tables.iter().map(|table| table[value]).sum())
+    let [one, two] = &tables;
+    let mut histogram = [0; VALUES];
+    for (second, rows) in one.chunks_exact(VALUES).zip(two.chunks_exact(VALUES)).enumerate() {
+        let mut of_second = 0_u32;
+        for (first, (a, b)) in histogram.iter_mut().zip(rows.0.iter().zip(rows.1)) {
+            let times = u32::from(*a).wrapping_add(u32::from(*b));
+            *first = u32::wrapping_add(*first, times);
+            of_second = of_second.wrapping_add(times);
+        }
+        histogram[second] = u32::wrapping_add(histogram[second], of_second);
+    }
+    histogram
 }
 
 fn estimate(histogram: &Histogram) -> u64 {

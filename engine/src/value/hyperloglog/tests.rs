@@ -70,7 +70,7 @@ fn registers_are_six_bits() {
     let bytes = [&header(Encoding::Dense, [0; 8])[..], &payload].concat();
     assert_eq!(*view(&bytes).unwrap().registers().unwrap(), twin);
     let mut written = vec![0xff; DENSE_BYTES - HEADER_BYTES];
-    write_dense(&mut written, &twin);
+    dense::write(&mut written, &twin);
     assert_eq!(written, payload);
 }
 
@@ -118,11 +118,5 @@ proptest! {
         }
         let _ = view(&bytes).unwrap().count();
         let _ = make_dense(&mut bytes);
-    }
-
-    #[test]
-    fn greater_bytes(a in proptest::array::uniform8(0..128_u8), b in proptest::array::uniform8(0..128_u8)) {
-        let both: [u8; 8] = std::array::from_fn(|i| a[i].max(b[i]));
-        prop_assert_eq!(greater(u64::from_le_bytes(a), u64::from_le_bytes(b)).to_le_bytes(), both);
     }
 }
