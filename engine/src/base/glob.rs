@@ -5,16 +5,21 @@
 //! tests. One of them: a text that is matched only beyond the thousandth star is not matched.
 //!
 //! Every token but `*` takes exactly one byte of text, so only the latest star ever has to be
-//! tried again: no recursion. Time at worst would be pattern times text; a match that takes unreasonably
-//! long is given up as none, so that nobody waits for a megabyte against a megabyte.
+//! tried again: no recursion. Time at worst would be pattern times text, or text times a class; a match that
+//! takes unreasonably long is given up as none, so that nobody waits for a megabyte against a megabyte.
 
 /// Most runs of stars with something behind them that a match goes through: Valkey recurses for each,
 /// and gives up here.
 const MOST_STARS: usize = 1000;
 
-/// Bytes that a match may look at: so many, and so many times those of pattern and text.
-const MOST_WORK: usize = 1 << 24;
-const MOST_PASSES: usize = 16;
+/// Tokens that a match may try: so many, and so many for each byte of the text.
+const MOST_WORK: usize = 1 << 20;
+const MOST_PASSES: usize = 4;
+
+/// Bytes of classes that a match may read: so many, and so many for each byte of the text. A class of more
+/// than 256 says something twice.
+const MOST_CLASS_WORK: usize = 1 << 16;
+const MOST_CLASS_PASSES: usize = 64;
 
 /// Whether the whole of `text` matches the whole of `pattern`.
 ///
@@ -31,8 +36,8 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     // Where to go on after the latest star, and the text position it was last tried at.
     let mut retry: Option<(usize, usize)> = None;
     let mut stars = 0;
-    let most_work = MOST_PASSES.saturating_mul(pattern.len() + text.len()).saturating_add(MOST_WORK);
-    let mut work = 0;
+    let mut work_left = MOST_PASSES.saturating_mul(text.len()).saturating_add(MOST_WORK);
+    let mut class_left = MOST_CLASS_PASSES.saturating_mul(text.len()).saturating_add(MOST_CLASS_WORK);
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
             p += 1;
@@ -48,14 +53,16 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
             }
             continue;
         }
-        let (next, cost) = step(pattern, p, text[t], nocase);
-        work += cost;
-        if let Some(next) = next {
+        if work_left == 0 {
+            return false;
+        }
+        work_left -= 1;
+        if let Some(next) = step(pattern, p, text[t], nocase, &mut class_left) {
             p = next;
             t += 1;
             continue;
         }
-        if work > most_work {
+        if class_left == 0 {
             return false;
         }
         let Some((star, from)) = retry else { return false };
@@ -81,20 +88,21 @@ fn next_candidate(rest: &[u8], text: &[u8], from: usize, nocase: bool) -> Option
     memchr::memchr(first, &text[from.min(text.len())..]).map(|i| from + i)
 }
 
-/// Matches the one-byte token at `p` against `byte`; answers where the next token starts if it does, and
-/// how many bytes of the pattern were looked at.
+/// Matches the one-byte token at `p` against `byte`; answers where the next token starts if it does.
+/// `class_left` is how many more bytes of classes may be read; with none left nothing matches.
 #[inline]
-fn step(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> (Option<usize>, usize) {
-    let Some(&token) = pattern.get(p) else { return (None, 1) };
-    match token {
-        b'?' => (Some(p + 1), 1),
+fn step(pattern: &[u8], p: usize, byte: u8, nocase: bool, class_left: &mut usize) -> Option<usize> {
+    match *pattern.get(p)? {
+        b'?' => Some(p + 1),
         b'[' => {
-            let (matched, next) = class(pattern, p + 1, byte, nocase);
-            (matched.then_some(next), next - p)
+            let most = pattern.len().min(p.saturating_add(*class_left));
+            let (matched, next) = class(&pattern[..most], p + 1, byte, nocase);
+            *class_left -= (next - p).min(*class_left);
+            (matched && *class_left > 0).then_some(next)
         }
         // A backslash at the very end stands for itself.
-        b'\\' if p + 1 < pattern.len() => (same(pattern[p + 1], byte, nocase).then_some(p + 2), 2),
-        literal => (same(literal, byte, nocase).then_some(p + 1), 1),
+        b'\\' if p + 1 < pattern.len() => same(pattern[p + 1], byte, nocase).then_some(p + 2),
+        literal => same(literal, byte, nocase).then_some(p + 1),
     }
 }
 

@@ -201,6 +201,10 @@ fn hostile_patterns_end_soon() {
     assert!(!matches(&[b"*".to_vec(), half.clone(), b"b*".to_vec()].concat(), text, false));
     assert!(!matches(&[b"*[".to_vec(), vec![b'b'; 1 << 18], b"]".to_vec()].concat(), text, false));
     assert!(matches(&[b"*".to_vec(), half, b"*".to_vec()].concat(), text, false));
+    // Each of many short names would read all of the class for each of its bytes.
+    let class = |b: u8| [b"*[".to_vec(), vec![b'b'; 1 << 20], vec![b, b']', b'*']].concat();
+    assert!(!matches(&class(b'a'), b"aaaaaaaaaaaaaaaaaaaa", false), "the a is too far behind");
+    assert!(matches(&[b"*[".to_vec(), vec![b'b'; 4000], b"a]*".to_vec()].concat(), &text[..20], false));
 }
 
 proptest! {
