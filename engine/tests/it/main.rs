@@ -5,6 +5,7 @@ mod aof_disk;
 mod as_commands;
 mod backup;
 mod conversations;
+mod extremes;
 mod formats;
 mod fresh;
 mod recovery;
