@@ -200,10 +200,18 @@ impl Server {
         let samples = usize::try_from(self.config.maxmemory_samples).unwrap_or(1);
         let time = step_time(self.config.maxmemory_eviction_tenacity);
         let (begun, now, mut keys) = (Instant::now(), self.now, 0u32);
+        let is_each_observed = self.observer.latency.threshold_ms > 0;
         while self.counted_memory() > limit {
+            let one_begun = is_each_observed.then(Instant::now);
             let Some(engine) = &mut self.engine else { return Room::Enough };
             if !engine.evict_one(policy, samples, now) {
-                return self.wait_for_room(limit, begun, time);
+                let wait_begun = Instant::now();
+                let room = self.wait_for_room(limit, begun, time);
+                self.observe_event("eviction-lazyfree", wait_begun.elapsed());
+                return room;
+            }
+            if let Some(begun) = one_begun {
+                self.observe_event("eviction-del", begun.elapsed());
             }
             keys += 1;
             if keys.is_multiple_of(KEYS_PER_CLOCK) && time.is_some_and(|time| begun.elapsed() > time) {

@@ -11,6 +11,9 @@ use crate::server::Server;
 /// What was read is run before more is read, if it is so many bytes.
 const RUN_BYTES: usize = 256 * 1024;
 
+/// So much room for replies is kept by an idle server.
+const IDLE_BYTES: usize = 64 * 1024;
+
 impl Batch {
     /// Reads from the clients that have sent something, and runs what they sent, until the time of a turn
     /// is over.
@@ -42,6 +45,9 @@ impl Batch {
             }
             self.run(server);
             clients.for_each(|client| server.put_in_queue(*client));
+            if readable.is_empty() {
+                self.give_back();
+            }
         } else {
             readable.iter().for_each(|client| server.put_in_queue(*client));
             let (light, others) = (server.queue.light(), server.queue.others());
@@ -50,6 +56,14 @@ impl Batch {
             self.serve_queued(server, light, Queue::pop_light);
             self.begin(times.others(Instant::now()));
             self.serve_queued(server, others, Queue::pop_other);
+        }
+    }
+
+    /// Nobody wants anything: room that was made for large replies is given back.
+    fn give_back(&mut self) {
+        if self.reply.is_empty() {
+            self.reply.clear(IDLE_BYTES);
+            self.joined.shrink_to(IDLE_BYTES);
         }
     }
 
