@@ -25,6 +25,9 @@ use super::{CommandError, Outcome};
 /// So many keys wait for memory together.
 pub const PREFETCH_KEYS: usize = 32;
 
+/// So many members or fields for a new key are put in at once, and then looked through for doubles.
+pub(super) const MANY_AT_ONCE: usize = 6;
+
 /// Hashes of keys.
 pub type Hashes = SmallVec<[u64; PREFETCH_KEYS]>;
 

@@ -8,6 +8,7 @@ use crate::codec::resp::{Protocol, Reply};
 use crate::value::IntText;
 use crate::value::hash::{Field, FieldTtl, Hash, HashRef, Written};
 
+use super::context::MANY_AT_ONCE;
 use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::set::{Draws, draws};
@@ -75,6 +76,10 @@ fn set_fields(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Result<usize
         |_| Hash::new(),
         |hash, limits| {
             hash.expect_fields(pairs.len() / 2, limits);
+            if pairs.len() / 2 >= MANY_AT_ONCE && hash.fill(pairs, limits) {
+                added = pairs.len() / 2;
+                return;
+            }
             for pair in pairs.chunks_exact(2) {
                 let written = hash.set_with(pair[0], pair[1], FieldTtl::Clear, now, limits);
                 added += usize::from(written.is_new());

@@ -6,6 +6,7 @@ use crate::codec::resp::Reply;
 use crate::value::IntText;
 use crate::value::set::{Set, SetRef};
 
+use super::context::MANY_AT_ONCE;
 use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::spec::{
@@ -33,6 +34,9 @@ fn sadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         |limits| Set::with_hint(members[0], members.len(), limits),
         |set, limits| {
             set.expect_members(members.len(), limits);
+            if members.len() >= MANY_AT_ONCE && set.fill(members, limits) {
+                return members.len();
+            }
             members.iter().filter(|member| set.add(member, limits)).count()
         },
     )?;

@@ -8,6 +8,7 @@ use crate::codec::resp::{Protocol, Reply};
 use crate::value::Element;
 use crate::value::zset::{AddOutcome, Change, NewScore, Presence, Zset, ZsetRef};
 
+use super::context::MANY_AT_ONCE;
 use super::effects::Classes;
 use super::scan::{ScanOptions, cursor_argument, write_cursor};
 use super::set::{Draws, draws};
@@ -174,10 +175,18 @@ pub(super) fn put_scored<'m>(
 fn put_all<'m>(
     zset: &mut Zset,
     limits: &crate::value::Limits,
-    pairs: impl Iterator<Item = (&'m [u8], f64)>,
+    pairs: impl Iterator<Item = (&'m [u8], f64)> + Clone,
     options: AddOptions,
 ) -> Result<Added, CommandError> {
     let mut done = Added::default();
+    let is_plain = !options.increment && !options.existing_only && zset.is_empty();
+    if is_plain && pairs.clone().nth(MANY_AT_ONCE - 1).is_some() {
+        let mut all: Vec<(&[u8], f64)> = pairs.clone().collect();
+        if zset.fill(&mut all, limits) {
+            done.added = all.len();
+            return Ok(done);
+        }
+    }
     for (member, score) in pairs {
         let score = if options.increment { NewScore::Add(score) } else { NewScore::Set(score) };
         match zset.add(member, score, options.presence(), options.change(), limits) {

@@ -155,6 +155,26 @@ impl Hash {
         }
     }
 
+    /// Puts many fields into an empty small hash at once, if they fit and none comes twice; answers whether
+    /// it did. `pairs` is field, value, field, value. O(n).
+    pub fn fill(&mut self, pairs: &[&[u8]], limits: &Limits) -> bool {
+        let Self::Listpack(pack) = self else { return false };
+        let bytes: usize = pairs.iter().map(|text| text.len()).sum();
+        if !pack.is_empty()
+            || pairs.len() / PAIR > limits.hash_max_listpack_entries
+            || bytes > MAX_LISTPACK_BYTES
+            || pairs.iter().any(|text| text.len() > limits.hash_max_listpack_value)
+        {
+            return false;
+        }
+        pairs.iter().for_each(|text| pack.push_back(text));
+        let is_filled = distinct_groups(pack.view(), PAIR).is_ok();
+        if !is_filled {
+            pack.clear();
+        }
+        is_filled
+    }
+
     /// Sets a field, which loses its expiry; answers whether it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8], now: UnixMs, limits: &Limits) -> bool {
         self.set_with(field, value, FieldTtl::Clear, now, limits).is_new()

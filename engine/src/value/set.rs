@@ -135,6 +135,26 @@ impl Set {
         }
     }
 
+    /// Puts many members into an empty small set at once, if they fit and none comes twice; answers whether
+    /// it did. Not for an intset. O(n).
+    pub fn fill(&mut self, members: &[&[u8]], limits: &Limits) -> bool {
+        let Self::Listpack(pack) = self else { return false };
+        let bytes: usize = members.iter().map(|member| member.len()).sum();
+        if !pack.is_empty()
+            || members.len() > limits.set_max_listpack_entries
+            || bytes > MAX_LISTPACK_BYTES
+            || members.iter().any(|member| member.len() > limits.set_max_listpack_value)
+        {
+            return false;
+        }
+        members.iter().for_each(|member| pack.push_back(member));
+        let is_filled = distinct_groups(pack.view(), 1).is_ok();
+        if !is_filled {
+            pack.clear();
+        }
+        is_filled
+    }
+
     /// Adds a member; answers whether it is new.
     pub fn add(&mut self, member: &[u8], limits: &Limits) -> bool {
         match self {

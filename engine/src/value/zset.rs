@@ -8,6 +8,7 @@ mod bounds;
 mod build;
 mod pack;
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::base::rng::Rng;
@@ -16,6 +17,7 @@ use crate::packed::listpack::{Listpack, ListpackBuf};
 use crate::structure::btree::{self, ScoreTree};
 
 use super::Limits;
+use super::malformed::distinct_groups;
 pub use bounds::{LexBound, LexRange, ScoreBound, ScoreRange};
 pub use build::ZsetBuilder;
 
@@ -139,6 +141,32 @@ impl Zset {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.view().is_empty()
+    }
+
+    /// Puts many members into an empty small set at once, if they fit and none comes twice; answers whether
+    /// it did. They come in any order and are sorted; no score is NaN. O(n log n), O(n) if they come in order.
+    pub fn fill(&mut self, pairs: &mut [(&[u8], f64)], limits: &Limits) -> bool {
+        let Self::Listpack(pack) = self else { return false };
+        let fits = |member: &[u8]| member.len() <= limits.zset_max_listpack_value;
+        let bytes: usize = pairs.iter().map(|(member, _)| member.len()).sum();
+        if !pack.is_empty()
+            || pairs.len() > limits.zset_max_listpack_entries
+            || bytes > MAX_PACK_BYTES
+            || !pairs.iter().all(|(member, _)| fits(member))
+        {
+            return false;
+        }
+        let order =
+            |a: &(&[u8], f64), b: &(&[u8], f64)| a.1.partial_cmp(&b.1).map(|order| order.then(a.0.cmp(b.0)));
+        if !pairs.is_sorted_by(|a, b| order(a, b) == Some(Ordering::Less)) {
+            pairs.sort_unstable_by(|a, b| order(a, b).unwrap_or(Ordering::Equal));
+        }
+        pairs.iter().for_each(|(member, score)| pack::push(pack, member, *score));
+        let is_filled = distinct_groups(pack.view(), 2).is_ok();
+        if !is_filled {
+            pack.clear();
+        }
+        is_filled
     }
 
     /// Gives a member a score, if the rules allow it.

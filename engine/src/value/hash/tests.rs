@@ -316,3 +316,24 @@ proptest! {
         prop_assert_eq!(text(&hash.view().to_owned()).len(), text(&hash).len());
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn filling_is_setting_one_by_one(texts in proptest::collection::vec("[a-c0-9]{0,6}", 0..14)) {
+        let pairs: Vec<&[u8]> = texts.iter().map(String::as_bytes).take(texts.len() / 2 * 2).collect();
+        let limits = Limits { hash_max_listpack_entries: 5, hash_max_listpack_value: 5, ..Limits::DEFAULT };
+        let mut one_by_one = Hash::new();
+        let all_new = pairs.chunks_exact(2).all(|pair| one_by_one.set(pair[0], pair[1], UnixMs(0), &limits));
+        let mut filled = Hash::new();
+        if filled.fill(&pairs, &limits) {
+            prop_assert!(all_new);
+            match (&filled, &one_by_one) {
+                (Hash::Listpack(a), Hash::Listpack(b)) => prop_assert_eq!(a.as_bytes(), b.as_bytes()),
+                _ => prop_assert!(false, "both are small"),
+            }
+        } else {
+            prop_assert!(filled.is_empty() && (!all_new || matches!(one_by_one, Hash::Table(_))));
+        }
+    }
+}

@@ -239,3 +239,21 @@ proptest! {
         prop_assert!(!set.view().contains_element(Element::Int(77_777)) || model.contains(&b"77777"[..]));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn filling_is_adding_one_by_one(members in proptest::collection::vec("[a-c0-9]{0,6}", 0..9)) {
+        let members: Vec<&[u8]> = members.iter().map(String::as_bytes).collect();
+        let mut one_by_one = Set::Listpack(ListpackBuf::new());
+        let all_new = members.iter().all(|member| one_by_one.add(member, &TINY));
+        let mut filled = Set::Listpack(ListpackBuf::new());
+        if filled.fill(&members, &TINY) {
+            prop_assert!(all_new && matches!(one_by_one, Set::Listpack(_)));
+            prop_assert_eq!(contents(&filled), contents(&one_by_one));
+            prop_assert!(members.is_empty() || !filled.fill(&[b"other"], &TINY), "only an empty one is filled");
+        } else {
+            prop_assert!(filled.is_empty() && (!all_new || matches!(one_by_one, Set::Table(_))));
+        }
+    }
+}

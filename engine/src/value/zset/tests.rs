@@ -379,3 +379,29 @@ fn samples_are_distinct_and_meet_everybody() {
         assert_eq!(met.len(), if count == 0 { 0 } else { 40 });
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn filling_is_adding_one_by_one(
+        members in proptest::collection::vec(("[a-c0-9]{0,6}", prop_oneof![Just(-0.0), Just(0.0), -2.0..2.0f64]), 0..9)
+    ) {
+        let limits = Limits { zset_max_listpack_entries: 6, zset_max_listpack_value: 5, ..Limits::DEFAULT };
+        let mut pairs: Vec<(&[u8], f64)> = members.iter().map(|(member, score)| (member.as_bytes(), *score)).collect();
+        let mut one_by_one = Zset::new();
+        let is_new = |done: AddOutcome| matches!(done, AddOutcome::Added(_));
+        let all_new = members.iter().all(|(member, score)| {
+            is_new(one_by_one.add(member.as_bytes(), NewScore::Set(*score), Presence::Any, Change::Any, &limits))
+        });
+        let mut filled = Zset::new();
+        if filled.fill(&mut pairs, &limits) {
+            prop_assert!(all_new);
+            match (&filled, &one_by_one) {
+                (Zset::Listpack(a), Zset::Listpack(b)) => prop_assert_eq!(a.as_bytes(), b.as_bytes()),
+                _ => prop_assert!(false, "both are small"),
+            }
+        } else {
+            prop_assert!(filled.is_empty() && (!all_new || matches!(one_by_one, Zset::Tree(_))));
+        }
+    }
+}
