@@ -123,7 +123,8 @@ fn has_same_digest(one: EntryRef<'_>, other: EntryRef<'_>) -> bool {
     }
 }
 
-fn differ(one: &Engine, other: &Engine) -> Option<String> {
+/// In what two engines differ; `None` if in nothing that commands can say.
+pub(crate) fn differ(one: &Engine, other: &Engine) -> Option<String> {
     for (index, db) in one.keyspace().iter().enumerate() {
         if db.len() != other.keyspace().db(index).len() {
             return Some(format!("database {index} has another number of keys"));

@@ -16,7 +16,7 @@ use cairn_engine::command::{self, Args, DataCommand};
 use cairn_engine::engine::{Caller, Engine, EngineConfig};
 use cairn_engine::value::Limits;
 
-use crate::fresh;
+use crate::{as_commands, fresh};
 
 const START: UnixMs = UnixMs(1_800_000_000_000);
 /// The second engine's clock, which stands still: nothing goes there by itself, and a time that was
@@ -254,6 +254,15 @@ fn logs_repeat_what_was_done() {
             if !pair.agree() {
                 wrong.push(format!("seed {seed}: {} was logged as {logged:?}", words.join(" ")));
                 break;
+            }
+            if rng.below(100) == 0 {
+                // All of it at once, as a rewrite has it, makes the same data as well.
+                let mut made = engine([seed, 3]);
+                as_commands::copy(&pair.first, &mut made, pair.now);
+                if let Some(what) = as_commands::differ(&pair.first, &made) {
+                    wrong.push(format!("seed {seed}: as commands, after {}: {what}", words.join(" ")));
+                    break;
+                }
             }
             if rng.below(50) == 0 {
                 pair.now = pair.now.saturating_add_ms(5000);
