@@ -18,6 +18,7 @@ use cairn_engine::persist::aof::{SyncPolicy, Unit, Wake};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::dispatch::Called;
+use crate::net::reactor::Interest;
 use crate::server::Server;
 use crate::waiting::Ending;
 
@@ -293,9 +294,12 @@ impl Server {
             let Some(client) = self.clients.get_mut(index) else { return false };
             client.connection.release(self.aof.safe, error.as_deref(), &mut out);
             let is_left = client.connection.held().is_some();
+            let was_ahead = client.interest == Interest::Nothing;
             if !out.is_empty() {
                 self.send(index, &out);
                 out.clear();
+            } else if was_ahead {
+                self.after_send(index);
             }
             is_left
         });

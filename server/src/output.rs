@@ -7,6 +7,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use cairn_engine::engine::Engine;
+
 use crate::clients::{Client, Closing};
 use crate::command::client_list::log_line;
 use crate::config::kind::OutputLimit;
@@ -92,22 +94,40 @@ impl Server {
             self.close_for_output(index);
             return;
         }
+        let is_closing = client.closing != Closing::No;
         if is_first {
             self.aof.held.push(index);
         }
-        if client.closing != Closing::No {
+        if is_closing || self.is_ahead_of_log(index) {
             self.after_send(index);
         }
         self.count_client(index);
     }
 
+    /// True if a client has sent more than the log can follow: nothing more is read from it until that has
+    /// caught up.
+    fn is_ahead_of_log(&self, index: u32) -> bool {
+        /// Replies that wait for the log, at the most.
+        const MOST_HELD_BYTES: usize = 1 << 20;
+        /// Bytes that wait to be written, at the most, before those who write have to wait.
+        const MOST_PENDING_BYTES: usize = 64 << 20;
+        let held = self.clients.get(index).and_then(|client| client.connection.held());
+        held.is_some_and(|held| {
+            let pending = self.engine.as_ref().map_or(0, Engine::aof_memory_bytes);
+            held.memory_bytes() > MOST_HELD_BYTES || pending > MOST_PENDING_BYTES
+        })
+    }
+
     /// Watches for room if something waits, and lets a client go that is done or takes too little.
-    fn after_send(&mut self, index: u32) {
+    pub(crate) fn after_send(&mut self, index: u32) {
         let token = self.clients.token(index);
+        let is_ahead = !self.aof.held.is_empty() && self.is_ahead_of_log(index);
         let Some(client) = self.clients.get_mut(index) else { return };
         let waiting = client.connection.unsent().len();
         let closing = client.closing;
         let interest = match (waiting > 0, closing) {
+            (true, Closing::No) if is_ahead => Interest::Write,
+            (false, Closing::No) if is_ahead => Interest::Nothing,
             (true, Closing::No) => Interest::ReadWrite,
             (true, _) => Interest::Write,
             // Whatever it sends is not read any more, and it must not wake us in circles.

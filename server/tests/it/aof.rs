@@ -141,6 +141,25 @@ fn replies_keep_their_order_whatever_waits_for_the_disk() {
 }
 
 #[test]
+fn who_is_ahead_of_the_disk_is_read_from_later() {
+    let server = start(&["--appendfsync", "always"]);
+    let (mut client, mut other) = (server.client(), server.client());
+    let value = "x".repeat(100_000);
+    assert_eq!(client.call_words(&[b"SET", b"large", value.as_bytes()]), "OK");
+    let mut pipeline = Vec::new();
+    for i in 0..200 {
+        pipeline.extend_from_slice(&request(&[b"SET", b"k", i.to_string().as_bytes()]));
+        pipeline.extend_from_slice(&request(&[b"GET", b"large"]));
+    }
+    client.send(&pipeline);
+    assert_eq!(other.call("GET large"), value);
+    for i in 0..200 {
+        assert_eq!((client.read(), client.read() == value), ("OK".into(), true), "{i}");
+    }
+    assert_eq!(client.call("GET k"), "199");
+}
+
+#[test]
 fn messages_of_a_write_come_with_it() {
     let server = start(&["--appendfsync", "always", "--notify-keyspace-events", "KEA"]);
     let (mut listener, mut waiting, mut client) = (server.client(), server.client(), server.client());
