@@ -36,6 +36,8 @@ pub(super) struct Span {
     pub(super) before: u64,
     /// Bytes of all of them.
     pub(super) total: u64,
+    /// Whether this one is a base.
+    pub(super) is_base: bool,
 }
 
 /// What was found in a file.

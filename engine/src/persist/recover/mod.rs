@@ -247,7 +247,7 @@ fn load_log(
     for (i, part) in log.parts.iter().enumerate() {
         let is_last = i + 1 == log.parts.len();
         let since = Instant::now();
-        let span = Span { before, total };
+        let span = Span { before, total, is_base: part.is_base && !part.is_single };
         before += part.source.bytes;
         let found = file::read(storage, &part.source, span, options.rdb, &mut replayer, may_spawn)
             .map_err(|failure| Refusal::file(part, &failure))?;

@@ -22,6 +22,9 @@ const LEAST_BYTES: u64 = 1 << 20;
 const READ_AHEAD: usize = 4;
 /// The longest line.
 const MOST_BATCHES: usize = 12;
+/// So many more entries made in vain than others, and no more are made: a log that changes what is there
+/// is only read ahead.
+const MOST_USELESS: i64 = 10_000;
 
 /// Runs all of a file. `may_spawn` if another thread may help.
 ///
@@ -66,6 +69,8 @@ struct Line {
     slots: VecDeque<Slot>,
     /// Batches that were run.
     spare: Vec<Batch>,
+    /// Entries that were made and could be put in, less those that could not.
+    useful: i64,
     /// Nothing more will come.
     is_closed: bool,
     /// Nothing more is wanted.
@@ -126,6 +131,7 @@ fn on_two_threads(
     span: Span,
 ) -> Result<(Parsing, Option<Wrong>), Failure> {
     let shared = Shared::default();
+    let bytes = parsing.feed.end;
     let builder = Builder::new(replayer.into.keyspace, replayer.into.limits, replayer.into.now);
     thread::scope(|scope| {
         let read = || {
@@ -137,7 +143,11 @@ fn on_two_threads(
             Err(error) => return Err(Failure::Io(error)),
         };
         let mut stopped = Ok(());
+        let mut is_begun = !span.is_base;
         while let Some(mut batch) = shared.take() {
+            if !std::mem::replace(&mut is_begun, true) {
+                replayer.expect(&batch, bytes);
+            }
             stopped = replayer.run(&mut batch);
             if stopped.is_err() {
                 shared.lock().is_given_up = true;
@@ -145,7 +155,9 @@ fn on_two_threads(
                 break;
             }
             tell(replayer, &batch, span);
-            shared.lock().spare.push(batch);
+            let mut line = shared.lock();
+            line.useful += std::mem::take(&mut replayer.useful);
+            line.spare.push(batch);
         }
         let ended = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         stopped.map_err(Failure::Command)?;
@@ -199,6 +211,9 @@ fn work(
 /// The last batch in the line whose entries have not been made, unless it is the first: that one is about
 /// to be taken.
 fn unmade(line: &Line) -> Option<usize> {
+    if line.useful < -MOST_USELESS {
+        return None;
+    }
     let last = line.slots.iter().rposition(|slot| matches!(slot, Slot::Read(_)))?;
     (last > 0).then_some(last)
 }

@@ -28,6 +28,12 @@ const PREFETCH_FROM_KEYS: usize = 10_000;
 /// Errors of commands that are told one by one; more are only counted.
 const TOLD_ERRORS: u64 = 16;
 
+/// Of the keys that the beginning of a base makes one expect, so many are made room for: too little is
+/// grown, too much is lost.
+const EXPECTED_PERCENT: u64 = 85;
+/// A key and its value, as a command, take no fewer bytes.
+const FEWEST_KEY_BYTES: u64 = 27;
+
 /// What a log is run on.
 #[derive(Debug)]
 pub struct Destination<'a> {
@@ -51,6 +57,8 @@ pub(super) struct Replayer<'a> {
     pub(super) listener: &'a mut dyn Listener,
     db: usize,
     caller: Caller,
+    /// Entries that were made ahead and put in, less those made in vain.
+    pub(super) useful: i64,
     /// Commands run.
     pub(super) commands: u64,
     /// Those that answered with an error.
@@ -59,12 +67,38 @@ pub(super) struct Replayer<'a> {
 
 impl<'a> Replayer<'a> {
     pub(super) fn new(into: Destination<'a>, listener: &'a mut dyn Listener) -> Replayer<'a> {
-        Replayer { into, listener, db: 0, caller: Caller::new(), commands: 0, errors: 0 }
+        Replayer { into, listener, db: 0, caller: Caller::new(), useful: 0, commands: 0, errors: 0 }
     }
 
     /// A new file begins: as with a new client, its commands go to the first database.
     pub(super) fn begin_file(&mut self) {
         self.db = 0;
+    }
+
+    /// Makes room for the keys of a base of `bytes`, of which this batch is the beginning: it has each key
+    /// once, and its keys stand in no order, so a part of it tells of the rest.
+    pub(super) fn expect(&mut self, batch: &Batch, bytes: u64) {
+        let word = |item: &Item| match item.call {
+            Call::Data { key_at: 1, .. } => {
+                batch.words.get(item.first + 1).map(|word| &batch.bytes[word.clone()])
+            }
+            _ => None,
+        };
+        let mut keys = 0u64;
+        let mut last = None;
+        for key in batch.items.iter().filter_map(word) {
+            keys += u64::from(last != Some(key));
+            last = Some(key);
+        }
+        let first_db = batch.items.iter().find_map(|item| match item.call {
+            Call::Select(db) => Some(db),
+            _ => None,
+        });
+        let sample = (batch.bytes.len() as u64).max(1);
+        let expected = keys.saturating_mul(bytes) / sample * EXPECTED_PERCENT / 100;
+        let most = bytes / FEWEST_KEY_BYTES;
+        let db = self.into.keyspace.db_mut(first_db.unwrap_or(0));
+        db.reserve(usize::try_from(expected.min(most)).unwrap_or(0));
     }
 
     /// Runs a batch.
@@ -87,7 +121,9 @@ impl<'a> Replayer<'a> {
             done = run.items.end;
             if self.put(run.hash, run.entry, run.replaces) {
                 self.commands += run.items.len() as u64;
+                self.useful += 1;
             } else {
+                self.useful -= 1;
                 self.run_items(&batch.items[run.items], &words)?;
             }
         }
