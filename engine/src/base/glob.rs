@@ -19,7 +19,7 @@ const MOST_PASSES: usize = 4;
 /// Bytes of classes that a match may read: so many, and so many for each byte of the text. A class of more
 /// than 256 says something twice.
 const MOST_CLASS_WORK: usize = 1 << 16;
-const MOST_CLASS_PASSES: usize = 64;
+const MOST_CLASS_PASSES: usize = 16;
 
 /// Whether the whole of `text` matches the whole of `pattern`.
 ///
