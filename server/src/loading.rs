@@ -125,8 +125,10 @@ impl Server {
         self.tell_recovered(&recovered, since.elapsed());
         if preload.is_some() {
             let file = String::from_utf8_lossy(&self.config.preload_file);
-            self.log
-                .notice(format_args!("DB pre-loaded from {file}; what is in the folder was not looked at"));
+            self.log.warning(format_args!(
+                "DB pre-loaded from {file}, and not from the folder's own files. Take preload-file out of the \
+                 configuration: each start with it begins with that file again"
+            ));
         }
         self.begin_log(engine, recovered)
     }

@@ -34,7 +34,9 @@ pub(crate) fn rewrite(old: &[u8], config: &Config, force: bool) -> Vec<u8> {
         let is_default = (row.show)(config) == (row.show)(&default);
         // What decides when and where data is saved is written whatever it is.
         let is_always = matches!(row.name, "save" | "dir" | "latency-tracking-info-percentiles");
-        text.replace(row.name, (row.lines)(config), force || is_always || !is_default);
+        // A file that is loaded once in the place of the server's own data must not become a habit.
+        let is_never = row.name == "preload-file";
+        text.replace(row.name, (row.lines)(config), !is_never && (force || is_always || !is_default));
     }
     for (i, stock) in STOCK.iter().enumerate() {
         let value = config.stock_value(i);
@@ -134,6 +136,14 @@ mod tests {
 
     fn rewritten(old: &str, now: &str) -> String {
         String::from_utf8(rewrite(old.as_bytes(), &config(now), false)).expect("it was text")
+    }
+
+    #[test]
+    fn what_was_loaded_once_is_not_written_down() {
+        let now = "preload-file rdb:/tmp/a.rdb\nport 7000";
+        assert!(!rewritten("port 7000\n", now).contains("preload-file"));
+        let kept = rewritten(&format!("{now}\n"), now);
+        assert!(kept.starts_with("preload-file ") && kept.contains("rdb:/tmp/a.rdb"), "{kept}");
     }
 
     #[test]
