@@ -108,6 +108,26 @@ fn forms(policy: SyncPolicy) -> [AofSettings; 2] {
     [true, false].map(|rdb_base| AofSettings { rdb_base, ..settings(policy) })
 }
 
+/// Without checksums a power cut may leave what cannot be told from data; a kill leaves what was written.
+#[test]
+fn without_checksums_a_kill_loses_nothing() {
+    let dose = Dose::of(60);
+    for policy in POLICIES {
+        let settings = AofSettings { checksum: false, timestamps: true, ..settings(policy) };
+        let (disk, history) = prepared(&settings);
+        disk.begin();
+        let mut life = Life::start(&disk, settings, history).expect("a good disk");
+        work(&mut life, Workload::Everything);
+        assert!(life.settle(), "{:?}", life.events);
+        let history = life.history;
+        crash_everywhere(&dose, &disk, |crash, image| {
+            if crash.kind == Kind::Kill {
+                check(crash, &image, &history, policy);
+            }
+        });
+    }
+}
+
 #[test]
 fn whatever_a_crash_leaves_holds_what_was_promised() {
     let dose = Dose::of(480);
@@ -251,6 +271,12 @@ fn live(seed: u64, lives: usize) -> usize {
                 8 => life.poll(LONG * 3),
                 // The disk is slow: a sync that is under way does not end.
                 9 => life.now += LONG * 2,
+                10 if rng.index(4) == 0 => {
+                    let policy = POLICIES[rng.index(2)];
+                    let timestamps = rng.index(2) == 0;
+                    let now = life.engine.aof_settings().clone();
+                    life.engine.configure_aof(AofSettings { policy, timestamps, ..now });
+                }
                 _ => life.step(),
             }
         }
