@@ -141,3 +141,27 @@ fn a_killed_child_leaves_the_log_and_one_that_was_called_off_has_not_failed() {
         assert_eq!(server.engine.aof_stats(Instant::now()).failures, 0);
     }
 }
+
+/// Writers that come while a block waits for them go with it, and none is acknowledged before its block.
+#[test]
+fn what_comes_while_a_block_waits_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::new(dir.path(), SyncPolicy::Always);
+    let path = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
+    let mut value = 0u64;
+    for round in 0..200 {
+        for _ in 0..1 + round % 7 {
+            value += 1;
+            server.run("incr a");
+            if round % 3 == 0 {
+                let events = server.engine.poll_aof(Instant::now(), NOW, 0);
+                server.events.extend(events);
+            }
+        }
+        server.wait_for_ack();
+        assert_eq!(server.engine.synced_position(), server.engine.log_position());
+        let log = fs::read(&path).unwrap();
+        let incrs = log.windows(4).filter(|word| word == b"incr").count() as u64;
+        assert_eq!(incrs, value, "each is written once");
+    }
+}

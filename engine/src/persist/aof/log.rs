@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::due::Backoff;
 use super::event::AofEvent;
+use super::gather::{Gather, Open};
 use super::lane::{Lane, Wake};
 use super::rewrite::{FileDone, Rewrite};
 use super::settings::{AofSettings, SyncPolicy};
@@ -112,13 +113,23 @@ pub struct AofStats {
 #[derive(Debug)]
 pub(super) enum LogDone {
     /// A block was to be appended and synced.
-    Committed { tail: Tail, block: Pending, result: Result<(), CommitError> },
+    Committed(Box<Committed>),
     /// What was in the file was to be synced.
     Synced(io::Result<()>),
     /// The old file was to be synced, and the next one to be made.
-    Prepared(Result<Tail, PrepareError>),
+    Prepared(Box<Result<Tail, PrepareError>>),
     /// The old file was to be closed and the next one to be named by the manifest.
     Switched(Box<Switched>),
+}
+
+/// What came of a block.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) tail: Tail,
+    pub(super) block: Pending,
+    pub(super) units: u64,
+    pub(super) took: Duration,
+    pub(super) result: Result<(), CommitError>,
 }
 
 /// What came of going over to the next file.
@@ -170,6 +181,11 @@ pub struct Aof {
     pub(super) tail: Option<Tail>,
     /// What is logged and in no file.
     pub(super) block: Pending,
+    /// How many times was logged what is in there.
+    pub(super) units: u64,
+    /// The block under way, as long as it may be added to.
+    pub(super) open: Option<Arc<Open>>,
+    pub(super) gather: Gather,
     /// The database of the last command in the file.
     pub(super) selected: Option<usize>,
     /// Second of the last timestamp.
@@ -237,6 +253,9 @@ impl Aof {
             strays: Vec::new(),
             tail: None,
             block: Pending::new(),
+            units: 0,
+            open: None,
+            gather: Gather::default(),
             selected: None,
             stamped: 0,
             logged: 0,
@@ -398,6 +417,7 @@ impl Aof {
         }
         out.extend_from_slice(command);
         self.logged += (self.block.body().len() - before) as u64;
+        self.units += 1;
         if !self.has_file() {
             // The base that comes will have it.
             self.forget_block();
@@ -445,6 +465,7 @@ impl Aof {
             out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
         }
         self.logged += (self.block.body().len() - before) as u64;
+        self.units += 1;
         if !self.has_file() {
             // The base that comes will have it.
             self.forget_block();

@@ -10,6 +10,7 @@
 
 mod due;
 mod event;
+mod gather;
 mod lane;
 mod lifecycle;
 mod log;

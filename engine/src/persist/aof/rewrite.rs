@@ -293,7 +293,7 @@ impl Aof {
                 Ok(next)
             };
             let synced = file.sync().map_err(PrepareError::Sync);
-            LogDone::Prepared(synced.and_then(|()| made().map_err(PrepareError::Step)))
+            LogDone::Prepared(Box::new(synced.and_then(|()| made().map_err(PrepareError::Step))))
         }));
     }
 

@@ -1,10 +1,11 @@
 //! From the block to the file: writes, syncs and their cadence, retries, and the file that is given up.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::AofEvent;
-use super::log::{Aof, AofState, CommitError, LogDone, LogHealth};
+use super::log::{Aof, AofState, CommitError, Committed, LogDone, LogHealth};
 use super::settings::SyncPolicy;
 use super::tail::Tail;
 use crate::codec::aof::block::Pending;
@@ -71,14 +72,14 @@ impl Aof {
             return;
         }
         if self.policy() == SyncPolicy::Always {
-            self.commit_block();
-            return;
+            return self.commit_block(now);
         }
         let is_synced = self.is_synced();
         let Some(tail) = &mut self.tail else { return };
         match tail.append(&mut self.block, is_synced) {
             Ok(()) => {
                 self.block.clear(KEEP_BYTES);
+                self.units = 0;
                 self.note_written(self.logged, now);
             }
             Err(error) => self.note_unwritten(&error, now),
@@ -88,22 +89,42 @@ impl Aof {
     /// Forgets what was to be written.
     pub(super) fn forget_block(&mut self) {
         self.block.clear(KEEP_BYTES);
-        self.selected = None;
+        (self.selected, self.units) = (None, 0);
     }
 
-    /// Gives the block to the lane, if that is free.
-    fn commit_block(&mut self) {
+    /// Gives the block to the lane, if that is free, or adds it to the one that waits there.
+    fn commit_block(&mut self, now: Instant) {
         if self.log_lane.is_busy() {
+            let is_added = self.open.as_ref().is_some_and(|open| open.add(self.block.body(), self.units));
+            if is_added {
+                self.under_way = self.logged;
+                (self.block, self.units) = (self.emptied(), 0);
+            } else {
+                self.open = None;
+            }
             return;
         }
         let Some(mut tail) = self.lend_tail() else { return };
-        let mut block = self.take_block();
+        let units = self.units;
+        let block = self.take_block();
+        let (open, wait) = self.gather.begin(block, units, now);
         let is_synced = self.is_synced();
         self.under_way = self.logged;
+        self.open = Some(Arc::clone(&open));
         self.log_lane.give(Box::new(move || {
+            let (mut block, units) = open.take(wait);
+            let began = Instant::now();
             let result = append_and_sync(&mut tail, &mut block, is_synced);
-            LogDone::Committed { tail, block, result }
+            let took = began.elapsed();
+            LogDone::Committed(Box::new(Committed { tail, block, units, took, result }))
         }));
+    }
+
+    /// The block without what was in it.
+    fn emptied(&mut self) -> Pending {
+        let mut block = std::mem::take(&mut self.block);
+        block.clear(KEEP_BYTES);
+        block
     }
 
     /// The file, for a job.
@@ -115,6 +136,7 @@ impl Aof {
 
     /// The block, for a job; another takes its place.
     pub(super) fn take_block(&mut self) -> Pending {
+        self.units = 0;
         std::mem::replace(&mut self.block, std::mem::take(&mut self.spare))
     }
 
@@ -165,9 +187,9 @@ impl Aof {
 
     pub(super) fn take_log_done(&mut self, done: LogDone, now: Instant) {
         match done {
-            LogDone::Committed { tail, block, result } => self.take_committed(tail, block, result, now),
+            LogDone::Committed(committed) => self.take_committed(*committed, now),
             LogDone::Synced(result) => self.take_synced(result, now),
-            LogDone::Prepared(result) => self.take_prepared(result, now),
+            LogDone::Prepared(result) => self.take_prepared(*result, now),
             LogDone::Switched(switched) => self.take_switched(*switched, now),
         }
     }
@@ -182,7 +204,10 @@ impl Aof {
         is_wanted
     }
 
-    fn take_committed(&mut self, tail: Tail, block: Pending, result: Result<(), CommitError>, now: Instant) {
+    fn take_committed(&mut self, committed: Committed, now: Instant) {
+        let Committed { tail, block, units, took, result } = committed;
+        self.open = None;
+        self.gather.end(units, self.units, took, now);
         if !self.take_back(tail) {
             return;
         }

@@ -1,0 +1,152 @@
+//! Group commit: a block that waits a little for the writes that are about to come.
+//!
+//! Clients that were just acknowledged send their next write at once. A sync that begins without those
+//! serves half of the clients each time, so it waits for them: no longer than half of what syncs take, and
+//! not where that was in vain lately. Knows neither files nor positions.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::codec::aof::block::Pending;
+
+/// The longest wait.
+const WAIT_AT_MOST: Duration = Duration::from_millis(1);
+/// Whoever was acknowledged longer ago is not about to write.
+const RECENT: Duration = Duration::from_millis(5);
+/// After waits in vain so many blocks at most do not wait, in powers of two.
+const MOST_SKIPPED: u32 = 6;
+
+/// A block on its way to the thread that writes it, which may still be added to.
+#[derive(Debug)]
+pub(super) struct Open {
+    state: Mutex<OpenState>,
+    is_full: Condvar,
+}
+
+#[derive(Debug)]
+struct OpenState {
+    /// Gone once it is being written.
+    block: Option<Pending>,
+    units: u64,
+    wanted: u64,
+}
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, OpenState> {
+        // Nothing is left half done while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to the block. False if it is too late for that.
+    pub(super) fn add(&self, records: &[u8], units: u64) -> bool {
+        let mut state = self.lock();
+        let Some(block) = &mut state.block else { return false };
+        block.body_mut().extend_from_slice(records);
+        state.units += units;
+        if state.units >= state.wanted {
+            self.is_full.notify_one();
+        }
+        true
+    }
+
+    /// Waits for the units that are wanted, no longer than `wait`, and takes the block and their number.
+    pub(super) fn take(&self, wait: Duration) -> (Pending, u64) {
+        let state = self.lock();
+        let lacks = |state: &mut OpenState| state.units < state.wanted;
+        let (mut state, _) =
+            self.is_full.wait_timeout_while(state, wait, lacks).unwrap_or_else(PoisonError::into_inner);
+        (state.block.take().unwrap_or_default(), state.units)
+    }
+}
+
+/// What is known of blocks and syncs so far.
+#[derive(Debug, Default)]
+pub(super) struct Gather {
+    /// How long appending and syncing takes.
+    sync_time: Duration,
+    /// Units that are about to come, and when that was seen.
+    expected: u64,
+    since: Option<Instant>,
+    misses: u32,
+    skips: u32,
+    /// Units that the block under way waits for; 0 if it does not wait.
+    wanted: u64,
+}
+
+impl Gather {
+    /// A block of so many units goes. How it goes, and how long it waits for more.
+    pub(super) fn begin(&mut self, block: Pending, units: u64, now: Instant) -> (Arc<Open>, Duration) {
+        let is_recent = self.since.is_some_and(|at| now.saturating_duration_since(at) <= RECENT);
+        let mut wait = Duration::ZERO;
+        self.wanted = 0;
+        if is_recent && self.expected > units {
+            if self.skips > 0 {
+                self.skips -= 1;
+            } else {
+                self.wanted = self.expected;
+                wait = (self.sync_time / 2).min(WAIT_AT_MOST);
+            }
+        }
+        let state = OpenState { block: Some(block), units, wanted: self.wanted };
+        (Arc::new(Open { state: Mutex::new(state), is_full: Condvar::new() }), wait)
+    }
+
+    /// A block of so many units is durable after `took`; so many wait already.
+    pub(super) fn end(&mut self, units: u64, waiting: u64, took: Duration, now: Instant) {
+        self.sync_time = (self.sync_time * 7 + took) / 8;
+        if units < self.wanted - self.wanted / 4 {
+            self.misses = (self.misses + 1).min(MOST_SKIPPED);
+            self.skips = 1 << self.misses;
+        } else if self.wanted > 0 {
+            self.misses = 0;
+        }
+        self.expected = units + waiting;
+        self.since = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(records: &[u8]) -> Pending {
+        let mut block = Pending::new();
+        block.body_mut().extend_from_slice(records);
+        block
+    }
+
+    #[test]
+    fn a_block_waits_for_those_who_were_just_served() {
+        let now = Instant::now();
+        let mut gather = Gather { sync_time: Duration::from_secs(60), ..Gather::default() };
+        let (open, wait) = gather.begin(block(b"a"), 1, now);
+        assert_eq!(wait, Duration::ZERO, "nobody is expected");
+        assert_eq!(open.take(wait).1, 1);
+        gather.end(1, 2, Duration::from_secs(60), now);
+        let (open, wait) = gather.begin(block(b"bc"), 2, now);
+        assert_eq!(wait, WAIT_AT_MOST);
+        let taker = Arc::clone(&open);
+        let taking = std::thread::spawn(move || taker.take(Duration::from_secs(60)));
+        assert!(open.add(b"d", 1));
+        let (taken, units) = taking.join().expect("it is full");
+        assert_eq!((taken.body(), units), (&b"bcd"[..], 3));
+        assert!(!open.add(b"e", 1), "it is being written");
+    }
+
+    #[test]
+    fn waits_in_vain_become_rare() {
+        let now = Instant::now();
+        let mut gather = Gather::default();
+        let mut waits = 0;
+        for _ in 0..100 {
+            let (open, wait) = gather.begin(block(b"a"), 1, now);
+            waits += usize::from(!wait.is_zero());
+            let units = open.take(Duration::ZERO).1;
+            // Ten others are served now, and none of them ever writes again.
+            gather.end(units, 10, Duration::from_millis(1), now);
+        }
+        assert!((3..10).contains(&waits), "{waits}");
+        let later = now + RECENT * 2;
+        (0..100).for_each(|_| assert!(gather.begin(block(b"a"), 1, later).1.is_zero()));
+    }
+}
