@@ -17,7 +17,7 @@ mod log;
 mod publish;
 mod rewrite;
 mod settings;
-mod store;
+pub(super) mod store;
 mod sweep;
 mod tail;
 mod write;

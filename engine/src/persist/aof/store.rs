@@ -12,9 +12,9 @@ use crate::persist::storage::Storage;
 
 /// Where a manifest lies.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) dir: PathBuf,
-    pub(super) filename: String,
+pub(in crate::persist) struct Place {
+    pub(in crate::persist) dir: PathBuf,
+    pub(in crate::persist) filename: String,
 }
 
 impl Place {
@@ -36,7 +36,7 @@ impl Place {
 
 /// Why a step was not done.
 #[derive(Debug)]
-pub(super) struct StepError {
+pub(in crate::persist) struct StepError {
     /// The call and its file.
     what: String,
     error: io::Error,
@@ -64,7 +64,11 @@ fn failed<'a>(call: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> StepEr
 ///
 /// # Errors
 /// `StepError`: the old one is there, unless `is_unknown`.
-pub(super) fn write_manifest(storage: &dyn Storage, place: &Place, text: &[u8]) -> Result<(), StepError> {
+pub(in crate::persist) fn write_manifest(
+    storage: &dyn Storage,
+    place: &Place,
+    text: &[u8],
+) -> Result<(), StepError> {
     publish(storage, place, &[], text)
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::time::UnixMs;
-use crate::codec::aof::manifest::{SUFFIX, TEMP_PREFIX};
+use crate::persist::aof::store::{Place, write_manifest};
 use crate::persist::storage::{Storage, dir_of};
 
 use super::look::path_in;
@@ -106,8 +106,9 @@ fn migrate(
         false => recovered.manifest.format(),
     };
     // The manifest comes first: it tells the next start that the file is about to come.
-    write_manifest(storage, dir, &options.filename, &text)
-        .map_err(|error| refuse("Error writing the AOF manifest in", dir, &error))?;
+    let place = Place { dir: dir.clone(), filename: options.filename.clone() };
+    write_manifest(storage, &place, &text)
+        .map_err(|error| Refusal::new(format!("Error writing the AOF manifest: {error}"), String::new()))?;
     storage
         .rename(&from, &to)
         .and_then(|()| storage.sync_dir(dir))
@@ -128,14 +129,4 @@ fn migrate(
     );
     listener.note(Note { level: Level::Notice, text });
     Ok(())
-}
-
-fn write_manifest(storage: &dyn Storage, dir: &Path, filename: &str, text: &[u8]) -> io::Result<()> {
-    let path = dir.join(format!("{filename}{SUFFIX}"));
-    let temp = dir.join(format!("{TEMP_PREFIX}{filename}{SUFFIX}"));
-    let mut file = storage.create(&temp)?;
-    file.write_all(text)?;
-    file.sync()?;
-    storage.rename(&temp, &path)?;
-    storage.sync_dir(dir)
 }

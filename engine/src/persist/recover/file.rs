@@ -19,6 +19,9 @@ use super::parse::{Failed, Feed, Parsing, Stopped, Wrong};
 use super::pipe;
 use super::replay::Replayer;
 
+/// A longer end of a file is not looked at as a whole.
+const LONGEST_TAIL: u64 = 64 << 20;
+
 /// A file to read.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -229,6 +232,17 @@ fn judge(parsing: &mut Parsing, wrong: &Wrong, whole_to: Option<u64>) -> io::Res
         feed.fill(1)?;
         if feed.bytes.is_empty() {
             break;
+        }
+    }
+    // Of a file without checksums only this tells a wrong length from a torn end.
+    if let (Wrong::Record(error), false) = (wrong, parsing.has_blocks)
+        && error.is_truncation()
+        && parsing.feed.end.saturating_sub(start) <= LONGEST_TAIL
+    {
+        parsing.feed.fill(usize::MAX)?;
+        if parsing.ends_in_commands(&parsing.feed.bytes) {
+            let what = format!("{what}; commands follow up to the end of the file, so the length is wrong");
+            return Ok(Bad { what, is_torn: false, is_open: false });
         }
     }
     let verdict = match parsing.has_blocks {

@@ -21,6 +21,8 @@ use super::table::{Known, Table};
 /// Bytes asked of the disk at a time: what becomes a batch. They stay in the second-level cache until they
 /// have been run.
 const READ_BYTES: usize = 256 << 10;
+/// Places in the end of a file that are tried as the start of a command.
+const MOST_STARTS: usize = 16;
 /// The longest text of an argument in a message.
 const MOST_SHOWN: usize = 128;
 
@@ -205,6 +207,13 @@ impl Parsing {
         self.commands.open.is_some()
     }
 
+    /// Whether `rest`, the end of the file, has commands in it that go on right up to its end: then it is
+    /// no command that was cut, but one with a wrong length.
+    pub(super) fn ends_in_commands(&self, rest: &[u8]) -> bool {
+        let starts = memchr::memmem::find_iter(rest, b"\r\n*").map(|at| at + 2);
+        starts.take(MOST_STARTS).any(|start| self.commands.are_all(&rest[start..]))
+    }
+
     /// The next commands; the end, when all have been given out. What has not been given out then starts at
     /// `feed.offset`.
     ///
@@ -346,6 +355,29 @@ impl Parsing {
 }
 
 impl Commands {
+    /// Whether these bytes are commands that there are, and nothing else.
+    fn are_all(&self, bytes: &[u8]) -> bool {
+        let mut parser = Parser::new(0, Some(bytes.len() as u64));
+        let mut at = 0;
+        loop {
+            let Ok(record::Step::Record(record)) = parser.next(&bytes[at..], true) else {
+                return at == bytes.len();
+            };
+            if let Content::Command(argv) = record.content {
+                let is_known = match self.table.find(argv.name()) {
+                    Some(known) => !known.is_plain || known.command.spec.accepts(argv.len()),
+                    None => [&b"select"[..], b"multi", b"exec"]
+                        .iter()
+                        .any(|n| argv.name().eq_ignore_ascii_case(n)),
+                };
+                if !is_known {
+                    return false;
+                }
+            }
+            at = record.end as usize;
+        }
+    }
+
     /// Takes the command at offset `at`, whose words stand in `bytes` at `words`, counted from `place`.
     #[inline]
     fn take(&mut self, bytes: &[u8], place: usize, words: &[Range<usize>], at: u64) -> Result<(), Failed> {

@@ -180,6 +180,19 @@ fn row_9_lengths_that_cannot_be_are_format_errors() {
 }
 
 #[test]
+fn row_9_a_length_that_swallows_what_follows_is_no_torn_end() {
+    let mut log = commands("SET a 1|SET b 2|SET c 3");
+    let at = commands("SET a 1").len() + "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$".len();
+    log[at] = b'9';
+    log.splice(at..at, *b"99");
+    let home = Home::with_log(&[(INCR, &log)]);
+    home.refuses(&["Bad file format", "so the length is wrong"]);
+    // With the file cut as well nobody can tell.
+    let home = Home::with_log(&[(INCR, &log[..log.len() - 1])]);
+    home.loads("a=1");
+}
+
+#[test]
 fn row_10_a_wrong_number_of_arguments_is_a_format_error_unless_the_file_ends_there() {
     for count in ["2000000000", "-3", "0", "9999999999"] {
         let log = format!("*{count}\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nx\r\n");
@@ -719,5 +732,47 @@ fn beyond_two_threads_load_the_same_as_one() {
         let alone = run(Apart::Here);
         assert!(alone.1 > 1000 && alone.2.errors > 100, "{} keys, {} errors", alone.1, alone.2.errors);
         assert!(alone == run(Apart::ForkAndThreads));
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+    #[test]
+    fn beyond_any_bytes_are_loaded_or_refused_and_a_refusal_changes_nothing(
+        edits in proptest::collection::vec((0usize..2000, proptest::prelude::any::<u8>(), 0u8..4), 0..6),
+        in_blocks in proptest::prelude::any::<bool>(),
+        last in proptest::prelude::any::<bool>(),
+    ) {
+        let text = "SET a 1|MULTI|HSET h f v|EXEC|ZADD z 1 m|SELECT 1|XADD x 1-1 f v|RPUSH l a b";
+        let mut log = match in_blocks {
+            true => blocks(&[text, "SET b 2", text], Some),
+            false => commands(text),
+        };
+        for (at, byte, kind) in edits {
+            let at = at % log.len().max(1);
+            match kind {
+                0 if !log.is_empty() => log[at] = byte,
+                1 => log.truncate(at),
+                2 => log.insert(at.min(log.len()), byte),
+                _ => log.extend_from_slice(&[byte; 5]),
+            }
+        }
+        let home = match last {
+            true => Home::with_log(&[(INCR, &log)]),
+            false => Home::with_log(&[(INCR, &log), ("appendonly.aof.2.incr.aof", b"")]),
+        };
+        let before = home.files();
+        match home.start() {
+            Ok(started) => {
+                // What is left is all right.
+                let again = home.start().unwrap_or_else(|refusal| panic!("loaded, and then: {refusal}"));
+                assert_eq!(again.engine.digest(), started.engine.digest());
+                assert!(again.recovered.torn.is_none());
+            }
+            Err(refusal) => {
+                assert_eq!(home.files(), before, "a refusal changes no file");
+                assert_eq!(home.start().err(), Some(refusal));
+            }
+        }
     }
 }
