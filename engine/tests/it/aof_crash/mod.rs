@@ -1,5 +1,8 @@
 //! The log on a disk that crashes at any moment and fails at any call: what was acknowledged is there,
 //! and the data set is one that was, never a mixture.
+//!
+//! A large dose: `CARGO_PROFILE_TEST_OPT_LEVEL=2 CAIRN_IMAGES=100000 CAIRN_SEED=7 cargo test -p
+//! cairn-engine --test it aof_crash -- --nocapture`.
 
 mod failures;
 mod life;
@@ -155,6 +158,7 @@ fn whatever_a_crash_leaves_holds_what_was_promised() {
 fn a_first_start_may_crash_at_any_moment() {
     let dose = Dose::of(120);
     let each = Dose { images: dose.images.div_ceil(6), ..dose };
+    let mut images = 0;
     for policy in POLICIES {
         for settings in forms(policy) {
             let disk = Simulated::new();
@@ -162,7 +166,7 @@ fn a_first_start_may_crash_at_any_moment() {
             let mut life = Life::start(&disk, settings.clone(), History::default()).expect("a good disk");
             write(&mut life, 3);
             let history = life.history;
-            crash_everywhere(&each, &disk, |crash, image| check(crash, &image, &history, policy));
+            images += crash_everywhere(&each, &disk, |crash, image| check(crash, &image, &history, policy));
             let disk = Simulated::new();
             disk.begin();
             let mut life = Life::without_log(&disk, settings, History::default());
@@ -171,9 +175,10 @@ fn a_first_start_may_crash_at_any_moment() {
             write(&mut life, 8);
             assert!(life.settle(), "{:?}", life.events);
             let history = life.history;
-            crash_everywhere(&each, &disk, |crash, image| check(crash, &image, &history, policy));
+            images += crash_everywhere(&each, &disk, |crash, image| check(crash, &image, &history, policy));
         }
     }
+    println!("{images} images");
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn whichever_call_fails_nothing_acknowledged_is_lost() {
     let dose = Dose::of(96);
     let each = Dose { images: dose.images.div_ceil(POLICIES.len() * WORKLOADS.len()), ..dose };
     let few = Dose { images: 3, seed: dose.seed };
-    let mut runs = 0;
+    let (mut runs, mut images) = (0, 0);
     for policy in POLICIES {
         for workload in WORKLOADS {
             let settings = settings(policy);
@@ -206,13 +211,15 @@ fn whichever_call_fails_nothing_acknowledged_is_lost() {
                 life.step();
                 assert!(life.settle() && life.acked == life.steps && acked <= life.acked);
                 let history = life.history;
-                crash_everywhere(&few, disk, |crash, image| check(crash, &image, &history, policy));
+                images += crash_everywhere(&few, disk, |crash, image| {
+                    check(crash, &image, &history, policy);
+                });
                 let (engine, _) = recover(disk).expect("a good disk");
                 assert_eq!(history.steps(&engine), Some(life.steps), "nothing is lost without a crash");
             });
         }
     }
-    println!("{runs} runs");
+    println!("{runs} runs, {images} images");
 }
 
 /// A server that has loaded a newer snapshot is told to keep a log, where an old one lies.
@@ -311,4 +318,5 @@ fn lives_follow_one_another() {
         images += live(seed, 4);
         seed += 1;
     }
+    println!("{images} images");
 }
