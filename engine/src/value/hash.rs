@@ -155,22 +155,27 @@ impl Hash {
         }
     }
 
-    /// Puts many fields into an empty small hash at once, if they fit and none comes twice; answers whether
-    /// it did. `pairs` is field, value, field, value. O(n).
+    /// Adds many fields to a small hash at once, if they fit and none is there or comes twice; answers whether
+    /// it did. `pairs` is field, value, field, value. O(n) in what is there then.
     pub fn fill(&mut self, pairs: &[&[u8]], limits: &Limits) -> bool {
         let Self::Listpack(pack) = self else { return false };
         let bytes: usize = pairs.iter().map(|text| text.len()).sum();
-        if !pack.is_empty()
-            || pairs.len() / PAIR > limits.hash_max_listpack_entries
-            || bytes > MAX_LISTPACK_BYTES
+        let before = pack.len();
+        if (before + pairs.len()) / PAIR > limits.hash_max_listpack_entries
+            || pack.byte_len() + bytes > MAX_LISTPACK_BYTES
             || pairs.iter().any(|text| text.len() > limits.hash_max_listpack_value)
         {
+            return false;
+        }
+        // Whoever writes a field that is there most likely writes others over, too.
+        let view = pack.view();
+        if pairs.first().is_none_or(|field| view.find(view.first_offset(), field, PAIR).is_some()) {
             return false;
         }
         pairs.iter().for_each(|text| pack.push_back(text));
         let is_filled = distinct_groups(pack.view(), PAIR).is_ok();
         if !is_filled {
-            pack.clear();
+            pack.remove_range(before, pairs.len());
         }
         is_filled
     }

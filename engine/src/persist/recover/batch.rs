@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::command::DataCommand;
 use crate::keyspace::Entry;
 
@@ -62,4 +64,37 @@ pub(super) struct Batch {
     pub(super) runs: Vec<Run>,
     /// Offset in the file after it.
     pub(super) end: u64,
+}
+
+/// Words of a command; few of them need no allocation.
+pub(super) type Argv<'a> = SmallVec<[&'a [u8]; 32]>;
+
+/// The words of a batch. Looked up where they are needed: a list of all of them would be a fresh piece of
+/// memory for each batch, which the system clears.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words<'a> {
+    bytes: &'a [u8],
+    places: &'a [Range<usize>],
+}
+
+impl<'a> Words<'a> {
+    /// The words at `places` in `bytes`.
+    pub(super) fn new(bytes: &'a [u8], places: &'a [Range<usize>]) -> Words<'a> {
+        Words { bytes, places }
+    }
+
+    /// One word.
+    #[inline]
+    pub(super) fn get(self, i: usize) -> &'a [u8] {
+        &self.bytes[self.places[i].clone()]
+    }
+
+    /// Those of a command.
+    #[inline]
+    pub(super) fn of(self, item: &Item) -> Argv<'a> {
+        self.places[item.first..item.first + item.len]
+            .iter()
+            .map(|place| &self.bytes[place.clone()])
+            .collect()
+    }
 }

@@ -11,7 +11,7 @@ use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats, O
 use crate::keyspace::Keyspace;
 use crate::value::Limits;
 
-use super::batch::{Batch, Call, Run};
+use super::batch::{Batch, Call, Run, Words};
 
 /// Commands whose effect on a key that is not there depends on nothing but their words and the time.
 pub(super) const BUILDERS: &[&str] = &[
@@ -99,9 +99,9 @@ impl<'a> Builder<'a> {
     /// Makes what can be made ahead of a batch.
     pub(super) fn build(&mut self, batch: &mut Batch) {
         let mut runs = std::mem::take(&mut batch.runs);
-        let words: Vec<&[u8]> = batch.words.iter().map(|word| &batch.bytes[word.clone()]).collect();
+        let words = Words::new(&batch.bytes, &batch.words);
         let key_of = |i: usize| match batch.items.get(i).map(|item| (item.call, item)) {
-            Some((Call::Data { builds: true, .. }, item)) => Some(words[item.first + 1]),
+            Some((Call::Data { builds: true, .. }, item)) => Some(words.get(item.first + 1)),
             _ => None,
         };
         let mut start = 0;
@@ -117,9 +117,10 @@ impl<'a> Builder<'a> {
             let mut is_right = true;
             for item in &batch.items[start..end] {
                 let Call::Data { command, .. } = item.call else { continue };
-                let argv = &words[item.first..item.first + item.len];
+                let argv = words.of(item);
                 let around = (self.limits, self.now, &mut self.rng);
-                is_right = is_right && self.caller.call(&mut self.keyspace, 0, around, command, argv).is_ok();
+                is_right =
+                    is_right && self.caller.call(&mut self.keyspace, 0, around, command, &argv).is_ok();
             }
             let first = &batch.items[start];
             let is_set = matches!(first.call, Call::Data { command, .. } if command.spec.name == "set");

@@ -13,7 +13,7 @@ use crate::persist::apart::Apart;
 use crate::persist::carried::Carried;
 use crate::value::Limits;
 
-use super::batch::{Batch, Call, Item};
+use super::batch::{Batch, Call, Item, Words};
 use super::build::Caller;
 use super::functions;
 use super::parse::{Stopped, unknown};
@@ -107,13 +107,13 @@ impl<'a> Replayer<'a> {
     /// One of its commands is none.
     pub(super) fn run(&mut self, batch: &mut Batch) -> Result<(), Stopped> {
         let runs = std::mem::take(&mut batch.runs);
-        let words: Vec<&[u8]> = batch.words.iter().map(|word| &batch.bytes[word.clone()]).collect();
+        let words = Words::new(&batch.bytes, &batch.words);
         let hashes: Vec<u64> = runs.iter().map(|run| run.hash).collect();
         hashes.iter().take(AHEAD).for_each(|hash| self.into.keyspace.db(self.db).prefetch(*hash));
         let mut done = 0;
         for (i, run) in runs.into_iter().enumerate() {
             if done < run.items.start {
-                self.run_items(&batch.items[done..run.items.start], &words)?;
+                self.run_items(&batch.items[done..run.items.start], words)?;
             }
             if let Some(hash) = hashes.get(i + AHEAD) {
                 self.into.keyspace.db(self.db).prefetch(*hash);
@@ -124,10 +124,10 @@ impl<'a> Replayer<'a> {
                 self.useful += 1;
             } else {
                 self.useful -= 1;
-                self.run_items(&batch.items[run.items], &words)?;
+                self.run_items(&batch.items[run.items], words)?;
             }
         }
-        self.run_items(&batch.items[done..], &words)
+        self.run_items(&batch.items[done..], words)
     }
 
     /// Puts an entry in that was made ahead. False if its key is there and matters.
@@ -144,19 +144,19 @@ impl<'a> Replayer<'a> {
         }
     }
 
-    fn run_items(&mut self, items: &[Item], words: &[&[u8]]) -> Result<(), Stopped> {
+    fn run_items(&mut self, items: &[Item], words: Words<'_>) -> Result<(), Stopped> {
         let mut hashes = [0; GROUP];
         for group in items.chunks(GROUP) {
             let has_hashes = group.len() > 1 && self.prefetch(group, words, &mut hashes);
             for (i, item) in group.iter().enumerate() {
-                let argv = &words[item.first..item.first + item.len];
+                let argv = words.of(item);
                 match item.call {
                     Call::Data { command, key_at, .. } => {
                         let hash = (has_hashes && hashes[i] != 0).then_some((key_at, hashes[i]));
-                        self.call(command, argv, hash);
+                        self.call(command, &argv, hash);
                     }
                     Call::Select(db) => self.db = db,
-                    _ => self.rare(item, argv)?,
+                    _ => self.rare(item, &argv)?,
                 }
             }
         }
@@ -186,7 +186,7 @@ impl<'a> Replayer<'a> {
 
     /// Asks for the memory that the first keys of these commands are in. False if that is not worth it.
     #[inline]
-    fn prefetch(&self, group: &[Item], words: &[&[u8]], hashes: &mut [u64; GROUP]) -> bool {
+    fn prefetch(&self, group: &[Item], words: Words<'_>, hashes: &mut [u64; GROUP]) -> bool {
         let keyspace = &*self.into.keyspace;
         if keyspace.db(self.db).len() < PREFETCH_FROM_KEYS {
             return false;
@@ -196,7 +196,7 @@ impl<'a> Replayer<'a> {
         for (hash, item) in hashes.iter_mut().zip(group) {
             match item.call {
                 Call::Data { key_at, .. } if key_at > 0 && key_at < item.len => {
-                    *hash = db.hash_key(words[item.first + key_at]);
+                    *hash = db.hash_key(words.get(item.first + key_at));
                     db.prefetch(*hash);
                 }
                 Call::Select(other) => db = keyspace.db(other),
