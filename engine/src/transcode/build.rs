@@ -9,6 +9,7 @@ use std::fmt;
 use crate::codec::rdb::{Depth, Dialect, ObjectType, ValueEvent, Version};
 use crate::packed::intset::IntsetBuf;
 use crate::packed::listpack::ListpackBuf;
+use crate::packed::zipmap::Zipmap;
 use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::malformed::Malformed;
@@ -189,6 +190,13 @@ impl Builder {
             }
             (ValueEvent::Ziplist(old), Growing::List(list)) => list.push_node(old.to_listpack()),
             (ValueEvent::Ziplist(old), growing) => *growing = packed(self.object, old.to_listpack(), limits)?,
+            (ValueEvent::Zipmap(old), Growing::Hash(hash)) if is_long(&old, limits) => {
+                for (field, value) in &old {
+                    if !hash.add_loaded(field, value, None, limits) {
+                        return Err(BuildError::Duplicate(field.to_vec()));
+                    }
+                }
+            }
             (ValueEvent::Zipmap(old), growing) => {
                 let mut pack = ListpackBuf::new();
                 for (field, value) in &old {
@@ -242,6 +250,11 @@ impl Builder {
             meta: self.meta.take().map(Vec::into_boxed_slice),
         }
     }
+}
+
+/// Whether something in it is too long for a small hash.
+fn is_long(old: &Zipmap<'_>, limits: &Limits) -> bool {
+    old.into_iter().any(|(field, value)| field.len().max(value.len()) > limits.hash_max_listpack_value)
 }
 
 /// A collection out of a listpack that is sound as bytes.

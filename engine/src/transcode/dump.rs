@@ -97,3 +97,32 @@ impl Sink for One {
         self.0.event(event)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::rdb::Dialect;
+
+    const VERSION: Version = Version { dialect: Dialect::Redis, number: 11 };
+
+    #[test]
+    fn a_plain_node_has_bytes() {
+        let list = |node: &[u8]| carried(None, 18, &[b"\x01\x01", node].concat(), VERSION);
+        assert!(restore(&list(b"\x01a"), &Limits::DEFAULT).is_ok());
+        let refused = restore(&list(b"\x00"), &Limits::DEFAULT).expect_err("there are none");
+        let text = format!("{refused:?}");
+        assert!(text.contains("a plain list node without bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_zipmap_with_long_values_is_a_large_hash() {
+        // f1 -> v1, f2 -> v2
+        let zipmap = b"\x02\x02f1\x02\x00v1\x02f2\x02\x00v2\xff";
+        let dump = carried(None, 9, &[&[zipmap.len() as u8][..], zipmap].concat(), VERSION);
+        for (longest, name) in [(2, "listpack"), (1, "hashtable")] {
+            let limits = Limits { hash_max_listpack_value: longest, ..Limits::DEFAULT };
+            let value = restore(&dump, &limits).expect("a hash");
+            assert_eq!(value.encoding_name(), name);
+        }
+    }
+}

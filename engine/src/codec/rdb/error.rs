@@ -91,6 +91,8 @@ pub enum Kind {
     FieldExpiry(i128),
     #[error("list node container {0} is neither plain (1) nor packed (2)")]
     Container(u64),
+    #[error("a plain list node without bytes")]
+    EmptyPlainNode,
     #[error("stream node id of {0} bytes, not 16")]
     StreamNodeId(usize),
     #[error("stream listpack entry {entry}: {what}")]

@@ -119,8 +119,8 @@ impl StreamLoader {
     /// `Length`.
     pub fn totals(&mut self, loaded: &LoadTotals) -> Result<(), BadStream> {
         // Old servers have miscounted when they trimmed, and every server loads their files. The nodes
-        // are what is there, so their count is taken; only entries without any node cannot be.
-        if loaded.length > 0 && self.stream.nodes_len() == 0 {
+        // are what is there, so their count is taken; only entries of which none is there cannot be.
+        if loaded.length > 0 && self.live == 0 {
             return Err(BadStream::Length { declared: loaded.length, counted: self.live });
         }
         let totals = &mut self.stream.totals;

@@ -672,6 +672,16 @@ fn bad_records_are_told_apart() {
     assert_eq!(miscounted().len(), 4);
     let without_nodes = StreamLoader::new(StreamForm::First).totals(&five);
     assert_eq!(without_nodes, Err(BadStream::Length { declared: 5, counted: 0 }));
+    // One entry, deleted, of one field: nothing is there of the five.
+    let mut tombstones = ListpackBuf::new();
+    [0, 1, 1].into_iter().for_each(|v| tombstones.push_back_int(v));
+    tombstones.push_back(b"f");
+    [0, 3, 0, 0].into_iter().for_each(|v| tombstones.push_back_int(v));
+    tombstones.push_back(b"v");
+    tombstones.push_back_int(4);
+    let mut loader = StreamLoader::new(StreamForm::First);
+    loader.node(id(1, 0), tombstones.view()).expect("a node");
+    assert_eq!(loader.totals(&five), Err(BadStream::Length { declared: 5, counted: 0 }));
     assert_eq!(whole().finish().map(|_| ()), Err(BadStream::Length { declared: 0, counted: 4 }));
     assert_eq!(whole().pending(id(1, 0), UnixMs(0), 1), Err(BadStream::Order));
     let again = with_group().pending(id(1, 0), UnixMs(0), 1);

@@ -149,6 +149,10 @@ pub(super) fn items<S: Sink>(
             match kind {
                 container::PLAIN => {
                     let element = cur.str()?.bytes(first)?;
+                    // Servers make such a node of what is too long for a packed one, and refuse others.
+                    if element.is_empty() {
+                        return Err(Halt::Bad(at, Kind::EmptyPlainNode));
+                    }
                     give(match items {
                         true => ValueEvent::Element(element),
                         false => ValueEvent::PlainListNode(element),
