@@ -324,7 +324,10 @@ proptest! {
         let pairs: Vec<&[u8]> = texts.iter().map(String::as_bytes).take(texts.len() / 2 * 2).collect();
         let limits = Limits { hash_max_listpack_entries: 5, hash_max_listpack_value: 5, ..Limits::DEFAULT };
         let mut one_by_one = Hash::new();
-        let all_new = pairs.chunks_exact(2).all(|pair| one_by_one.set(pair[0], pair[1], UnixMs(0), &limits));
+        let mut all_new = true;
+        for pair in pairs.chunks_exact(2) {
+            all_new &= one_by_one.set(pair[0], pair[1], UnixMs(0), &limits);
+        }
         let mut filled = Hash::new();
         let (first, rest) = pairs.split_at(pairs.len() / 4 * 2);
         for pair in first.chunks_exact(2) {
