@@ -21,11 +21,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("persist", &["base", "codec", "value", "transcode", "keyspace", "command", "os"]),
 ];
 
+/// Formats, values and commands, and the facade, to run the commands of a log. Not what persists.
+const TOOLS_MAY: &[&str] =
+    &["base", "packed", "codec", "command", "value", "transcode", "keyspace", "engine"];
+
 /// What the other crates may name of the engine. The server is bound by what `lib.rs` makes public,
 /// and by this: a session never sees an encoding.
 const ENGINE_FOR: &[(&str, Rule)] = &[
-    ("rdb-tools", Rule::Only(&["base", "packed", "codec", "command"])),
-    ("aof-tools", Rule::Only(&["base", "packed", "codec", "command", "engine", "Engine"])),
+    ("rdb-tools", Rule::Only(TOOLS_MAY)),
+    ("aof-tools", Rule::Only(TOOLS_MAY)),
     ("server", Rule::Not(&["packed", "structure"])),
 ];
 
