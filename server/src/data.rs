@@ -104,21 +104,37 @@ impl Server {
     /// DEBUG RELOAD: saves unless told not to, empties the engine, and loads the file again.
     ///
     /// # Errors
-    /// The save failed, and nothing has changed.
+    /// The save failed, or the file that is there cannot be loaded; nothing has changed.
     pub(crate) fn reload(&mut self, saves: bool) -> Result<(), String> {
         if saves {
             self.save_now().map_err(|error| error.to_string())?;
         }
-        if !saves {
-            self.end_backup_without_seal("the data set was loaded anew");
-        }
         let (now, options) = (self.now, self.load_options());
         let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
-        engine.clear();
-        if let Err(error) = engine.load(now, options, &mut |_| {}) {
-            // What is in memory is a part of the data set: going on would end in saving it over the whole.
-            self.log.warning(format_args!("Fatal error reloading the DB: {error}. Exiting."));
-            std::process::exit(1);
+        if saves {
+            engine.clear();
+            if let Err(error) = engine.load(now, options, &mut |_| {}) {
+                // What is in memory is a part of the data set: going on would end in saving it over the whole.
+                self.log.warning(format_args!("Fatal error reloading the DB: {error}. Exiting."));
+                std::process::exit(1);
+            }
+        } else {
+            // Nobody knows what the file holds, so the data stay until it has been read.
+            let seed = engine.limits.seed;
+            let mut other = self.new_engine([seed.0, seed.1]);
+            let fault = match other.load(now, options, &mut |_| {}) {
+                Ok(Some(_)) => None,
+                Ok(None) => Some("there is no file".to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(fault) = fault {
+                self.log.warning(format_args!("Error reloading the DB, which stays as it is: {fault}"));
+                return Err("Error trying to load the RDB dump, check server logs.".into());
+            }
+            self.end_backup_without_seal("the data set was loaded anew");
+            if let Some(engine) = &mut self.engine {
+                engine.take_data_of(other);
+            }
         }
         self.log.warning(format_args!("DB reloaded by DEBUG RELOAD"));
         Ok(())

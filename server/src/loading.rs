@@ -102,7 +102,6 @@ impl Server {
         let mut engine = self.new_engine(seed);
         engine.hold_dir(self.dir_lock.take());
         engine.set_wake(self.aof.waker());
-        self.tell_swept(&engine.sweep_temp_files());
         let since = Instant::now();
         let start_seconds = self.now.secs();
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
@@ -122,6 +121,8 @@ impl Server {
                 return false;
             }
         };
+        // Not before: a refusal changes nothing, not even what dead processes have left.
+        self.tell_swept(&engine.sweep_temp_files());
         self.tell_recovered(&recovered, since.elapsed());
         if preload.is_some() {
             let file = String::from_utf8_lossy(&self.config.preload_file);
@@ -149,7 +150,7 @@ impl Server {
     }
 
     /// An engine without keys that follows the configuration.
-    fn new_engine(&self, seed: [u64; 2]) -> Engine {
+    pub(crate) fn new_engine(&self, seed: [u64; 2]) -> Engine {
         let config = EngineConfig {
             databases: usize::try_from(self.config.databases).unwrap_or(1),
             seed,

@@ -65,10 +65,11 @@ impl Engine {
         Ok(recovered)
     }
 
-    /// Takes the data of another engine in the place of its own. They count as saved.
+    /// Takes the data of another engine of the same settings in the place of its own. They count as saved.
     pub fn take_data_of(&mut self, other: Engine) {
-        let Engine { keyspace, carried, .. } = other;
+        let Engine { keyspace, carried, settings, .. } = other;
         (self.keyspace, self.carried) = (keyspace, carried);
+        self.settings.target = settings.target;
         self.snapshot_stats.dirty = 0;
     }
 }

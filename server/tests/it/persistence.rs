@@ -99,13 +99,40 @@ fn a_bad_file_is_refused_and_left_alone() {
     let path = dir.path().join("dump.rdb");
     let bytes = b"REDIS0011\xfa\x09redis-ver\x057.2.0\x00\x03key\x09cut off";
     fs::write(&path, bytes).expect("written");
+    // Of a process that is gone; a start that succeeds would remove it.
+    let left = dir.path().join("temp-99999999.rdb");
+    fs::write(&left, b"left").expect("written");
     let mut child =
         program(dir.path()).args(["--port", "0", "--unixsocket", "s"]).spawn().expect("it starts");
     assert_eq!(wait_for(&mut child).code(), Some(1));
     assert_eq!(fs::read(&path).expect("still there"), bytes);
+    assert!(left.exists());
     let log = fs::read_to_string(dir.path().join("stdout")).expect("the log");
     assert!(log.contains("Fatal error loading the DB") && log.contains("rdb-tools check"), "{log}");
+    assert!(log.contains("Terminating server after rdb file reading failure."), "{log}");
     assert!(!log.contains("Ready to accept"), "{log}");
+}
+
+#[test]
+fn a_reload_of_a_bad_file_keeps_the_data() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    fill(&mut client);
+    assert_eq!(client.call("SAVE"), "OK");
+    client.call("SET after the-save");
+    let digest = client.call("DEBUG DIGEST");
+    let path = server.dir.path().join("dump.rdb");
+    let mut bytes = fs::read(&path).expect("a file");
+    let good = bytes.clone();
+    bytes.truncate(good.len() - 20);
+    fs::write(&path, &bytes).expect("written");
+    assert!(client.call("DEBUG RELOAD NOSAVE").starts_with("-ERR Error trying to load the RDB dump"));
+    fs::remove_file(&path).expect("removed");
+    assert!(client.call("DEBUG RELOAD NOSAVE").starts_with("-ERR Error trying to load the RDB dump"));
+    assert_eq!(client.call("DEBUG DIGEST"), digest);
+    fs::write(&path, &good).expect("written");
+    assert_eq!(client.call("DEBUG RELOAD NOSAVE"), "OK");
+    assert_eq!((client.call("GET s"), client.call("EXISTS after")), ("v".into(), "0".into()));
 }
 
 #[test]

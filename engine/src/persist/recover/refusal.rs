@@ -49,11 +49,14 @@ impl Refusal {
     }
 
     pub(super) fn dump(error: &LoadError) -> Refusal {
-        let advice = match *error.fault {
-            LoadFault::Io(_) => String::new(),
-            _ => look_at_rdb(&error.path),
-        };
-        Refusal::new(format!("Fatal error loading the DB: {error}. Exiting."), advice)
+        let first = format!("Fatal error loading the DB: {error}. Exiting.");
+        match *error.fault {
+            LoadFault::Io(_) => Refusal::new(first, String::new()),
+            _ => Refusal {
+                lines: vec![first, "Terminating server after rdb file reading failure.".to_owned()],
+                advice: look_at_rdb(&error.path),
+            },
+        }
     }
 
     /// A file of the log that cannot be used at all.
