@@ -13,3 +13,4 @@ pub mod json;
 pub mod jsonl;
 pub mod output;
 pub mod progress;
+pub mod spill;
