@@ -118,6 +118,7 @@ pub fn check(input: &mut Input, depths: Depths, progress: &Progress) -> std::io:
         Ok(()) => {}
         Err(Stop::Format(error)) => checker.report.add_error(&error, 0, None),
         Err(Stop::Read(error)) => return Err(error),
+        Err(Stop::Other(fault)) => return Err(std::io::Error::other(fault)),
         Err(Stop::Sink(never)) => match never {},
     }
     Ok(checker.report)

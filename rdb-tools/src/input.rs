@@ -130,6 +130,12 @@ impl Input {
         self.len == Some(0)
     }
 
+    /// Whether opening it again gives the same bytes again: a regular file.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.len.is_some()
+    }
+
     /// Offset of the first byte that has not been consumed.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -244,6 +250,32 @@ impl Input {
         }
     }
 }
+
+/// What an error says about the input's own bytes, if it is not the system that failed: the input was
+/// packed, and cannot be unpacked.
+#[must_use]
+pub fn damage(error: &io::Error) -> Option<&Damage> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// A packed input that cannot be unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// What it is packed as.
+    pub form: &'static str,
+    /// Bytes that had come out of it.
+    pub at: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "offset {} of what is unpacked: {}: {}", self.at, self.form, self.what)
+    }
+}
+
+impl std::error::Error for Damage {}
 
 fn rest_of(map: Option<&Arc<memmap2::Mmap>>, at: u64) -> &[u8] {
     let bytes: &[u8] = map.map_or(&[], |map| map);

@@ -13,4 +13,5 @@ pub mod json;
 pub mod jsonl;
 pub mod output;
 pub mod progress;
+pub mod source;
 pub mod spill;

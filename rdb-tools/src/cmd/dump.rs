@@ -1,16 +1,16 @@
 //! `rdb-tools dump`: the contents of an RDB file as text.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 
 use anyhow::Context;
-use cairn_engine::codec::rdb::{Decoder, Options as DecoderOptions};
 use clap::{Args, ValueEnum};
 
 use super::Reading;
-use crate::drive::{Stop, drive};
+use crate::drive::Stop;
 use crate::jsonl::{Jsonl, Options};
-use crate::output::{clean, exit, stdout};
+use crate::output::{exit, stdout};
+use crate::source::Source;
 
 /// Print what is in an RDB file
 ///
@@ -23,7 +23,7 @@ use crate::output::{clean, exit, stdout};
 )]
 pub struct Dump {
     /// RDB file; - for standard input
-    pub file: PathBuf,
+    pub file: OsString,
 
     /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
@@ -54,28 +54,19 @@ pub enum Format {
 /// # Errors
 /// What keeps it from reading or writing.
 pub fn run(args: &Dump) -> anyhow::Result<u8> {
-    let mut input = args.reading.open(&args.file)?;
     // A bar between the lines of the dump would help nobody.
     let no_progress = args.reading.no_progress || io::stdout().is_terminal();
-    let progress = Reading { no_progress, ..args.reading }.progress(&input);
+    let mut source = Source::open(&args.file, Reading { no_progress, ..args.reading })?;
     let Format::Jsonl = args.format;
     let options = Options { raw_modules: args.raw_modules, sorted: args.sort };
     let mut sink = Jsonl::new(stdout(), options);
-    let mut decoder = Decoder::new(DecoderOptions::default());
-    let result = drive(&mut input, &mut decoder, &progress, &mut sink);
-    drop(progress);
-    match result {
+    match source.read(&mut sink) {
         Ok(()) => Ok(exit::CLEAN),
         Err(Stop::Sink(error)) => Err(error).context("writing"),
-        Err(Stop::Read(error)) => {
+        Err(stop) => {
+            // Every key that was whole has its line.
             sink.finish().context("writing")?;
-            Err(error).context(args.file.display().to_string())
-        }
-        Err(Stop::Format(error)) => {
-            sink.finish().context("writing")?;
-            writeln!(io::stderr(), "rdb-tools: {}: {}", args.file.display(), clean(&error.to_string()))
-                .context("writing")?;
-            Ok(exit::FINDINGS)
+            stop.report("rdb-tools", source.name())
         }
     }
 }

@@ -133,6 +133,7 @@ pub fn run(args: &Info) -> anyhow::Result<u8> {
         Ok(()) | Err(Stop::Sink(Reached)) => None,
         Err(Stop::Format(error)) => Some(clean(&error.to_string())),
         Err(Stop::Read(error)) => return Err(error).with_context(|| args.file.display().to_string()),
+        Err(Stop::Other(fault)) => return Err(fault).with_context(|| args.file.display().to_string()),
     };
     let facts = facts(&input, &head);
     let mut out = stdout();

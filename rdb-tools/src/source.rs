@@ -1,0 +1,214 @@
+//! Source: whatever keys are read from, as the events of an RDB file.
+//!
+//! A sink sees no difference between an RDB file and what is none: where there are no record bytes, they
+//! are made, and go through the same decoder. Offsets that such a source tells are of the
+//! records it has made; its own faults say where they are in its own terms (line, file and offset).
+//! Formats are told by content; names matter only where contents can be two things.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use cairn_engine::codec::rdb::{
+    Decoder, Depth, Failure, KeyHead, Options, Sink, Trailer, ValueEvent, Version, decode_value,
+};
+
+use crate::cmd::Reading;
+use crate::drive::{Fault, Place, Stop, drive};
+use crate::input::Input;
+
+/// What a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An RDB file or transfer.
+    Rdb,
+    /// JSON lines as `dump --format jsonl` writes them.
+    Jsonl,
+    /// An append only file, alone or in parts.
+    Aof,
+    /// Commands as clients send them.
+    Resp,
+    /// A server.
+    Live,
+}
+
+/// What keys are read from.
+#[derive(Debug)]
+pub struct Source {
+    name: OsString,
+    reading: Reading,
+    inner: Inner,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Rdb(Input),
+}
+
+impl Source {
+    /// Opens a source: a path, or `-` for standard input.
+    ///
+    /// # Errors
+    /// The name with what keeps it from being opened.
+    pub fn open(name: &OsStr, reading: Reading) -> anyhow::Result<Self> {
+        let inner = Inner::Rdb(reading.open(Path::new(name))?);
+        Ok(Self { name: name.to_owned(), reading, inner })
+    }
+
+    /// The name that it was opened by.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match &self.inner {
+            Inner::Rdb(_) => Kind::Rdb,
+        }
+    }
+
+    /// The input, where the source is an RDB file and nothing has been read of it yet.
+    ///
+    /// For who reads mapped files in parallel; all others call [`Source::read`].
+    pub fn rdb_input(&mut self) -> Option<&mut Input> {
+        match &mut self.inner {
+            Inner::Rdb(input) => Some(input),
+        }
+    }
+
+    /// Reads everything, once, front to back, and shows progress where that is wanted.
+    ///
+    /// # Errors
+    /// [`Stop`]; every key that was whole has gone to the sink before.
+    pub fn read<S: Sink>(&mut self, sink: &mut S) -> Result<(), Stop<S::Error>> {
+        match &mut self.inner {
+            Inner::Rdb(input) => {
+                let progress = self.reading.progress(input);
+                drive(input, &mut Decoder::new(Options::default()), &progress, sink)
+            }
+        }
+    }
+
+    /// The same source from its start, for a second pass. `None` if it can be read only once, as standard
+    /// input, or may have changed, as a server.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn reopen(&self) -> anyhow::Result<Option<Self>> {
+        let is_repeatable = match &self.inner {
+            Inner::Rdb(input) => input.is_repeatable(),
+        };
+        if is_repeatable { Self::open(&self.name, self.reading).map(Some) } else { Ok(None) }
+    }
+}
+
+/// Gives a sink one key, all of whose value is in `payload` as a record of `head.type_byte` in a file of
+/// `version` has it, at the depth that the sink wants.
+///
+/// # Errors
+/// [`Stop::Format`] if the payload is no such record, with the head's key, and the sink's errors.
+pub fn emit<S: Sink>(
+    sink: &mut S,
+    version: Version,
+    head: &KeyHead<'_>,
+    payload: &[u8],
+) -> Result<(), Stop<S::Error>> {
+    match sink.key(head).map_err(Stop::Sink)? {
+        Depth::Skip => {}
+        Depth::Raw => sink.value(ValueEvent::Raw(payload)).map_err(Stop::Sink)?,
+        depth => {
+            let used = decode_value(version, head.type_byte, payload, depth, sink).map_err(|f| match f {
+                Failure::Sink(error) => Stop::Sink(error),
+                Failure::Format(mut error) => {
+                    error.at = error.at.saturating_add(head.at);
+                    error.db = head.db;
+                    error.key = Some(head.key.to_vec());
+                    Stop::Format(error)
+                }
+            })?;
+            if used != payload.len() {
+                let what = format!(
+                    "{} bytes follow the value of key \"{}\"",
+                    payload.len() - used,
+                    crate::output::Shown(head.key)
+                );
+                return Err(Stop::Other(Fault::of_input(Place::Nowhere, what)));
+            }
+        }
+    }
+    sink.end_key(head.at.saturating_add(payload.len() as u64)).map_err(Stop::Sink)
+}
+
+/// Gives a sink the keys of a source that is no RDB file, with the events around them.
+#[derive(Debug)]
+pub struct Emitter<'s, S> {
+    sink: &'s mut S,
+    version: Version,
+    db: Option<u64>,
+    at: u64,
+}
+
+impl<'s, S: Sink> Emitter<'s, S> {
+    /// Starts a file of `version`.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn new(sink: &'s mut S, version: Version) -> Result<Self, Stop<S::Error>> {
+        sink.start(version).map_err(Stop::Sink)?;
+        Ok(Self { sink, version, db: None, at: version.magic().len() as u64 })
+    }
+
+    /// The version that it started with.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The sink, for events that are not of keys.
+    pub fn sink(&mut self) -> &mut S {
+        self.sink
+    }
+
+    /// A function library.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn function(&mut self, code: &[u8]) -> Result<(), Stop<S::Error>> {
+        let at = self.step(code.len());
+        self.sink.function(at, code).map_err(Stop::Sink)
+    }
+
+    /// A key of database `head.db`; `head.at` is not looked at. `version` says whose bytes the payload is,
+    /// where that is not the version of the start.
+    ///
+    /// # Errors
+    /// As [`emit`].
+    pub fn key(
+        &mut self,
+        version: Version,
+        head: &KeyHead<'_>,
+        payload: &[u8],
+    ) -> Result<(), Stop<S::Error>> {
+        if self.db != Some(head.db) {
+            self.db = Some(head.db);
+            self.sink.select_db(head.db, self.at).map_err(Stop::Sink)?;
+        }
+        let at = self.step(head.key.len() + payload.len());
+        emit(self.sink, version, &KeyHead { at, ..*head }, payload)
+    }
+
+    /// The end: all keys have been there.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn end(self) -> Result<(), Stop<S::Error>> {
+        self.sink.end(Trailer::Disabled).map_err(Stop::Sink)
+    }
+
+    fn step(&mut self, bytes: usize) -> u64 {
+        let at = self.at;
+        self.at = at.saturating_add(1).saturating_add(bytes as u64);
+        at
+    }
+}
