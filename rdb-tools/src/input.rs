@@ -277,6 +277,23 @@ impl std::fmt::Display for Damage {
 
 impl std::error::Error for Damage {}
 
+/// Gives the pages of a range of a mapped file back to the system, so that they do not count as our
+/// memory; whoever touches them again gets them from the file again. The ends are rounded to pages that
+/// are wholly inside.
+pub fn release(map: &memmap2::Mmap, range: std::ops::Range<usize>) {
+    const PAGE_BYTES: usize = 4096;
+    let start = range.start.next_multiple_of(PAGE_BYTES);
+    let end = range.end.min(map.len()) / PAGE_BYTES * PAGE_BYTES;
+    if start < end {
+        // SAFETY: the mapping is of a file and read-only, so no page of it has content of its own that
+        // could be lost: what is read from a page afterwards is the file's content, as before.
+        let advised =
+            unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+        // Only memory is at stake.
+        let _ = advised;
+    }
+}
+
 fn rest_of(map: Option<&Arc<memmap2::Mmap>>, at: u64) -> &[u8] {
     let bytes: &[u8] = map.map_or(&[], |map| map);
     // `at` has only ever grown by bytes of this map.

@@ -12,6 +12,7 @@ pub mod input;
 pub mod json;
 pub mod jsonl;
 pub mod output;
+pub mod parallel;
 pub mod progress;
 pub mod source;
 pub mod spill;

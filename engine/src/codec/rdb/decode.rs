@@ -83,8 +83,24 @@ struct Prefix {
     no_evict: bool,
 }
 
-/// Field names of the hash templates that the file has defined.
-type Templates = HashMap<u64, Arc<Vec<Vec<u8>>>>;
+/// Field names of the hash templates that a file has defined.
+pub type Templates = HashMap<u64, Arc<Vec<Vec<u8>>>>;
+
+/// What a decoder has to know to start between two records of a file.
+///
+/// Whoever reads a file with several decoders at once finds such places with a first one, at depth
+/// `Skip`: the offset that `end_key` tells is one, unless aux fields that belong to the key follow.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file's version.
+    pub version: Version,
+    /// Offset in the unwrapped file.
+    pub offset: u64,
+    /// The database that the last SELECTDB named.
+    pub db: u64,
+    /// The hash templates defined before, as `Sink::template` told them.
+    pub templates: Arc<Templates>,
+}
 
 /// What scratch space is kept from one value to the next.
 const KEPT_SCRATCH: usize = 1 << 20;
@@ -126,7 +142,7 @@ pub struct Decoder {
     /// The key of the record being read, if `object` is there.
     key: Vec<u8>,
     object: Option<u8>,
-    templates: Templates,
+    templates: Arc<Templates>,
     scratch: Scratch,
 }
 
@@ -146,8 +162,25 @@ impl Decoder {
             prefix: Prefix::default(),
             key: Vec::new(),
             object: None,
-            templates: Templates::new(),
+            templates: Arc::default(),
             scratch: Scratch::default(),
+        }
+    }
+
+    /// A decoder in the middle of a file, between two records.
+    ///
+    /// It does not know the bytes before `place`, so it compares no checksum. The end of a diskless
+    /// transfer, which is wrapped, is not looked for either.
+    #[must_use]
+    pub fn resume(options: Options, place: &Place) -> Self {
+        Self {
+            phase: Phase::Record,
+            doing: Doing::ReadType,
+            version: Some(place.version),
+            offset: place.offset,
+            db: place.db,
+            templates: Arc::clone(&place.templates),
+            ..Self::new(Options { verify_checksum: false, ..options })
         }
     }
 

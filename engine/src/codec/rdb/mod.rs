@@ -49,7 +49,9 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Decoder, DumpPayload, Options, Progress, State, decode_value, split_dump};
+pub use decode::{
+    Decoder, DumpPayload, Options, Place, Progress, State, Templates, decode_value, split_dump,
+};
 pub use encode::{Drain, Writer, WriterOptions, dump_footer};
 pub use error::{Doing, DumpError, Error, Failure, Kind};
 pub use event::{Depth, KeyHead, Sink, StreamId, StreamTotals, StringForm, Trailer, ValueEvent};

@@ -364,7 +364,7 @@ impl Decoder {
             *left -= 1;
         }
         let (id, fields) = (*id, Arc::new(std::mem::take(fields)));
-        self.templates.insert(id, Arc::clone(&fields));
+        Arc::make_mut(&mut self.templates).insert(id, Arc::clone(&fields));
         self.await_record();
         sink.template(id, &fields).map_err(Halt::Sink)
     }
