@@ -8,6 +8,7 @@ pub mod check;
 pub mod cmd;
 pub mod drive;
 pub mod dropin;
+pub mod fold;
 pub mod input;
 pub mod json;
 pub mod jsonl;

@@ -288,7 +288,7 @@ impl Effects {
 
     /// A command begins that logs itself unless it says otherwise.
     #[inline]
-    pub(crate) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.is_log_said = false;
     }
 

@@ -34,16 +34,53 @@ pub(super) enum Call {
 
 /// Commands of servers that change no data and may stand in a stream of commands.
 const HARMLESS: &[&str] = &[
-    "asking", "auth", "bgrewriteaof", "bgsave", "client", "cluster", "command", "config", "debug", "echo",
-    "hello", "info", "lastsave", "latency", "lolwut", "memory", "monitor", "ping", "psubscribe", "publish",
-    "pubsub", "punsubscribe", "quit", "readonly", "readwrite", "replconf", "reset", "role", "save", "script",
-    "slowlog", "spublish", "ssubscribe", "subscribe", "sunsubscribe", "time", "unsubscribe", "unwatch",
-    "wait", "waitaof", "watch", "acl", "module",
+    "asking",
+    "auth",
+    "bgrewriteaof",
+    "bgsave",
+    "client",
+    "cluster",
+    "command",
+    "config",
+    "debug",
+    "echo",
+    "hello",
+    "info",
+    "lastsave",
+    "latency",
+    "lolwut",
+    "memory",
+    "monitor",
+    "ping",
+    "psubscribe",
+    "publish",
+    "pubsub",
+    "punsubscribe",
+    "quit",
+    "readonly",
+    "readwrite",
+    "replconf",
+    "reset",
+    "role",
+    "save",
+    "script",
+    "slowlog",
+    "spublish",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "time",
+    "unsubscribe",
+    "unwatch",
+    "wait",
+    "waitaof",
+    "watch",
+    "acl",
+    "module",
 ];
 
 /// Commands that run scripts.
-const NEEDS_SCRIPTING: &[&str] =
-    &["eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"];
+const NEEDS_SCRIPTING: &[&str] = &["eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"];
 
 /// All data commands, by their names in any case.
 pub(super) struct Commands(Box<[Option<&'static DataCommand>; SLOTS]>);
@@ -92,9 +129,9 @@ fn data(command: &'static DataCommand, argv: &[&[u8]]) -> Result<&'static DataCo
     let meant = match (command.subcommands.is_empty(), argv.get(1)) {
         (true, _) => command,
         (false, None) => return Err(wrong_arity(command.spec.name)),
-        (false, Some(word)) => command.subcommand(word).ok_or_else(|| {
-            format!("'{}' has no subcommand \"{}\"", command.spec.name, Shown(word))
-        })?,
+        (false, Some(word)) => command
+            .subcommand(word)
+            .ok_or_else(|| format!("'{}' has no subcommand \"{}\"", command.spec.name, Shown(word)))?,
     };
     match meant.spec.accepts(argv.len()) {
         true => Ok(meant),

@@ -5,16 +5,16 @@
 //! made, and at least that of its base, so that whoever loads the log can load the file.
 
 use cairn_engine::codec::rdb::{
-    Depth, Dialect, FIRST_REDIS_ONLY, FIRST_VALKEY, Failure, KeyHead, ObjectType, Sink, StringForm, Target,
+    Depth, Dialect, FIRST_REDIS_ONLY, FIRST_VALKEY, Failure, KeyHead, ObjectType, Sink, Target, Trailer,
     ValueEvent, Version, Writer, WriterOptions, decode_value,
 };
 use cairn_engine::command::DataCommand;
 use cairn_engine::keyspace::EntryRef;
 use cairn_engine::transcode::save::{self, Fault as Unsaid};
-use cairn_engine::value::{StrRef, ValueRef};
+use cairn_engine::value::ValueRef;
 
-use super::fault::Stop;
 use super::libraries::Libraries;
+use crate::drive::{Fault, Place, Stop};
 use crate::output::Shown;
 
 /// The version for logs that do not tell theirs: logs in parts came with it.
@@ -80,29 +80,16 @@ impl Needs {
     }
 }
 
-/// A key that the version of the output cannot hold.
-#[derive(Debug)]
-pub(super) struct Inexpressible(pub(super) String);
-
-/// Why a key was not told.
-pub(super) enum Untold<E> {
-    Key(Inexpressible),
-    Sink(E),
-}
-
-impl<E> From<E> for Untold<E> {
-    fn from(error: E) -> Self {
-        Untold::Sink(error)
-    }
-}
-
 /// Tells keys to a sink.
 pub(super) struct Teller<'s, S: Sink> {
-    pub(super) sink: &'s mut S,
-    pub(super) version: Version,
+    sink: &'s mut S,
+    version: Version,
     target: Target,
     db: Option<u64>,
     payload: Vec<u8>,
+    /// Whether the sink took the last payload as it was: only then it is worth being made small.
+    takes_raw: bool,
+    at: u64,
     /// Keys told.
     pub(super) keys: u64,
 }
@@ -114,164 +101,105 @@ impl<'s, S: Sink> Teller<'s, S> {
         needs: Needs,
         aux: &[(Vec<u8>, Vec<u8>)],
         libraries: &Libraries,
-    ) -> Result<Teller<'s, S>, S::Error> {
+    ) -> Result<Teller<'s, S>, Stop<S::Error>> {
         let (version, target) = needs.resolve();
-        sink.start(version)?;
-        for (key, value) in aux {
-            sink.aux(key, value, 0)?;
-        }
-        for code in &libraries.functions {
-            sink.function(0, code)?;
-        }
-        for (id, payload) in &libraries.aux_before {
-            sink.module_aux(0, *id, payload)?;
-        }
-        Ok(Teller { sink, version, target, db: None, payload: Vec::new(), keys: 0 })
+        let at = version.magic().len() as u64;
+        let mut begin = || {
+            sink.start(version)?;
+            aux.iter().try_for_each(|(key, value)| sink.aux(key, value, at))?;
+            libraries.functions.iter().try_for_each(|code| sink.function(at, code))?;
+            libraries.aux_before.iter().try_for_each(|(id, payload)| sink.module_aux(at, *id, payload))
+        };
+        begin().map_err(Stop::Sink)?;
+        Ok(Teller { sink, version, target, db: None, payload: Vec::new(), takes_raw: true, at, keys: 0 })
     }
 
     /// The keys that follow are in this database.
-    pub(super) fn select(&mut self, db: u64) -> Result<(), S::Error> {
+    pub(super) fn select(&mut self, db: u64) -> Result<(), Stop<S::Error>> {
         if self.db == Some(db) {
             return Ok(());
         }
         self.db = Some(db);
-        self.sink.select_db(db, 0)
+        self.sink.select_db(db, self.at).map_err(Stop::Sink)
     }
 
     /// Tells a key.
-    pub(super) fn key(&mut self, db: u64, entry: EntryRef<'_>) -> Result<(), Untold<S::Error>> {
-        self.select(db)?;
-        self.keys += 1;
-        if let ValueRef::String(text) = entry.view() {
-            return self.string(db, entry, text);
-        }
-        let payload = std::mem::take(&mut self.payload);
-        let told = self.value(db, entry, payload);
-        self.payload.shrink_to(KEPT_PAYLOAD);
-        told
-    }
-
-    fn head<'k>(&self, db: u64, entry: EntryRef<'k>, object: ObjectType) -> KeyHead<'k> {
-        KeyHead {
-            at: 0,
-            db,
-            key: entry.key(),
-            object,
-            type_byte: object.byte(),
-            expire_at: entry.expire_at(),
-            idle_s: None,
-            freq: None,
-            meta: None,
-            no_evict: false,
-        }
-    }
-
-    /// Most keys are strings: their text is all that a sink wants.
-    fn string(&mut self, db: u64, entry: EntryRef<'_>, text: StrRef<'_>) -> Result<(), Untold<S::Error>> {
-        let head = self.head(db, entry, ObjectType::String);
-        match self.sink.key(&head)? {
-            Depth::Skip => {}
-            Depth::Raw => {
-                let options = WriterOptions { compress: true, checksum: false };
-                let mut w = Writer::new(std::mem::take(&mut self.payload), options);
-                let written = match text {
-                    StrRef::Int(n) => w.int_string(n),
-                    StrRef::Text(bytes) | StrRef::Edited(bytes) => w.string(bytes),
-                };
-                let Ok(()) = written;
-                let Ok(mut payload) = w.into_drain();
-                self.sink.value(ValueEvent::Raw(&payload))?;
-                payload.clear();
-                payload.shrink_to(KEPT_PAYLOAD);
-                self.payload = payload;
-            }
-            Depth::Packed | Depth::Item => {
-                let mut digits = Vec::new();
-                let bytes = match text {
-                    StrRef::Int(n) => {
-                        cairn_engine::base::num::push_i64(&mut digits, n);
-                        &digits
-                    }
-                    StrRef::Text(bytes) | StrRef::Edited(bytes) => bytes,
-                };
-                self.sink.value(ValueEvent::String { bytes, form: form_of(bytes) })?;
-            }
-        }
-        self.sink.end_key(0).map_err(Untold::Sink)
-    }
-
-    fn value(
-        &mut self,
-        db: u64,
-        entry: EntryRef<'_>,
-        mut payload: Vec<u8>,
-    ) -> Result<(), Untold<S::Error>> {
-        payload.clear();
-        // What is small is found small again by whoever compresses; what is decoded should not have been.
-        let mut w = Writer::new(payload, WriterOptions { compress: true, checksum: false });
+    pub(super) fn key(&mut self, db: u64, entry: EntryRef<'_>) -> Result<(), Stop<S::Error>> {
+        self.payload.clear();
+        let options = WriterOptions { compress: self.takes_raw, checksum: false };
+        let mut w = Writer::new(std::mem::take(&mut self.payload), options);
         let written = save::record(&mut w, self.target, None, entry.view());
-        let Ok(payload) = w.into_drain();
+        let Ok(record) = w.into_drain();
+        let bad = |what: String| {
+            let what = format!("db {db}, key \"{}\": {what}", Shown(entry.key()));
+            Stop::Other(Fault::of_input(Place::Nowhere, what))
+        };
         if let Err(Unsaid::Inexpressible(feature)) = written {
-            let key = Shown(entry.key());
-            let name = self.target.name();
-            let what = format!("key \"{key}\": {feature}, which a file for {name} cannot hold");
-            return Err(Untold::Key(Inexpressible(what)));
+            return Err(bad(format!("{feature}, which a file for {} cannot hold", self.target.name())));
         }
-        let Some((&type_byte, body)) = payload.split_first() else {
-            return Err(Untold::Key(Inexpressible("a value without bytes".to_owned())));
+        let head = record.split_first().and_then(|(&type_byte, payload)| {
+            let object = ObjectType::from_byte(type_byte, self.version)?;
+            let meta = match entry.view() {
+                ValueRef::Opaque(opaque) => opaque.meta.as_deref(),
+                _ => None,
+            };
+            let head = KeyHead {
+                at: self.at,
+                db,
+                key: entry.key(),
+                object,
+                type_byte,
+                expire_at: entry.expire_at(),
+                idle_s: None,
+                freq: None,
+                meta,
+                no_evict: false,
+            };
+            Some((head, payload))
+        });
+        let Some((head, payload)) = head else {
+            return Err(bad(format!("a record that {} does not know", self.target.name())));
         };
-        let Some(object) = ObjectType::from_byte(type_byte, self.version) else {
-            return Err(Untold::Key(Inexpressible(format!("records of type {type_byte}"))));
-        };
-        let meta = match entry.view() {
-            ValueRef::Opaque(opaque) => opaque.meta.as_deref(),
-            _ => None,
-        };
-        let head = KeyHead { type_byte, meta, ..self.head(db, entry, object) };
-        tell(self.sink, self.version, &head, body)?;
-        self.payload = payload;
+        self.tell(&head, payload)?;
+        self.payload = record;
+        self.payload.clear();
+        self.payload.shrink_to(KEPT_PAYLOAD);
         Ok(())
     }
 
-    /// Ends the file.
-    pub(super) fn end(self, libraries: &Libraries) -> Result<u64, S::Error> {
-        for (id, payload) in &libraries.aux_after {
-            self.sink.module_aux(0, *id, payload)?;
+    /// Tells a key whose payload, as a record of the output's version has it, is at hand.
+    pub(super) fn tell(&mut self, head: &KeyHead<'_>, payload: &[u8]) -> Result<(), Stop<S::Error>> {
+        self.select(head.db)?;
+        self.keys += 1;
+        self.at += (1 + head.key.len() + payload.len()) as u64;
+        let depth = self.sink.key(head).map_err(Stop::Sink)?;
+        self.takes_raw = depth == Depth::Raw;
+        match depth {
+            Depth::Skip => {}
+            Depth::Raw => self.sink.value(ValueEvent::Raw(payload)).map_err(Stop::Sink)?,
+            depth => {
+                let decoded = decode_value(self.version, head.type_byte, payload, depth, self.sink);
+                decoded.map_err(|failure| match failure {
+                    Failure::Sink(error) => Stop::Sink(error),
+                    Failure::Format(mut error) => {
+                        error.db = head.db;
+                        error.key = Some(head.key.to_vec());
+                        Stop::Format(error)
+                    }
+                })?;
+            }
         }
-        self.sink.end(cairn_engine::codec::rdb::Trailer::Absent)?;
+        self.sink.end_key(self.at).map_err(Stop::Sink)
+    }
+
+    /// Ends the file; answers the number of keys.
+    pub(super) fn end(self, libraries: &Libraries) -> Result<u64, Stop<S::Error>> {
+        let mut end = || {
+            let after = &libraries.aux_after;
+            after.iter().try_for_each(|(id, payload)| self.sink.module_aux(self.at, *id, payload))?;
+            self.sink.end(Trailer::Disabled)
+        };
+        end().map_err(Stop::Sink)?;
         Ok(self.keys)
     }
-}
-
-/// How a writer would store a text.
-fn form_of(bytes: &[u8]) -> StringForm {
-    match cairn_engine::base::num::parse_i64(bytes) {
-        Some(n) if i8::try_from(n).is_ok() => StringForm::Int8,
-        Some(n) if i16::try_from(n).is_ok() => StringForm::Int16,
-        Some(n) if i32::try_from(n).is_ok() => StringForm::Int32,
-        _ => StringForm::Raw,
-    }
-}
-
-/// Tells a key whose payload is at hand, at the depth that the sink asks for.
-pub(super) fn tell<S: Sink>(
-    sink: &mut S,
-    version: Version,
-    head: &KeyHead<'_>,
-    payload: &[u8],
-) -> Result<(), Untold<S::Error>> {
-    match sink.key(head)? {
-        Depth::Skip => {}
-        Depth::Raw => sink.value(ValueEvent::Raw(payload))?,
-        depth => {
-            let decoded = decode_value(version, head.type_byte, payload, depth, sink);
-            decoded.map_err(|failure| match failure {
-                Failure::Sink(error) => Untold::Sink(error),
-                Failure::Format(error) => {
-                    Untold::Key(Inexpressible(format!("key \"{}\": {error}", Shown(head.key))))
-                }
-            })?;
-        }
-    }
-    sink.end_key(0).map_err(Untold::Sink)
 }

@@ -162,7 +162,7 @@ impl<'i> Records<'i> {
     ///
     /// # Errors
     /// `Failed`; nothing more can be had then.
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, Failed> {
+    pub fn advance(&mut self) -> Result<Option<Record<'_>>, Failed> {
         self.input.consume(std::mem::take(&mut self.given));
         let found = loop {
             if self.input.position() >= self.until {

@@ -3,4 +3,5 @@
 mod check_rdb;
 mod cli;
 mod expected;
+mod fold;
 mod support;
