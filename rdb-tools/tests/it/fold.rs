@@ -75,7 +75,8 @@ fn differences(ours: &str, theirs: &str) -> Vec<String> {
             found.push(format!("{got}\n  instead of {expected}"));
         }
     }
-    let alive = |line: &&Value| line["pexpireat"].as_i64().is_none_or(|at| !(0..4_000_000_000_000).contains(&at));
+    let alive =
+        |line: &&Value| line["pexpireat"].as_i64().is_none_or(|at| !(0..4_000_000_000_000).contains(&at));
     let known: std::collections::BTreeSet<_> = lines(theirs).iter().map(key).collect();
     let more = ours.iter().filter(|(key, line)| alive(line) && !known.contains(*key));
     found.extend(more.map(|(_, line)| format!("too many: {line}")));
