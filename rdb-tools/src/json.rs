@@ -7,12 +7,52 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cairn_engine::base::num;
 
+/// What bytes need in a JSON string: nothing, a backslash, or that all of the string is in base64.
+const PLAIN: u8 = 0;
+const ESCAPED: u8 = 1;
+const BINARY: u8 = 2;
+
+/// Need of each byte.
+const NEEDS: [u8; 256] = {
+    let mut needs = [BINARY; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        needs[byte as usize] = PLAIN;
+        byte += 1;
+    }
+    needs[b'"' as usize] = ESCAPED;
+    needs[b'\\' as usize] = ESCAPED;
+    needs
+};
+
+/// The needs of all bytes together. Without a branch a byte, so that they are looked at side by side.
+fn needs(bytes: &[u8]) -> u8 {
+    const SIDE_BY_SIDE: usize = 32;
+    let one = |needs: u8, &byte: &u8| {
+        let is_binary = u8::from(byte.wrapping_sub(b' ') > b'~' - b' ');
+        let is_escaped = u8::from(byte == b'"') | u8::from(byte == b'\\');
+        needs | is_binary << 1 | is_escaped
+    };
+    let (chunks, rest) = bytes.as_chunks::<SIDE_BY_SIDE>();
+    let needs = chunks.iter().fold(PLAIN, |needs, chunk| needs | chunk.iter().fold(PLAIN, one));
+    rest.iter().fold(needs, |needs, byte| needs | NEEDS[usize::from(*byte)])
+}
+
 /// Appends a string of the data.
 pub fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    if bytes.iter().all(|b| matches!(b, b' '..=b'~')) {
-        push_plain(out, bytes);
-        return;
+    match needs(bytes) {
+        PLAIN => {
+            out.reserve(bytes.len() + 2);
+            out.push(b'"');
+            out.extend_from_slice(bytes);
+            out.push(b'"');
+        }
+        ESCAPED => push_escaped(out, bytes),
+        _ => push_base64(out, bytes),
     }
+}
+
+fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"{\"b64\":\"");
     let start = out.len();
     // Four characters for every three bytes begun.
@@ -23,7 +63,7 @@ pub fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends printable ASCII as a JSON string.
-fn push_plain(out: &mut Vec<u8>, mut bytes: &[u8]) {
+fn push_escaped(out: &mut Vec<u8>, mut bytes: &[u8]) {
     out.push(b'"');
     while let Some(at) = memchr::memchr2(b'"', b'\\', bytes) {
         out.extend_from_slice(&bytes[..at]);
@@ -121,6 +161,17 @@ mod tests {
         assert_eq!(show(b"\x7f"), r#"{"b64":"fw=="}"#);
         assert_eq!(show(b"a\nb"), r#"{"b64":"YQpi"}"#);
         assert_eq!(show(&[0, 255, 1, 2]), r#"{"b64":"AP8BAg=="}"#);
+        // Wherever in a long string a byte stands, it is seen.
+        for (byte, starts) in [(b'x', "\"x"), (b'"', "\"x"), (b'\\', "\"x"), (b'\n', "{"), (0x80, "{")] {
+            for at in 0..100 {
+                let mut long = [b'x'; 101];
+                long[at + 1] = byte;
+                let json = show(&long);
+                assert!(json.starts_with(starts), "{byte} at {at}");
+                let escapes = usize::from(matches!(byte, b'"' | b'\\'));
+                assert!(starts == "{" || json.len() == 103 + escapes, "{byte} at {at}");
+            }
+        }
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! a file has one form whatever encodings its writer chose; that takes the memory of one value. Lines
 //! come in file order. Knows no clock: keys that have expired are lines like others.
 
+mod lines;
 mod module;
 mod stream;
 
-use std::io::{self, Write};
+use std::io;
 
 use cairn_engine::base::slot::key_slot;
 use cairn_engine::base::time::UnixMs;
@@ -15,7 +16,9 @@ use cairn_engine::codec::rdb::{Depth, KeyHead, ObjectType, Sink, StringForm, Tra
 
 use crate::arena::{Arena, Span};
 use crate::json;
+use crate::parallel::{Start, Worker};
 
+pub use lines::{Handover, Lines, in_parallel, write_in_parallel};
 pub use module::module_name;
 use module::{Module, push_key_meta};
 use stream::Stream;
@@ -35,7 +38,10 @@ pub struct Jsonl<W> {
     out: W,
     options: Options,
     arena: Arena,
+    /// Whole lines that have not been handed on, and behind them the open one.
     line: Vec<u8>,
+    /// Where the open line begins; the end if none is open.
+    line_start: usize,
     value: Value,
     /// Fields with their own expiry, of the key of `line`.
     field_expiry: Vec<(Span, i64)>,
@@ -73,10 +79,11 @@ struct Array {
     elements: Vec<(u64, Span)>,
 }
 
-/// A line of a list that has grown beyond this is handed on in pieces.
-const SPILL_BYTES: usize = 64 << 20;
+/// Lines are handed on when there is that much of them, and a line of a list that has grown beyond
+/// this in pieces.
+const HANDED_ON_BYTES: usize = 256 << 10;
 
-impl<W: Write> Jsonl<W> {
+impl<W: Lines> Jsonl<W> {
     /// A sink that writes to `out`.
     pub fn new(out: W, options: Options) -> Self {
         Self {
@@ -84,6 +91,7 @@ impl<W: Write> Jsonl<W> {
             options,
             arena: Arena::default(),
             line: Vec::new(),
+            line_start: 0,
             value: Value::Written,
             field_expiry: Vec::new(),
             subexpire_key: None,
@@ -104,16 +112,27 @@ impl<W: Write> Jsonl<W> {
         if matches!(self.value, Value::Written) {
             self.end_line()?;
         }
+        self.line.truncate(self.line_start);
+        self.value = Value::Written;
         self.lines.sort_unstable();
         for (_, _, line) in self.lines.drain(..) {
-            self.out.write_all(&line)?;
+            self.line.extend_from_slice(&line);
+            if self.line.len() >= HANDED_ON_BYTES {
+                self.out.take(&mut self.line)?;
+            }
         }
+        self.out.take(&mut self.line)?;
+        self.line_start = 0;
         self.out.flush()
+    }
+
+    fn is_open(&self) -> bool {
+        self.line.len() > self.line_start
     }
 
     /// Closes and writes the line of a key whose value has ended.
     fn end_line(&mut self) -> io::Result<()> {
-        if self.line.is_empty() {
+        if !self.is_open() {
             return Ok(());
         }
         let out = &mut self.line;
@@ -142,9 +161,11 @@ impl<W: Write> Jsonl<W> {
             self.lines.push((db, key, std::mem::take(&mut self.line)));
             return Ok(());
         }
-        self.out.write_all(&self.line)?;
-        self.line.clear();
-        self.line.shrink_to(2 * SPILL_BYTES);
+        self.line_start = self.line.len();
+        if self.line.len() >= HANDED_ON_BYTES {
+            self.out.take(&mut self.line)?;
+            self.line_start = 0;
+        }
         Ok(())
     }
 
@@ -186,9 +207,10 @@ impl<W: Write> Jsonl<W> {
     }
 
     fn spill(&mut self) -> io::Result<()> {
-        if self.line.len() > SPILL_BYTES && !self.options.sorted {
-            self.out.write_all(&self.line)?;
-            self.line.clear();
+        if self.line.len() >= HANDED_ON_BYTES && !self.options.sorted {
+            self.out.take(&mut self.line)?;
+            // Never empty, so that a line is known to be open.
+            self.line_start = 0;
         }
         Ok(())
     }
@@ -307,13 +329,24 @@ fn empty_value(object: ObjectType) -> Value {
     }
 }
 
-impl<W: Write> Sink for Jsonl<W> {
+impl<W: Lines> Worker for Jsonl<W> {
+    fn begin(&mut self, start: &Start) -> io::Result<()> {
+        self.importing.clone_from(&start.importing);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Self::finish(self)
+    }
+}
+
+impl<W: Lines> Sink for Jsonl<W> {
     type Error = io::Error;
 
     fn aux(&mut self, key: &[u8], value: &[u8], _end: u64) -> io::Result<()> {
         // KeyDB tells the expiry of members behind the key they belong to, in two fields each.
         match key {
-            b"keydb-subexpire-key" if !self.line.is_empty() => {
+            b"keydb-subexpire-key" if self.is_open() => {
                 self.subexpire_key = Some(self.arena.push(value));
             }
             b"keydb-subexpire-when" => {

@@ -25,6 +25,13 @@ pub fn stdout() -> BufWriter<io::StdoutLock<'static>> {
     BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock())
 }
 
+/// Standard output, buffered, for another thread to write to.
+#[must_use]
+pub fn shared_stdout() -> BufWriter<io::Stdout> {
+    // What comes here comes in large pieces.
+    BufWriter::with_capacity(64 << 10, io::stdout())
+}
+
 /// Whether an error says that nobody reads our output any more.
 #[must_use]
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -10,6 +10,7 @@
 //! Memory: at most two batches a worker and a few more are on their way, each with at most
 //! [`ITEMS_AHEAD`] items that nobody has taken yet; a worker that is further ahead waits. Knows no output.
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -26,11 +27,16 @@ use memmap2::Mmap;
 use crate::drive::{Stop, drive};
 use crate::input::{Input, release};
 use crate::progress::Progress;
+use crate::source::Source;
 
 /// What a batch has at least, but for the last one.
 const BATCH_BYTES: u64 = 1 << 20;
 /// A decoder gets its input in pieces of this size, and pages are given back behind each.
 const WINDOW_BYTES: usize = 4 << 20;
+/// The scanner's pieces: small, so that what it sums up is still in the cache from the look at the lengths.
+const SCAN_BYTES: usize = 256 << 10;
+/// A touched page brings its neighbours along, also those behind that were given back before.
+const NEIGHBOUR_BYTES: usize = 64 << 10;
 /// How many items of a batch may wait to be taken.
 const ITEMS_AHEAD: usize = 8;
 /// More threads than this would wait for the one that finds the records.
@@ -77,7 +83,7 @@ pub trait Worker: Sink {
 }
 
 /// What is known at the start of a batch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Start {
     /// The file's version; `None` in the batch that begins with it.
     pub version: Option<Version>,
@@ -163,6 +169,39 @@ where
     }
 }
 
+/// Reads any source: an RDB file as [`run`] does, another with one sink on the caller's thread while another
+/// thread takes.
+pub fn run_source<S, T>(
+    source: &mut Source,
+    jobs: Jobs,
+    make: impl Fn(Outlet<T>) -> S,
+    mut take: impl FnMut(T) -> Result<(), S::Error> + Send,
+) -> Outcome<S>
+where
+    S: Worker + Send,
+    S::Error: Send,
+    T: Send,
+{
+    let reading = source.reading();
+    if let Some(input) = source.rdb_input() {
+        let progress = reading.progress(input);
+        return run(input, jobs, &progress, make, take);
+    }
+    let outlet = Outlet::new();
+    let mut sink = make(outlet.share());
+    let (sender, receiver) = sync_channel(ITEMS_AHEAD);
+    outlet.set(Some(sender));
+    thread::scope(|scope| {
+        let taker = scope.spawn(move || receiver.iter().try_for_each(&mut take));
+        let result = sink.begin(&Start::default()).map_err(Stop::Sink);
+        let result = result.and_then(|()| source.read(&mut sink));
+        let finished = sink.finish().map_err(Stop::Sink);
+        outlet.set(None);
+        let taken = join(taker);
+        Outcome { workers: vec![sink], result: taken.map_err(Stop::Sink).and(result).and(finished) }
+    })
+}
+
 /// One worker reads, the caller's thread takes.
 fn run_alone<S, T>(
     input: &mut Input,
@@ -179,7 +218,7 @@ where
     let mut sink = make(outlet.share());
     let (sender, receiver) = sync_channel(ITEMS_AHEAD);
     outlet.set(Some(sender));
-    let start = Start { version: None, offset: 0, db: 0, importing: Arc::default() };
+    let start = Start::default();
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut decoder = Decoder::new(Options::default());
@@ -341,7 +380,7 @@ fn read_batch<S: Sink>(
             Failure::Format(error) => Stop::Format(error),
             Failure::Sink(error) => Stop::Sink(error),
         })?;
-        release(map, at..at + step.consumed);
+        release(map, at.saturating_sub(NEIGHBOUR_BYTES)..at + step.consumed);
         at += step.consumed;
         match step.state {
             State::Done => break,
@@ -369,6 +408,10 @@ struct Scanner<'m, T, E> {
     /// What is known at the start of the current batch, and where that is in the file.
     start: Start,
     place: Option<Place>,
+    /// The ends of batches in the piece being scanned, each as the start of what follows it.
+    ended: Vec<(Start, Option<Place>)>,
+    /// Offset of the last of them.
+    last_end: u64,
     batches: SyncSender<Batch<T, E>>,
     promises: SyncSender<Promise<T, E>>,
 }
@@ -383,7 +426,7 @@ impl<'m, T, E> Scanner<'m, T, E> {
         batches: SyncSender<Batch<T, E>>,
         promises: SyncSender<Promise<T, E>>,
     ) -> Self {
-        let importing = Arc::default();
+        let start = Start::default();
         Self {
             map,
             from,
@@ -391,9 +434,11 @@ impl<'m, T, E> Scanner<'m, T, E> {
             version: None,
             db: 0,
             templates: Arc::default(),
-            start: Start { version: None, offset: 0, db: 0, importing: Arc::clone(&importing) },
-            importing,
+            importing: Arc::clone(&start.importing),
+            start,
             place: None,
+            ended: Vec::new(),
+            last_end: 0,
             batches,
             promises,
         }
@@ -402,7 +447,8 @@ impl<'m, T, E> Scanner<'m, T, E> {
     /// Scans to the end of the file. Answers what is wrong with it, and how far it was read in the mapping.
     fn run(mut self, has_stopped: &AtomicBool) -> (Result<(), Error>, usize) {
         let mut decoder = Decoder::new(Options::default());
-        let (mut at, mut window) = (self.from, WINDOW_BYTES);
+        let (mut at, mut window) = (self.from, SCAN_BYTES);
+        let mut given_back = 0;
         loop {
             if has_stopped.load(Ordering::Relaxed) {
                 return (Ok(()), at);
@@ -411,14 +457,20 @@ impl<'m, T, E> Scanner<'m, T, E> {
             let is_last = until == self.map.len();
             let step = match decoder.advance(&self.map[at..until], is_last, &mut self) {
                 Ok(step) => step,
-                Err(Failure::Sink(Stopped)) => return (Ok(()), at),
+                Err(Failure::Sink(never)) => match never {},
                 Err(Failure::Format(error)) => return self.end(error, at),
             };
-            // Of a batch that has become large its worker is far behind: it will get the pages again.
-            if (at as u64).saturating_sub((self.origin as u64) + self.start.offset) > 4 * BATCH_BYTES {
-                release(self.map, at..at + step.consumed);
-            }
             at += step.consumed;
+            if self.cut_what_ended().is_err() {
+                return (Ok(()), at);
+            }
+            // Of a batch that has become large its worker is far behind: it will get the pages again.
+            let begun = self.origin + self.start.offset as usize;
+            if at.saturating_sub(begun) > 4 * BATCH_BYTES as usize {
+                let from = given_back.max(begun);
+                release(self.map, from.saturating_sub(NEIGHBOUR_BYTES)..at);
+                given_back = at;
+            }
             match step.state {
                 State::Done => {
                     // Without an end the caller sees a run that was stopped, and knows.
@@ -426,7 +478,7 @@ impl<'m, T, E> Scanner<'m, T, E> {
                     return (Ok(()), at);
                 }
                 State::More { at_least } => {
-                    window = usize::try_from(at_least).unwrap_or(usize::MAX).max(WINDOW_BYTES);
+                    window = usize::try_from(at_least).unwrap_or(usize::MAX).max(SCAN_BYTES);
                 }
             }
         }
@@ -434,6 +486,9 @@ impl<'m, T, E> Scanner<'m, T, E> {
 
     /// The last batch of a file with a fault.
     fn end(mut self, error: Error, at: usize) -> (Result<(), Error>, usize) {
+        if self.cut_what_ended().is_err() {
+            return (Ok(()), at);
+        }
         let _ = match error.kind {
             // No worker knows it. The opcode in front of it would have the worker say that all is well.
             Kind::Checksum { .. } => self.cut(error.at.saturating_sub(1) as usize, false),
@@ -443,25 +498,36 @@ impl<'m, T, E> Scanner<'m, T, E> {
         (Err(error), at)
     }
 
+    /// Sends the batches on their way that have ended in the piece that was scanned. Not before all of
+    /// it was summed up: a worker may be fast, and its pages would come back.
+    fn cut_what_ended(&mut self) -> Result<(), Stopped> {
+        for next in std::mem::take(&mut self.ended) {
+            self.send(next, false)?;
+        }
+        Ok(())
+    }
+
     /// Sends the batch that ends before offset `end` on its way.
     fn cut(&mut self, end: usize, is_last: bool) -> Result<(), Stopped> {
-        let next = Start {
-            version: self.version,
-            offset: end as u64,
-            db: self.db,
-            importing: Arc::clone(&self.importing),
-        };
-        let start = std::mem::replace(&mut self.start, next);
-        let next = self.version.map(|version| Place {
-            version,
-            offset: end as u64,
-            db: self.db,
-            templates: Arc::clone(&self.templates),
-        });
-        let place = std::mem::replace(&mut self.place, next);
+        let next = self.known_at(end as u64);
+        self.send(next, is_last)
+    }
+
+    fn known_at(&self, offset: u64) -> (Start, Option<Place>) {
+        let (version, db) = (self.version, self.db);
+        let start = Start { version, offset, db, importing: Arc::clone(&self.importing) };
+        let templates = Arc::clone(&self.templates);
+        (start, version.map(|version| Place { version, offset, db, templates }))
+    }
+
+    /// Sends the current batch on its way; `next` is known where it ends.
+    fn send(&mut self, next: (Start, Option<Place>), is_last: bool) -> Result<(), Stopped> {
+        let end = self.origin + next.0.offset as usize;
+        let start = std::mem::replace(&mut self.start, next.0);
+        let place = std::mem::replace(&mut self.place, next.1);
         let bytes = match place {
-            None => self.from..self.origin + end,
-            Some(_) => self.origin + start.offset as usize..self.origin + end,
+            None => self.from..end,
+            Some(_) => self.origin + start.offset as usize..end,
         };
         let position = bytes.end as u64;
         let (items, taken) = sync_channel(ITEMS_AHEAD);
@@ -492,40 +558,41 @@ pub fn wrapping_bytes(bytes: &[u8]) -> usize {
 }
 
 impl<T, E> Sink for Scanner<'_, T, E> {
-    type Error = Stopped;
+    type Error = Infallible;
 
-    fn start(&mut self, version: Version) -> Result<(), Stopped> {
+    fn start(&mut self, version: Version) -> Result<(), Infallible> {
         self.version = Some(version);
         Ok(())
     }
 
-    fn slot_import(&mut self, _job: &[u8], ranges: &[(u64, u64)]) -> Result<(), Stopped> {
+    fn slot_import(&mut self, _job: &[u8], ranges: &[(u64, u64)]) -> Result<(), Infallible> {
         Arc::make_mut(&mut self.importing).extend_from_slice(ranges);
         Ok(())
     }
 
-    fn template(&mut self, id: u64, fields: &[Vec<u8>]) -> Result<(), Stopped> {
+    fn template(&mut self, id: u64, fields: &[Vec<u8>]) -> Result<(), Infallible> {
         Arc::make_mut(&mut self.templates).insert(id, Arc::new(fields.to_vec()));
         Ok(())
     }
 
-    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Stopped> {
+    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Infallible> {
         self.db = head.db;
         Ok(Depth::Skip)
     }
 
-    fn value(&mut self, _event: ValueEvent<'_>) -> Result<(), Stopped> {
+    fn value(&mut self, _event: ValueEvent<'_>) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn end_key(&mut self, end: u64) -> Result<(), Stopped> {
-        if end - self.start.offset >= BATCH_BYTES && !self.belongs_to_key_before(end) {
-            self.cut(end as usize, false)?;
+    fn end_key(&mut self, end: u64) -> Result<(), Infallible> {
+        if end - self.last_end >= BATCH_BYTES && !self.belongs_to_key_before(end) {
+            self.last_end = end;
+            self.ended.push(self.known_at(end));
         }
         Ok(())
     }
 
-    fn end(&mut self, _trailer: Trailer) -> Result<(), Stopped> {
+    fn end(&mut self, _trailer: Trailer) -> Result<(), Infallible> {
         Ok(())
     }
 }

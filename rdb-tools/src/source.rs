@@ -68,6 +68,12 @@ impl Source {
         }
     }
 
+    /// How it is read.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.reading
+    }
+
     /// The input, where the source is an RDB file and nothing has been read of it yet.
     ///
     /// For who reads mapped files in parallel; all others call [`Source::read`].

@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 
 use super::Reading;
 use crate::drive::Stop;
-use crate::jsonl::{Jsonl, Options};
-use crate::output::{exit, stdout};
+use crate::jsonl::{self, Options};
+use crate::output::{exit, shared_stdout};
+use crate::parallel::Jobs;
 use crate::source::Source;
 
 /// Print what is in an RDB file
@@ -39,6 +40,10 @@ pub struct Dump {
 
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub jobs: Jobs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub reading: Reading,
 }
 
@@ -59,14 +64,9 @@ pub fn run(args: &Dump) -> anyhow::Result<u8> {
     let mut source = Source::open(&args.file, Reading { no_progress, ..args.reading })?;
     let Format::Jsonl = args.format;
     let options = Options { raw_modules: args.raw_modules, sorted: args.sort };
-    let mut sink = Jsonl::new(stdout(), options);
-    match source.read(&mut sink) {
+    match jsonl::in_parallel(&mut source, options, args.jobs, &mut shared_stdout()) {
         Ok(()) => Ok(exit::CLEAN),
         Err(Stop::Sink(error)) => Err(error).context("writing"),
-        Err(stop) => {
-            // Every key that was whole has its line.
-            sink.finish().context("writing")?;
-            stop.report("rdb-tools", source.name())
-        }
+        Err(stop) => stop.report("rdb-tools", source.name()),
     }
 }
