@@ -4,8 +4,10 @@
 //! text that is safe to look at), and the sinks behind the subcommands of `rdb-tools`.
 
 pub mod arena;
+pub mod canon;
 pub mod check;
 pub mod cmd;
+pub mod diff;
 pub mod drive;
 pub mod dropin;
 pub mod fold;
@@ -17,3 +19,4 @@ pub mod parallel;
 pub mod progress;
 pub mod source;
 pub mod spill;
+pub mod walk;

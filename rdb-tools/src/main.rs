@@ -17,6 +17,7 @@ struct Cli {
 enum Command {
     Info(cmd::info::Info),
     Check(cmd::check::Check),
+    Digest(cmd::digest::Digest),
     Dump(cmd::dump::Dump),
 }
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Info(args) => cmd::info::run(args),
         Command::Check(args) => cmd::check::run(args),
+        Command::Digest(args) => cmd::digest::run(args),
         Command::Dump(args) => cmd::dump::run(args),
     };
     output::finish("rdb-tools", result)

@@ -16,6 +16,10 @@ use crate::value::{Element, IntText, ValueRef};
 
 /// Bytes of a digest.
 pub const DIGEST_BYTES: usize = 20;
+/// What is added for a key that expires.
+pub const KEY_EXPIRES: &[u8] = b"!!expire!!";
+/// What is added for a field that expires, in the style of Redis.
+pub const FIELD_EXPIRES: &[u8] = b"!!hexpire!!";
 
 /// Whose digest: the families part where a hash has fields with expiries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub fn digest_in(keyspace: &Keyspace, style: Style) -> [u8; DIGEST_BYTES] {
             let mut one = Sum::default();
             one.mix(entry.key());
             one.mix_value(entry, style);
-            all.add(&one.0);
+            all.add_one(one);
         }
     }
     all.0
@@ -65,18 +69,47 @@ pub fn digest_value_in(entry: Option<EntryRef<'_>>, style: Style) -> [u8; DIGEST
     sum.0
 }
 
-#[derive(Default)]
-struct Sum([u8; DIGEST_BYTES]);
+/// A digest being made, for whoever has a value in another form than the keyspace's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum([u8; DIGEST_BYTES]);
 
 impl Sum {
-    fn add(&mut self, data: &[u8]) {
-        let hash = Sha1::digest(data);
-        self.0.iter_mut().zip(hash.iter()).for_each(|(mine, its)| *mine ^= its);
+    /// Its bytes so far.
+    #[must_use]
+    pub fn bytes(self) -> [u8; DIGEST_BYTES] {
+        self.0
     }
 
-    fn mix(&mut self, data: &[u8]) {
+    /// Adds data: order does not matter.
+    pub fn add(&mut self, data: &[u8]) {
+        self.add_hash(Sha1::digest(data).into());
+    }
+
+    /// Adds what is one thing among others whose order does not matter, as a key among keys.
+    pub fn add_one(&mut self, one: Sum) {
+        self.add(&one.0);
+    }
+
+    /// Adds what others were added to, as the keys of a database that were summed up by themselves.
+    pub fn merge(&mut self, other: Sum) {
+        self.add_hash(other.0);
+    }
+
+    fn add_hash(&mut self, hash: [u8; DIGEST_BYTES]) {
+        self.0.iter_mut().zip(hash).for_each(|(mine, its)| *mine ^= its);
+    }
+
+    /// Mixes data in: order matters.
+    pub fn mix(&mut self, data: &[u8]) {
         self.add(data);
         self.0 = Sha1::digest(self.0).into();
+    }
+
+    /// Mixes a score in, in the text that servers give it here and nowhere else.
+    pub fn mix_score(&mut self, score: f64) {
+        let mut text = Vec::with_capacity(32);
+        grisu::push(&mut text, score);
+        self.mix(&text);
     }
 
     fn mix_element(&mut self, element: Element<'_>) {
@@ -93,14 +126,11 @@ impl Sum {
                 set.iter().for_each(|member| self.add(member.text(&mut IntText::new())));
             }
             ValueRef::Zset(zset) => {
-                let mut score_text = Vec::new();
                 for (member, score) in zset.iter() {
                     let mut one = Self::default();
                     one.mix_element(member);
-                    score_text.clear();
-                    grisu::push(&mut score_text, score);
-                    one.mix(&score_text);
-                    self.add(&one.0);
+                    one.mix_score(score);
+                    self.add_one(one);
                 }
             }
             ValueRef::Hash(hash) => {
@@ -109,9 +139,9 @@ impl Sum {
                     one.mix_element(field.field);
                     one.mix_element(field.value);
                     if field.expire_at.is_some() && style == Style::Redis {
-                        one.add(b"!!hexpire!!");
+                        one.add(FIELD_EXPIRES);
                     }
-                    self.add(&one.0);
+                    self.add_one(one);
                 }
             }
             ValueRef::Stream(stream) => {
@@ -127,7 +157,7 @@ impl Sum {
             ValueRef::Opaque(_) => {}
         }
         if entry.expire_at().is_some() {
-            self.add(b"!!expire!!");
+            self.add(KEY_EXPIRES);
         }
     }
 }
