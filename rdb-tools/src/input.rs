@@ -2,21 +2,39 @@
 //!
 //! A mapped file must not shrink while it is read: the system answers a touch behind its end with
 //! SIGBUS. So mapping is what regular files get by default, and `--no-mmap`, pipes and `-` (standard
-//! input) go through a buffer that holds no more than one unit of the format. Knows no format.
+//! input) go through a buffer that holds no more than one unit of the format. What is packed is
+//! unpacked on the way ([`unpack`]); offsets are then of what comes out. Knows no other format.
+//!
+//! Pages of a mapped file count as the process's memory as long as they are mapped, so [`Input::consume`]
+//! lets go of those behind the reader. Nothing is lost by that: whoever touches such a page again gets it from the
+//! file again, also through a [`Input::share`] of the mapping. Who reads ahead of others calls
+//! [`Input::keep_pages`], and [`release`] for each range that all are done with.
 
 #![allow(unsafe_code)]
+
+pub mod unpack;
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use unpack::Form;
 
 /// What a mapped file is handed out in: enough to keep a decoder busy, small enough for a smooth
 /// progress bar.
 const WINDOW_BYTES: usize = 8 << 20;
 /// What a buffer starts with and grows by at least.
 const BUFFER_BYTES: usize = 1 << 20;
+/// How many bytes behind the reader are let go of at once.
+const RELEASE_BYTES: usize = 4 << 20;
+/// Pages are released in multiples of this: no system has larger ones by default.
+const PAGE_BYTES: usize = 64 << 10;
+/// What is looked at to see whether an input is packed.
+const HEAD_BYTES: usize = 8;
 
 /// How to open an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,59 +52,78 @@ pub struct Input {
     len: Option<u64>,
     at: u64,
     source: Source,
+    form: Option<Form>,
+    is_repeatable: bool,
 }
 
 #[derive(Debug)]
 enum Source {
-    Mapped { map: Option<Arc<memmap2::Mmap>>, window: usize },
-    Buffered { reader: Reader, bytes: Vec<u8>, start: usize, ended: bool },
+    Mapped { map: Option<Arc<memmap2::Mmap>>, window: usize, released: usize, keeps: bool },
+    Buffered { reader: Reader, bytes: Vec<u8>, start: usize, ended: bool, error: Option<io::Error> },
 }
 
-enum Reader {
-    File(File),
-    Stdin(io::Stdin),
-}
+struct Reader(Box<dyn Read + Send>);
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::File(_) => "File",
-            Self::Stdin(_) => "Stdin",
-        })
-    }
-}
-
-impl Read for Reader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.read(buf),
-            Self::Stdin(stdin) => stdin.read(buf),
-        }
+        f.write_str("Reader")
     }
 }
 
 impl Input {
-    /// Opens `path`; `-` is standard input.
+    /// Opens `path`, and unpacks what is packed; `-` is standard input.
     ///
     /// # Errors
-    /// Whatever opening says; a folder is an error too.
+    /// Whatever opening says; a folder is an error too. [`damage`] tells what is wrong with a packed
+    /// input.
     pub fn open(path: &Path, access: Access) -> io::Result<Self> {
         if path.as_os_str() == "-" {
-            return Ok(Self::buffered(path, Reader::Stdin(io::stdin()), None));
+            return Self::unpacked(path, Box::new(io::stdin()), false);
         }
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        let len = metadata.is_file().then_some(metadata.len());
-        match len {
-            Some(len) if access == Access::Map => Self::mapped_file(path, file, len),
-            _ => Ok(Self::buffered(path, Reader::File(file), len)),
+        let (file, len) = open_file(path)?;
+        let Some(len) = len else {
+            return Self::unpacked(path, Box::new(file), false);
+        };
+        let mut head = [0; HEAD_BYTES];
+        let read = file.read_at(&mut head, 0)?;
+        match Form::of(&head[..read]) {
+            Some(_) => Self::unpacked(path, Box::new(file), true),
+            None => Ok(Self::file(path, file, len, access)),
         }
     }
 
-    fn mapped_file(path: &Path, file: File, len: u64) -> io::Result<Self> {
+    /// Opens `path` for its bytes as they are, packed or not.
+    ///
+    /// # Errors
+    /// Whatever opening says; a folder is an error too.
+    pub fn open_as_it_is(path: &Path, access: Access) -> io::Result<Self> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::buffered(path, Box::new(io::stdin()), None));
+        }
+        let (file, len) = open_file(path)?;
+        Ok(match len {
+            Some(len) => Self::file(path, file, len, access),
+            None => Self::buffered(path, Box::new(file), None),
+        })
+    }
+
+    /// An input of what `reader` gives, unpacked where it is packed; `name` stands for its path.
+    ///
+    /// # Errors
+    /// Whatever reading its first bytes says.
+    pub fn from_reader(name: &Path, reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        Self::unpacked(name, reader, false)
+    }
+
+    fn file(path: &Path, file: File, len: u64, access: Access) -> Self {
+        let mapped = match access {
+            Access::Map => Self::mapped_file(path, &file, len),
+            Access::Buffer => None,
+        };
+        mapped.unwrap_or_else(|| Self::buffered(path, Box::new(file), Some(len)))
+    }
+
+    fn mapped_file(path: &Path, file: &File, len: u64) -> Option<Self> {
         // Nothing can be mapped of an empty file.
         let map = if len == 0 {
             None
@@ -94,22 +131,46 @@ impl Input {
             // SAFETY: the mapping is private and read-only, and this process never writes to the file
             // while it is mapped. Other processes must not shrink it; whoever cannot promise that
             // passes `--no-mmap`, which is what the help text of that option says.
-            match unsafe { memmap2::Mmap::map(&file) } {
-                Ok(map) => Some(Arc::new(map)),
-                Err(_) => return Ok(Self::buffered(path, Reader::File(file), Some(len))),
-            }
+            Some(Arc::new(unsafe { memmap2::Mmap::map(file) }.ok()?))
         };
         if let Some(map) = &map {
             // Only a hint: where the system does not take it, reading is slower and nothing else.
             let _ = map.advise(memmap2::Advice::Sequential);
         }
-        let source = Source::Mapped { map, window: WINDOW_BYTES };
-        Ok(Self { path: path.to_owned(), len: Some(len), at: 0, source })
+        let source = Source::Mapped { map, window: WINDOW_BYTES, released: 0, keeps: false };
+        Some(Self { path: path.to_owned(), len: Some(len), at: 0, source, form: None, is_repeatable: true })
     }
 
-    fn buffered(path: &Path, reader: Reader, len: Option<u64>) -> Self {
-        let source = Source::Buffered { reader, bytes: Vec::new(), start: 0, ended: false };
-        Self { path: path.to_owned(), len, at: 0, source }
+    fn unpacked(path: &Path, reader: Box<dyn Read + Send>, is_repeatable: bool) -> io::Result<Self> {
+        let (form, reader) = match unpack::unpack(reader) {
+            // What is wrong with the bytes is for who reads them to say, as behind the first ones.
+            Err(error) if damage(&error).is_some() => {
+                let failing: Box<dyn Read + Send> = Box::new(Failing(Some(error)));
+                (None, failing)
+            }
+            unpacked => unpacked?,
+        };
+        let input = Self::buffered(path, reader, None);
+        Ok(Self { form, is_repeatable, ..input })
+    }
+
+    fn buffered(path: &Path, reader: Box<dyn Read + Send>, len: Option<u64>) -> Self {
+        let reader = Reader(reader);
+        let source = Source::Buffered { reader, bytes: Vec::new(), start: 0, ended: false, error: None };
+        Self { path: path.to_owned(), len, at: 0, source, form: None, is_repeatable: len.is_some() }
+    }
+
+    /// How it is packed, if it is; offsets are of what comes out.
+    #[must_use]
+    pub fn form(&self) -> Option<Form> {
+        self.form
+    }
+
+    /// Leaves the pages behind the reader mapped: others look at them, and will call [`release`].
+    pub fn keep_pages(&mut self) {
+        if let Source::Mapped { keeps, .. } = &mut self.source {
+            *keeps = true;
+        }
     }
 
     /// The path it was opened by.
@@ -118,7 +179,7 @@ impl Input {
         &self.path
     }
 
-    /// Its size when it was opened; `None` for a pipe.
+    /// Its size when it was opened; `None` for a pipe, and for what is packed.
     #[must_use]
     pub fn len(&self) -> Option<u64> {
         self.len
@@ -133,7 +194,7 @@ impl Input {
     /// Whether opening it again gives the same bytes again: a regular file.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        self.len.is_some()
+        self.is_repeatable
     }
 
     /// Offset of the first byte that has not been consumed.
@@ -147,7 +208,7 @@ impl Input {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match &self.source {
-            Source::Mapped { map, window } => {
+            Source::Mapped { map, window, .. } => {
                 let rest = rest_of(map.as_ref(), self.at);
                 &rest[..rest.len().min(*window)]
             }
@@ -159,7 +220,7 @@ impl Input {
     #[must_use]
     pub fn is_last(&self) -> bool {
         match &self.source {
-            Source::Mapped { map, window } => rest_of(map.as_ref(), self.at).len() <= *window,
+            Source::Mapped { map, window, .. } => rest_of(map.as_ref(), self.at).len() <= *window,
             Source::Buffered { ended, .. } => *ended,
         }
     }
@@ -177,16 +238,22 @@ impl Input {
                 *window = at_least.max(WINDOW_BYTES);
                 Ok(())
             }
-            Source::Buffered { reader, bytes, start, ended } => {
+            Source::Buffered { reader, bytes, start, ended, error } => {
                 if *start > 0 {
                     bytes.drain(..*start);
                     *start = 0;
                 }
                 while !*ended && bytes.len() < at_least.max(1) {
+                    // What came before an error is at hand first.
+                    if let Some(error) = error.take() {
+                        return Err(error);
+                    }
                     let step = BUFFER_BYTES.max(bytes.len());
                     let wanted = at_least.saturating_sub(bytes.len()).clamp(BUFFER_BYTES, step);
-                    let read = reader.take(wanted as u64).read_to_end(bytes)?;
-                    *ended = read < wanted;
+                    match (&mut reader.0).take(wanted as u64).read_to_end(bytes) {
+                        Ok(read) => *ended = read < wanted,
+                        Err(failed) => *error = Some(failed),
+                    }
                 }
                 Ok(())
             }
@@ -197,8 +264,17 @@ impl Input {
     pub fn consume(&mut self, n: usize) {
         assert!(n <= self.bytes().len(), "only bytes at hand can be consumed");
         self.at += n as u64;
-        if let Source::Buffered { start, .. } = &mut self.source {
-            *start += n;
+        match &mut self.source {
+            Source::Buffered { start, .. } => *start += n,
+            Source::Mapped { map: Some(map), released, keeps: false, .. } => {
+                // `at` has only ever grown by bytes of this map.
+                let at = self.at as usize;
+                if at - *released >= RELEASE_BYTES {
+                    release(map, *released..at);
+                    *released = at;
+                }
+            }
+            Source::Mapped { .. } => {}
         }
     }
 
@@ -251,6 +327,43 @@ impl Input {
     }
 }
 
+/// Reads nothing but an error.
+struct Failing(Option<io::Error>);
+
+impl Read for Failing {
+    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
+
+/// Opens a file; its length if it is a regular one.
+fn open_file(path: &Path) -> io::Result<(File, Option<u64>)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok((file, metadata.is_file().then_some(metadata.len())))
+}
+
+/// Lets go of the whole pages in a range of a mapping: they no longer count as memory of the process.
+///
+/// The mapping stays as it is; whoever touches them again gets them from the file. A page that lies
+/// across the range's start goes too, one across its end stays.
+pub fn release(map: &memmap2::Mmap, range: Range<usize>) {
+    let start = range.start / PAGE_BYTES * PAGE_BYTES;
+    let end = range.end.min(map.len()) / PAGE_BYTES * PAGE_BYTES;
+    if start >= end {
+        return;
+    }
+    // SAFETY: the mapping is of a file, private and never written to, so a dropped page comes back from the
+    // file with the bytes it had, as `mapped_file` says who promises. The range lies inside the mapping.
+    let released =
+        unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+    // A system that does not take it keeps the pages, as it would have without being asked.
+    let _ = released;
+}
+
 /// What an error says about the input's own bytes, if it is not the system that failed: the input was
 /// packed, and cannot be unpacked.
 #[must_use]
@@ -276,23 +389,6 @@ impl std::fmt::Display for Damage {
 }
 
 impl std::error::Error for Damage {}
-
-/// Gives the pages of a range of a mapped file back to the system, so that they do not count as our
-/// memory; whoever touches them again gets them from the file again. The ends are rounded to pages that
-/// are wholly inside.
-pub fn release(map: &memmap2::Mmap, range: std::ops::Range<usize>) {
-    const PAGE_BYTES: usize = 4096;
-    let start = range.start.next_multiple_of(PAGE_BYTES);
-    let end = range.end.min(map.len()) / PAGE_BYTES * PAGE_BYTES;
-    if start < end {
-        // SAFETY: the mapping is of a file and read-only, so no page of it has content of its own that
-        // could be lost: what is read from a page afterwards is the file's content, as before.
-        let advised =
-            unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
-        // Only memory is at stake.
-        let _ = advised;
-    }
-}
 
 fn rest_of(map: Option<&Arc<memmap2::Mmap>>, at: u64) -> &[u8] {
     let bytes: &[u8] = map.map_or(&[], |map| map);

@@ -27,7 +27,7 @@ use memmap2::Mmap;
 use crate::drive::{Stop, drive};
 use crate::input::{Input, release};
 use crate::progress::Progress;
-use crate::source::Source;
+use crate::source::{Source, check_packing};
 
 /// What a batch has at least, but for the last one.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -185,7 +185,11 @@ where
     let reading = source.reading();
     if let Some(input) = source.rdb_input() {
         let progress = reading.progress(input);
-        return run(input, jobs, &progress, make, take);
+        let mut outcome = run(input, jobs, &progress, make, take);
+        if outcome.result.is_ok() {
+            outcome.result = check_packing(input).map_err(Stop::Read);
+        }
+        return outcome;
     }
     let outlet = Outlet::new();
     let mut sink = make(outlet.share());

@@ -6,6 +6,7 @@
 //! Formats are told by content; names matter only where contents can be two things.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::Path;
 
 use cairn_engine::codec::rdb::{
@@ -91,7 +92,8 @@ impl Source {
         match &mut self.inner {
             Inner::Rdb(input) => {
                 let progress = self.reading.progress(input);
-                drive(input, &mut Decoder::new(Options::default()), &progress, sink)
+                drive(input, &mut Decoder::new(Options::default()), &progress, sink)?;
+                check_packing(input).map_err(Stop::Read)
             }
         }
     }
@@ -106,6 +108,17 @@ impl Source {
             Inner::Rdb(input) => input.is_repeatable(),
         };
         if is_repeatable { Self::open(&self.name, self.reading).map(Some) } else { Ok(None) }
+    }
+}
+
+/// Reads what is left of a packed input: its own checksum is behind the last byte of what it holds.
+///
+/// # Errors
+/// Whatever reading says.
+pub fn check_packing(input: &mut Input) -> io::Result<()> {
+    match input.form() {
+        Some(_) => input.skip_rest().map(|_| ()),
+        None => Ok(()),
     }
 }
 

@@ -29,7 +29,7 @@ pub fn main(argv0: &str, args: &[std::ffi::OsString]) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let name = file.as_encoded_bytes();
-    let content = match Input::open(Path::new(file), Access::Map) {
+    let content = match Input::open_as_it_is(Path::new(file), Access::Map) {
         // A pipe or a file that cannot be read to its end is cut there, as it is for the servers.
         Ok(mut input) => input.rest().map_or(Ok(None), |bytes| Checker::new(&bytes).run(name, &mut out))?,
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => Checker::new(&[]).run(name, &mut out)?,

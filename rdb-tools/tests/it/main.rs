@@ -5,4 +5,5 @@ mod cli;
 mod digest;
 mod expected;
 mod fold;
+mod source;
 mod support;
