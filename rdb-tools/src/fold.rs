@@ -13,9 +13,16 @@ mod commands;
 mod emit;
 mod keys;
 mod libraries;
+mod links;
 pub mod log;
+mod partition;
 pub mod read;
+mod replay;
 mod run;
+mod spill;
+mod survey;
+mod tape;
+mod walk;
 
 use std::path::PathBuf;
 
@@ -24,6 +31,7 @@ use cairn_engine::codec::rdb::Sink;
 
 use crate::cmd::Reading;
 use crate::drive::Stop;
+use crate::spill::Spill;
 
 pub use log::{Log, Part, Place, Role};
 
@@ -58,6 +66,8 @@ pub struct Options {
     pub now: UnixMs,
     /// How files are opened, and whether progress is shown.
     pub reading: Reading,
+    /// Memory for keys; what does not fit is split and goes to temporary files.
+    pub spill: Spill,
 }
 
 impl Options {
@@ -66,7 +76,13 @@ impl Options {
     pub fn new(reading: Reading) -> Options {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = now.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Options { on_bad: OnBad::default(), on_torn: OnTorn::default(), now: UnixMs(now), reading }
+        Options {
+            on_bad: OnBad::default(),
+            on_torn: OnTorn::default(),
+            now: UnixMs(now),
+            reading,
+            spill: Spill::default(),
+        }
     }
 }
 
@@ -96,6 +112,14 @@ pub struct Summary {
     pub torn: Option<Torn>,
 }
 
+impl Summary {
+    /// Adds commands that were left out elsewhere.
+    fn add_skips(&mut self, mut skipped: Vec<Skipped>, skips: u64) {
+        self.skipped.append(&mut skipped);
+        self.skips += skips;
+    }
+}
+
 /// An end of a file that was left out.
 #[derive(Debug, Clone)]
 pub struct Torn {
@@ -114,5 +138,17 @@ pub struct Torn {
 /// # Errors
 /// [`Stop`]; it names file and offset. What was told until then is not all.
 pub fn fold<S: Sink>(log: &Log, options: &Options, sink: &mut S) -> Result<Summary, Stop<S::Error>> {
-    run::in_memory(log, options, sink)
+    let memory = options.spill.memory;
+    // With no memory at all even the smallest log is split: that is for tests.
+    if memory > 0
+        && let Some(run) = run::in_memory(log, options, Some(memory / 2)).map_err(Stop::Other)?
+    {
+        return run.tell(sink);
+    }
+    let survey = survey::survey(log, options).map_err(Stop::Other)?;
+    if survey.is_whole {
+        let run = run::in_memory(log, options, None).map_err(Stop::Other)?;
+        return run.map_or_else(|| unreachable!("nothing was too large"), |run| run.tell(sink));
+    }
+    partition::fold(log, options, survey, sink)
 }

@@ -5,6 +5,7 @@
 //! answers these are. Runs nothing.
 
 use cairn_engine::base::num;
+use cairn_engine::command::spec::{MAY_REPLICATE, READONLY};
 use cairn_engine::command::{self, Args, DataCommand};
 
 use crate::output::Shown;
@@ -119,7 +120,13 @@ impl Commands {
     pub(super) fn call(&self, argv: &[&[u8]]) -> Result<Call, String> {
         let name = argv.first().copied().unwrap_or_default();
         if let Some(command) = self.find(name) {
-            return data(command, argv).map(Call::Data);
+            let command = data(command, argv)?;
+            // What only reads leaves the data as they are, but for PFCOUNT, which keeps its result.
+            let flags = command.spec.flags;
+            return Ok(match flags.has(READONLY) && !flags.has(MAY_REPLICATE) {
+                true => Call::Nothing,
+                false => Call::Data(command),
+            });
         }
         other(argv)
     }

@@ -9,7 +9,7 @@ use cairn_engine::codec::rdb::{
     ValueEvent, Version, Writer, WriterOptions, decode_value,
 };
 use cairn_engine::command::DataCommand;
-use cairn_engine::keyspace::EntryRef;
+use cairn_engine::keyspace::{EntryRef, Keyspace};
 use cairn_engine::transcode::save::{self, Fault as Unsaid};
 use cairn_engine::value::ValueRef;
 
@@ -111,7 +111,7 @@ impl<'s, S: Sink> Teller<'s, S> {
             libraries.aux_before.iter().try_for_each(|(id, payload)| sink.module_aux(at, *id, payload))
         };
         begin().map_err(Stop::Sink)?;
-        Ok(Teller { sink, version, target, db: None, payload: Vec::new(), takes_raw: true, at, keys: 0 })
+        Ok(Teller { sink, version, target, db: None, payload: Vec::new(), takes_raw: false, at, keys: 0 })
     }
 
     /// The keys that follow are in this database.
@@ -121,6 +121,16 @@ impl<'s, S: Sink> Teller<'s, S> {
         }
         self.db = Some(db);
         self.sink.select_db(db, self.at).map_err(Stop::Sink)
+    }
+
+    /// Tells all keys.
+    pub(super) fn all(&mut self, keyspace: &Keyspace) -> Result<(), Stop<S::Error>> {
+        for (number, db) in keyspace.iter().enumerate() {
+            for entry in db {
+                self.key(number as u64, entry)?;
+            }
+        }
+        Ok(())
     }
 
     /// Tells a key.
@@ -190,6 +200,44 @@ impl<'s, S: Sink> Teller<'s, S> {
             }
         }
         self.sink.end_key(self.at).map_err(Stop::Sink)
+    }
+
+    /// How values are written.
+    pub(super) fn target(&self) -> Target {
+        self.target
+    }
+
+    /// What is said of a key that the version cannot hold.
+    pub(super) fn cannot_hold(&self, key: &[u8]) -> Stop<S::Error> {
+        let what = format!("key \"{}\": a file for {} cannot hold it", Shown(key), self.target.name());
+        Stop::Other(Fault::of_input(Place::Nowhere, what))
+    }
+
+    /// Hands on a key of a file of no higher version; its value and its end follow.
+    pub(super) fn pass(&mut self, head: &KeyHead<'_>) -> Result<Depth, Stop<S::Error>> {
+        self.select(head.db)?;
+        self.keys += 1;
+        self.sink.key(head).map_err(Stop::Sink)
+    }
+
+    /// Hands on a step of its value.
+    pub(super) fn pass_value(&mut self, event: ValueEvent<'_>) -> Result<(), Stop<S::Error>> {
+        self.sink.value(event).map_err(Stop::Sink)
+    }
+
+    /// Hands on its end.
+    pub(super) fn pass_end(&mut self, end: u64) -> Result<(), Stop<S::Error>> {
+        self.sink.end_key(end).map_err(Stop::Sink)
+    }
+
+    /// Hands on an auxiliary field between keys.
+    pub(super) fn aux(&mut self, key: &[u8], value: &[u8]) -> Result<(), Stop<S::Error>> {
+        self.sink.aux(key, value, self.at).map_err(Stop::Sink)
+    }
+
+    /// Hands on a template of hashes.
+    pub(super) fn template(&mut self, id: u64, fields: &[Vec<u8>]) -> Result<(), Stop<S::Error>> {
+        self.sink.template(id, fields).map_err(Stop::Sink)
     }
 
     /// Ends the file; answers the number of keys.

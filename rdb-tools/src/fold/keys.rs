@@ -109,10 +109,26 @@ impl Keys {
         outcome
     }
 
+    /// Gives a field of a hash an expiry, told as text, as KeyDB's files do. Members of sets have none here.
+    pub(super) fn expire_member(&mut self, db: u64, key: &[u8], member: &[u8], when: &[u8]) {
+        let Some(db) = usize::try_from(db).ok().filter(|db| *db < self.keyspace.len()) else { return };
+        let when = cairn_engine::base::num::parse_i64(when).map(UnixMs);
+        self.keyspace.db_mut(db).modify(key, |value| {
+            if let Value::Hash(hash) = value {
+                hash.set_expiry(member, when, UnixMs::MIN);
+            }
+        });
+    }
+
+    /// Bytes that the keys take.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.keyspace.memory_bytes() as u64
+    }
+
     /// A sink that puts the keys of an RDB file here.
     pub(super) fn loader(&mut self) -> Loader<'_> {
         let builder = Builder::new(self.limits.clone());
-        Loader { keys: self, builder, db: 0, current: Current::default(), subkey: None, dropped: 0 }
+        Loader { keys: self, builder, db: 0, current: Current::default(), subkey: None }
     }
 }
 
@@ -140,11 +156,14 @@ pub(super) struct Loader<'a> {
     current: Current,
     /// KeyDB names a member in one auxiliary field and gives its expiry in the next.
     subkey: Option<Vec<u8>>,
-    /// Members' times to live that have no place here.
-    pub(super) dropped: u64,
 }
 
 impl Loader<'_> {
+    /// Bytes that the keys take so far.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.keys.memory_bytes()
+    }
+
     fn bad(&self, what: &str) -> BadKey {
         BadKey { at: self.current.at, what: format!("key \"{}\": {what}", Shown(&self.current.key)) }
     }
@@ -169,13 +188,7 @@ impl Loader<'_> {
             return;
         }
         let Some(member) = self.subkey.take() else { return };
-        let when = cairn_engine::base::num::parse_i64(value).map(UnixMs);
-        let db = self.keys.keyspace.db_mut(self.db);
-        let set = db.modify(&self.current.key, |value| match value {
-            Value::Hash(hash) => hash.set_expiry(&member, when, UnixMs::MIN).is_some(),
-            _ => false,
-        });
-        self.dropped += u64::from(set != Some(true));
+        self.keys.expire_member(self.db as u64, &self.current.key, &member, value);
     }
 }
 

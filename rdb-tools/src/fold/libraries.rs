@@ -19,6 +19,12 @@ pub(super) struct Libraries {
 }
 
 impl Libraries {
+    /// A file has this record of a module, before its keys or behind the first of them.
+    pub(super) fn module_aux(&mut self, id: u64, payload: &[u8], has_keys: bool) {
+        let list = if has_keys { &mut self.aux_after } else { &mut self.aux_before };
+        list.push((id, payload.to_vec()));
+    }
+
     /// What FUNCTION does to them.
     ///
     /// # Errors

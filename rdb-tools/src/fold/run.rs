@@ -1,30 +1,29 @@
-//! A log run from its first byte to its last, and the keys told then.
+//! A log run in memory, from its first byte to its last, and its keys told then.
 
 use std::path::Path;
 
-use cairn_engine::codec::aof::{MAGIC_BYTES, starts_with_rdb};
 use cairn_engine::codec::rdb::{
-    Decoder, Depth, KeyHead, Options as DecoderOptions, Sink, Trailer, ValueEvent, Version,
+    Decoder, Depth, Error, KeyHead, Options as DecoderOptions, Sink, Trailer, ValueEvent, Version,
 };
+use cairn_engine::command::{CommandError, DataCommand};
 
 use super::commands::{Call, Commands};
 use super::emit::{Needs, Teller};
 use super::keys::{BadKey, Keys, Loader};
 use super::libraries::Libraries;
 use super::log::{Log, Part};
-use super::read::{Broken, Failed, Kind, Records};
-use super::{OnBad, OnTorn, Options, Skipped, Summary, Torn};
+use super::walk::{Visitor, bad, fault_at, fault_of_system, settle, walk};
+use super::{Options, Summary};
 use crate::drive::{self, Fault, Place, Stop};
 use crate::input::Input;
-use crate::output::clean;
+use crate::output::{Shown, clean};
+use crate::progress::Progress;
 
-/// Commands that were left out and are named; more are only counted.
-const NAMED_SKIPS: usize = 100;
-/// The bar need not know of each command.
-const COMMANDS_PER_STEP: u64 = 1024;
+/// Commands, and keys of a base, between two looks at how much memory there is.
+const STEPS_PER_LOOK: u64 = 1024;
 
 /// Auxiliary fields that say something about one file and not about its data.
-const OF_THE_FILE: &[&[u8]] = &[
+pub(super) const OF_THE_FILE: &[&[u8]] = &[
     b"aof-base",
     b"aof-preamble",
     b"ctime",
@@ -34,46 +33,98 @@ const OF_THE_FILE: &[&[u8]] = &[
     b"keydb-subexpire-when",
 ];
 
-/// Reads a log into memory, then tells its keys.
-pub(super) fn in_memory<S: Sink>(
+/// Why a log is not in memory.
+pub(super) enum Halt {
+    /// It is wrong.
+    Fault(Fault),
+    /// Its keys take more than they may.
+    TooLarge,
+}
+
+/// Reads a log into memory. `None` if its keys take more bytes than `most`.
+///
+/// # Errors
+/// A file is wrong.
+pub(super) fn in_memory<'o>(
     log: &Log,
-    options: &Options,
-    sink: &mut S,
-) -> Result<Summary, Stop<S::Error>> {
-    let mut run = Run::new(options);
+    options: &'o Options,
+    most: Option<u64>,
+) -> Result<Option<Run<'o>>, Fault> {
+    let mut run = Run::new(options, most);
     for (number, part) in log.parts.iter().enumerate() {
+        run.session = Session::default();
+        let walked = match walk(part, None, options, &mut run) {
+            Ok(walked) => walked,
+            Err(Halt::Fault(fault)) => return Err(fault),
+            Err(Halt::TooLarge) => return Ok(None),
+        };
         let is_last = number + 1 == log.parts.len();
-        run.part(part, is_last).map_err(Stop::Other)?;
+        settle(part, walked, run.session.open_at, is_last, options, &mut run.summary)?;
     }
-    run.tell(sink)
+    Ok(Some(run))
 }
 
 /// A log being run.
-struct Run<'o> {
+pub(super) struct Run<'o> {
     options: &'o Options,
+    most: Option<u64>,
+    steps: u64,
     commands: Commands,
     keys: Keys,
+    session: Session,
     libraries: Libraries,
     aux: Vec<(Vec<u8>, Vec<u8>)>,
     needs: Needs,
     summary: Summary,
 }
 
-/// A fault at an offset of a file.
-fn fault_at(path: &Path, at: u64, what: impl Into<String>) -> Fault {
-    Fault::of_input(Place::Offset(at), what).in_file(path.display().to_string())
-}
+impl Visitor for Run<'_> {
+    type Error = Halt;
 
-fn fault_of_system(path: &Path, error: &std::io::Error) -> Fault {
-    Fault::of_access(error.to_string()).in_file(path.display().to_string())
+    fn fault(fault: Fault) -> Halt {
+        Halt::Fault(fault)
+    }
+
+    fn rdb(&mut self, part: &Part, input: &mut Input, progress: &Progress) -> Result<(), Halt> {
+        let path = part.path.as_path();
+        let mut base = Base {
+            most: self.most,
+            steps: 0,
+            loader: self.keys.loader(),
+            libraries: &mut self.libraries,
+            aux: &mut self.aux,
+            needs: &mut self.needs,
+        };
+        let mut decoder = Decoder::new(DecoderOptions::default());
+        drive::drive(input, &mut decoder, progress, &mut base).map_err(|stop| match stop {
+            Stop::Sink(NotLoaded::Key(BadKey { at, what })) => Halt::Fault(fault_at(path, at, what)),
+            Stop::Sink(NotLoaded::TooLarge) => Halt::TooLarge,
+            Stop::Read(error) => Halt::Fault(fault_of_system(path, &error)),
+            Stop::Format(error) => Halt::Fault(fault_of_format(path, &error)),
+            Stop::Other(fault) => Halt::Fault(fault),
+        })
+    }
+
+    fn command(&mut self, part: &Part, at: u64, _end: u64, argv: &[&[u8]]) -> Result<(), Halt> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS_PER_LOOK)
+            && self.most.is_some_and(|most| self.keys.memory_bytes() + self.session.queued > most)
+        {
+            return Err(Halt::TooLarge);
+        }
+        self.take(&part.path, at, argv).map_err(Halt::Fault)
+    }
 }
 
 impl<'o> Run<'o> {
-    fn new(options: &'o Options) -> Run<'o> {
+    fn new(options: &'o Options, most: Option<u64>) -> Run<'o> {
         Run {
             options,
+            most,
+            steps: 0,
             commands: Commands::new(),
             keys: Keys::new(options.now),
+            session: Session::default(),
             libraries: Libraries::default(),
             aux: Vec::new(),
             needs: Needs::default(),
@@ -81,257 +132,219 @@ impl<'o> Run<'o> {
         }
     }
 
-    fn part(&mut self, part: &Part, is_last: bool) -> Result<(), Fault> {
-        let path = part.path.as_path();
-        let opened = self.options.reading.open(path);
-        let mut input = opened.map_err(|error| Fault::of_access(clean(&format!("{error:#}"))))?;
-        let progress = self.options.reading.progress(&input);
-        input.fill(MAGIC_BYTES as u64).map_err(|error| fault_of_system(path, &error))?;
-        if starts_with_rdb(input.bytes()) {
-            self.base(path, &mut input, &progress)?;
-        }
-        let mut records = Records::new(&mut input, part.marks, part.until);
-        let mut session = Session::default();
-        let mut steps = 0;
-        let ended = loop {
-            match records.advance() {
-                Ok(Some(record)) => {
-                    if let Kind::Command(words) = record.content {
-                        let argv: Vec<&[u8]> = words.iter().collect();
-                        self.command(&mut session, path, record.at, &argv)?;
-                    }
-                    let end = record.end;
-                    steps += 1;
-                    if steps % COMMANDS_PER_STEP == 0 {
-                        progress.at(end);
-                    }
-                }
-                Ok(None) => break None,
-                Err(Failed::Io(error)) => return Err(fault_of_system(path, &error)),
-                Err(Failed::Broken(broken)) => break Some(broken),
-            }
-        };
-        let open = session.open_at.map(|at| Broken {
-            at,
-            what: "the transaction that starts here has no EXEC".to_owned(),
-            is_torn: part.marks.whole_to().is_none_or(|end| end <= at),
-        });
-        match (ended, open) {
-            (Some(broken), None) => self.ends_early(part, broken, is_last),
-            (Some(broken), Some(open)) => {
-                let what = format!("{}; offset {}: {}", open.what, broken.at, broken.what);
-                self.ends_early(part, Broken { at: open.at, what, is_torn: broken.is_torn }, is_last)
-            }
-            // Who cuts a log by a place has been told what that drops.
-            (None, Some(_)) if part.until.is_some() => Ok(()),
-            (None, Some(open)) => self.ends_early(part, open, is_last),
-            (None, None) => Ok(()),
-        }
-    }
-
-    fn ends_early(&mut self, part: &Part, broken: Broken, is_last: bool) -> Result<(), Fault> {
-        if !broken.is_torn || !is_last || self.options.on_torn == OnTorn::Fail {
-            let what = match (broken.is_torn, is_last) {
-                (true, false) => format!("{}; only the last file of a log may end so", broken.what),
-                _ => broken.what,
-            };
-            return Err(fault_at(&part.path, broken.at, what));
-        }
-        self.summary.torn = Some(Torn {
-            file: part.path.clone(),
-            at: broken.at,
-            bytes: part.bytes.saturating_sub(broken.at),
-            what: broken.what,
-        });
-        Ok(())
-    }
-
-    /// Loads the RDB file that a file starts with.
-    fn base(
-        &mut self,
-        path: &Path,
-        input: &mut Input,
-        progress: &crate::progress::Progress,
-    ) -> Result<(), Fault> {
-        let mut base = Base {
-            loader: self.keys.loader(),
-            libraries: &mut self.libraries,
-            aux: &mut self.aux,
-            needs: &mut self.needs,
-            has_keys: false,
-        };
-        let mut decoder = Decoder::new(DecoderOptions::default());
-        drive::drive(input, &mut decoder, progress, &mut base).map_err(|stop| match stop {
-            Stop::Read(error) => fault_of_system(path, &error),
-            Stop::Format(error) => {
-                Fault::of_input(Place::Nowhere, drive::told(&error)).in_file(path.display().to_string())
-            }
-            Stop::Sink(BadKey { at, what }) => fault_at(path, at, what),
-            Stop::Other(fault) => fault,
-        })
-    }
-
-    fn command(&mut self, session: &mut Session, path: &Path, at: u64, argv: &[&[u8]]) -> Result<(), Fault> {
+    fn take(&mut self, path: &Path, at: u64, argv: &[&[u8]]) -> Result<(), Fault> {
         let call = match self.commands.call(argv) {
             Ok(call) => call,
-            Err(what) => return self.bad(path, at, what),
+            Err(what) => return bad(self.options, &mut self.summary, path, at, what),
         };
-        match (call, session.open_at) {
-            (Call::Multi, None) => {
-                session.open_at = Some(at);
+        match self.session.step(call, at) {
+            Step::Run => self.call(path, at, call, argv),
+            Step::Queue => {
+                self.session.push(at, argv);
                 Ok(())
             }
-            (Call::Multi, Some(_)) => self.bad(path, at, "MULTI inside a transaction".to_owned()),
-            (Call::Exec, None) => self.bad(path, at, "EXEC without MULTI".to_owned()),
-            (Call::Exec, Some(_)) => {
-                session.open_at = None;
-                let queue = std::mem::take(&mut session.queue);
+            Step::Exec => {
+                let queue = self.session.take_queue();
                 queue.iter().try_for_each(|(at, words)| {
                     let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
                     let call = self.commands.call(&argv).expect("it was right when it was queued");
-                    self.call(session, path, *at, call, &argv)
+                    self.call(path, *at, call, &argv)
                 })
             }
-            (Call::Discard, _) => {
-                session.open_at = None;
-                session.queue.clear();
-                Ok(())
-            }
-            (call, None) => self.call(session, path, at, call, argv),
-            (_, Some(_)) => {
-                session.queue.push((at, argv.iter().map(|word| Box::from(*word)).collect()));
-                Ok(())
-            }
+            Step::Nothing => Ok(()),
+            Step::Wrong(what) => bad(self.options, &mut self.summary, path, at, what.to_owned()),
         }
     }
 
-    fn call(
-        &mut self,
-        session: &mut Session,
-        path: &Path,
-        at: u64,
-        call: Call,
-        argv: &[&[u8]],
-    ) -> Result<(), Fault> {
+    fn call(&mut self, path: &Path, at: u64, call: Call, argv: &[&[u8]]) -> Result<(), Fault> {
         let ran = match call {
             Call::Data(command) => {
                 self.needs.command(command, argv);
                 self.summary.commands += 1;
-                self.keys.apply(session.db, command, argv).map_err(|error| {
-                    format!("{} answers: {}", command.spec.full_name(), clean(&error.message()))
-                })
+                self.keys.apply(self.session.db, command, argv).map_err(|e| answers(command, &e))
             }
             Call::Function => {
                 self.summary.commands += 1;
                 self.libraries.call(argv).map_err(|error| format!("function answers: {}", clean(&error)))
             }
             Call::Select(db) => {
-                session.db = db;
+                self.session.db = db;
                 Ok(())
             }
             Call::Multi | Call::Exec | Call::Discard | Call::Nothing => Ok(()),
         };
         match ran {
             Ok(()) => Ok(()),
-            Err(what) => self.bad(path, at, what),
+            Err(what) => bad(self.options, &mut self.summary, path, at, what),
         }
     }
 
-    /// A command that cannot be repeated.
-    #[cold]
-    fn bad(&mut self, path: &Path, at: u64, what: String) -> Result<(), Fault> {
-        if self.options.on_bad == OnBad::Fail {
-            return Err(fault_at(path, at, what));
-        }
-        self.summary.skips += 1;
-        if self.summary.skipped.len() < NAMED_SKIPS {
-            self.summary.skipped.push(Skipped { file: path.to_owned(), at, what });
-        }
-        Ok(())
-    }
-
-    fn tell<S: Sink>(mut self, sink: &mut S) -> Result<Summary, Stop<S::Error>> {
+    /// Tells the keys.
+    pub(super) fn tell<S: Sink>(mut self, sink: &mut S) -> Result<Summary, Stop<S::Error>> {
         let mut teller = Teller::begin(sink, self.needs, &self.aux, &self.libraries)?;
-        for (number, db) in self.keys.keyspace.iter().enumerate() {
-            for entry in db {
-                teller.key(number as u64, entry)?;
-            }
-        }
+        teller.all(&self.keys.keyspace)?;
         self.summary.keys = teller.end(&self.libraries)?;
         Ok(self.summary)
     }
 }
 
+/// What is said of a command that answers with an error.
+#[cold]
+pub(super) fn answers(command: &DataCommand, error: &CommandError) -> String {
+    let text = match error {
+        CommandError::Bytes(text) => Shown(text).to_string(),
+        error => clean(&error.message()),
+    };
+    format!("{} answers: {text}", command.spec.full_name())
+}
+
+/// What is wrong with an RDB file.
+pub(super) fn fault_of_format(path: &Path, error: &Error) -> Fault {
+    Fault::of_input(Place::Nowhere, drive::told(error)).in_file(path.display().to_string())
+}
+
+/// A command that waits for its EXEC: its offset and its words.
+type Queued = (u64, Vec<Box<[u8]>>);
+
 /// What a file's commands go by: as with a new client, that is database 0 and no transaction.
 #[derive(Default)]
-struct Session {
-    db: usize,
+pub(super) struct Session {
+    pub(super) db: usize,
     /// Offset of the MULTI whose EXEC has not come.
-    open_at: Option<u64>,
+    pub(super) open_at: Option<u64>,
     /// What has come since.
-    queue: Vec<(u64, Vec<Box<[u8]>>)>,
+    queue: Vec<Queued>,
+    /// Its bytes.
+    queued: u64,
+}
+
+/// What is to be done for a command where it stands.
+pub(super) enum Step {
+    /// Run it.
+    Run,
+    /// Run it when EXEC comes.
+    Queue,
+    /// Run what waits.
+    Exec,
+    Nothing,
+    /// It cannot stand here.
+    Wrong(&'static str),
+}
+
+impl Session {
+    /// Takes a command into account that stands at `at`.
+    pub(super) fn step(&mut self, call: Call, at: u64) -> Step {
+        match (call, self.open_at) {
+            (Call::Nothing, _) => Step::Nothing,
+            (Call::Multi, None) => {
+                self.open_at = Some(at);
+                Step::Nothing
+            }
+            (Call::Multi, Some(_)) => Step::Wrong("MULTI inside a transaction"),
+            (Call::Exec, None) => Step::Wrong("EXEC without MULTI"),
+            (Call::Discard, None) => Step::Wrong("DISCARD without MULTI"),
+            (Call::Exec, Some(_)) => {
+                self.open_at = None;
+                Step::Exec
+            }
+            (Call::Discard, Some(_)) => {
+                self.open_at = None;
+                self.take_queue();
+                Step::Nothing
+            }
+            (_, None) => Step::Run,
+            (_, Some(_)) => Step::Queue,
+        }
+    }
+
+    fn push(&mut self, at: u64, argv: &[&[u8]]) {
+        const WORD_BYTES: usize = 32;
+        let words: Vec<Box<[u8]>> = argv.iter().map(|word| Box::from(*word)).collect();
+        self.queued += words.iter().map(|word| (word.len() + WORD_BYTES) as u64).sum::<u64>();
+        self.queue.push((at, words));
+    }
+
+    fn take_queue(&mut self) -> Vec<Queued> {
+        self.queued = 0;
+        std::mem::take(&mut self.queue)
+    }
+}
+
+/// Why a base is not loaded.
+enum NotLoaded {
+    Key(BadKey),
+    TooLarge,
+}
+
+impl From<BadKey> for NotLoaded {
+    fn from(key: BadKey) -> NotLoaded {
+        NotLoaded::Key(key)
+    }
 }
 
 /// Takes an RDB file in: keys, and what belongs to none.
 struct Base<'a> {
+    most: Option<u64>,
+    /// Keys so far.
+    steps: u64,
     loader: Loader<'a>,
     libraries: &'a mut Libraries,
     aux: &'a mut Vec<(Vec<u8>, Vec<u8>)>,
     needs: &'a mut Needs,
-    has_keys: bool,
 }
 
 impl Sink for Base<'_> {
-    type Error = BadKey;
+    type Error = NotLoaded;
 
-    fn start(&mut self, version: Version) -> Result<(), BadKey> {
+    fn start(&mut self, version: Version) -> Result<(), NotLoaded> {
         self.needs.base(version);
-        self.loader.start(version)
+        Ok(self.loader.start(version)?)
     }
 
-    fn aux(&mut self, key: &[u8], value: &[u8], end: u64) -> Result<(), BadKey> {
-        if !OF_THE_FILE.contains(&key) && !self.has_keys {
+    fn aux(&mut self, key: &[u8], value: &[u8], end: u64) -> Result<(), NotLoaded> {
+        if !OF_THE_FILE.contains(&key) && self.steps == 0 {
             self.aux.push((key.to_vec(), value.to_vec()));
         }
-        self.loader.aux(key, value, end)
+        Ok(self.loader.aux(key, value, end)?)
     }
 
-    fn select_db(&mut self, db: u64, end: u64) -> Result<(), BadKey> {
-        self.loader.select_db(db, end)
+    fn select_db(&mut self, db: u64, end: u64) -> Result<(), NotLoaded> {
+        Ok(self.loader.select_db(db, end)?)
     }
 
-    fn function(&mut self, _at: u64, code: &[u8]) -> Result<(), BadKey> {
+    fn function(&mut self, _at: u64, code: &[u8]) -> Result<(), NotLoaded> {
         self.libraries.functions.push(code.to_vec());
         Ok(())
     }
 
-    fn module_aux(&mut self, _at: u64, id: u64, payload: &[u8]) -> Result<(), BadKey> {
-        let list = match self.has_keys {
-            false => &mut self.libraries.aux_before,
-            true => &mut self.libraries.aux_after,
-        };
-        list.push((id, payload.to_vec()));
+    fn module_aux(&mut self, _at: u64, id: u64, payload: &[u8]) -> Result<(), NotLoaded> {
+        self.libraries.module_aux(id, payload, self.steps > 0);
         Ok(())
     }
 
-    fn update(&mut self, at: u64, argv: &[&[u8]]) -> Result<(), BadKey> {
-        self.loader.update(at, argv)
+    fn update(&mut self, at: u64, argv: &[&[u8]]) -> Result<(), NotLoaded> {
+        Ok(self.loader.update(at, argv)?)
     }
 
-    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, BadKey> {
-        self.has_keys = true;
-        self.loader.key(head)
+    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, NotLoaded> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS_PER_LOOK)
+            && self.most.is_some_and(|most| self.loader.memory_bytes() > most)
+        {
+            return Err(NotLoaded::TooLarge);
+        }
+        Ok(self.loader.key(head)?)
     }
 
-    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), BadKey> {
-        self.loader.value(event)
+    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), NotLoaded> {
+        Ok(self.loader.value(event)?)
     }
 
-    fn end_key(&mut self, end: u64) -> Result<(), BadKey> {
-        self.loader.end_key(end)
+    fn end_key(&mut self, end: u64) -> Result<(), NotLoaded> {
+        Ok(self.loader.end_key(end)?)
     }
 
-    fn end(&mut self, trailer: Trailer) -> Result<(), BadKey> {
-        self.loader.end(trailer)
+    fn end(&mut self, trailer: Trailer) -> Result<(), NotLoaded> {
+        Ok(self.loader.end(trailer)?)
     }
 }

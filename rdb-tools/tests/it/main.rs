@@ -5,5 +5,6 @@ mod cli;
 mod digest;
 mod expected;
 mod fold;
+mod fold_split;
 mod source;
 mod support;
