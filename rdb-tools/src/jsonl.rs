@@ -304,6 +304,18 @@ impl Array {
     }
 }
 
+/// The words of a function library's first line.
+fn shebang_words(code: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let shebang = code.split(|b| *b == b'\n').next().unwrap_or_default();
+    shebang.strip_prefix(b"#!").unwrap_or_default().split(u8::is_ascii_whitespace)
+}
+
+/// The name that a function library gives itself in its first line.
+#[must_use]
+pub fn function_name(code: &[u8]) -> &[u8] {
+    shebang_words(code).skip(1).find_map(|word| word.strip_prefix(b"name=")).unwrap_or_default()
+}
+
 fn form_name(form: StringForm) -> &'static str {
     match form {
         StringForm::Raw => "raw",
@@ -367,11 +379,8 @@ impl<W: Lines> Sink for Jsonl<W> {
 
     fn function(&mut self, _at: u64, code: &[u8]) -> io::Result<()> {
         self.end_line()?;
-        let shebang = code.split(|b| *b == b'\n').next().unwrap_or_default();
-        let mut words = shebang.strip_prefix(b"#!").unwrap_or_default().split(u8::is_ascii_whitespace);
-        let engine = words.next().unwrap_or_default().to_ascii_uppercase();
-        let name = words.find_map(|word| word.strip_prefix(b"name=")).unwrap_or_default();
-        self.begin_line(-1, name);
+        let engine = shebang_words(code).next().unwrap_or_default().to_ascii_uppercase();
+        self.begin_line(-1, function_name(code));
         let out = &mut self.line;
         json::push_name(out, "type");
         json::push_text(out, "function");

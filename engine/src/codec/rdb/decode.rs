@@ -11,6 +11,7 @@ mod dump;
 mod file;
 mod module;
 mod packed;
+mod piecewise;
 mod stream;
 mod template;
 mod value;
@@ -27,6 +28,7 @@ use super::read::Cursor;
 use super::{Dialect, ObjectType, Version};
 
 pub use dump::{DumpPayload, decode_value, split_dump};
+pub use piecewise::ValueDecoder;
 use file::Phase;
 use value::Value;
 

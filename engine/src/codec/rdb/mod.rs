@@ -50,7 +50,7 @@ pub mod target;
 mod tests;
 
 pub use decode::{
-    Decoder, DumpPayload, Options, Place, Progress, State, Templates, decode_value, split_dump,
+    Decoder, DumpPayload, Options, Place, Progress, State, Templates, ValueDecoder, decode_value, split_dump,
 };
 pub use encode::{Drain, Writer, WriterOptions, dump_footer};
 pub use error::{Doing, DumpError, Error, Failure, Kind};
@@ -369,6 +369,11 @@ impl ObjectType {
         let row = usize::from(if byte > 8 { byte - 1 } else { byte });
         let (object, its_byte, _) = *TYPES.get(row)?;
         (its_byte == byte).then_some(object)
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TYPES.iter().map(|row| row.0)
     }
 
     fn row(self) -> &'static (Self, u8, &'static str) {
