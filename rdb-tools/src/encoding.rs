@@ -3,15 +3,28 @@
 //! A record's type tells it, but for strings, whose encoding hangs on the value, and for lists, of which
 //! servers since 7.2 keep those of one node as a listpack. Witnesses: OBJECT ENCODING of sixteen
 //! servers for the keys in their own files; before 3.2 there were other limits for strings, which no file
-//! tells.
+//! tells, and Valkey 8.1 counts the key too.
 
 use cairn_engine::base::num;
 use cairn_engine::codec::rdb::{KeyHead, ObjectType as T, Version};
 
 /// Encodings that OBJECT ENCODING can answer for what a file can hold.
 pub const NAMES: [&str; 15] = [
-    "int", "embstr", "raw", "linkedlist", "ziplist", "quicklist", "listpack", "listpackex", "hashtable", "intset",
-    "skiplist", "zipmap", "stream", "sliced-array", "radix",
+    "int",
+    "embstr",
+    "raw",
+    "linkedlist",
+    "ziplist",
+    "quicklist",
+    "listpack",
+    "listpackex",
+    "hashtable",
+    "intset",
+    "skiplist",
+    "zipmap",
+    "stream",
+    "sliced-array",
+    "radix",
 ];
 
 /// The first version whose writers kept lists of one node as a listpack.
@@ -73,7 +86,9 @@ fn is_embedded_in_valkey_9(value_bytes: usize, key_bytes: usize, expires: bool) 
         _ => 9,
     };
     let key = 1 + key_head + key_bytes + 1;
-    value_bytes < 256 && 8 + key + if expires { 8 } else { 0 } + 3 + value_bytes + 1 <= ROOM_BYTES
+    let expiry = if expires { 8 } else { 0 };
+    let value = 3 + value_bytes + 1;
+    value_bytes < 256 && 8 + key + expiry + value <= ROOM_BYTES
 }
 
 /// The encoding of a list of the type [`T::ListQuicklist2`].

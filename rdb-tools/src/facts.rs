@@ -55,11 +55,12 @@ impl Facts {
         match *event {
             ValueEvent::String { bytes, .. } => {
                 self.elements = 1;
-                self.encoding =
-                    Some(encoding::of_string(bytes, self.key_bytes, self.expires, self.version));
+                self.encoding = Some(encoding::of_string(bytes, self.key_bytes, self.expires, self.version));
             }
             // As many elements follow, or the value ends in an error.
-            ValueEvent::Begin { declared } | ValueEvent::BeginArray { declared, .. } => self.elements = declared,
+            ValueEvent::Begin { declared } | ValueEvent::BeginArray { declared, .. } => {
+                self.elements = declared;
+            }
             ValueEvent::Field { expire_at, .. } => self.has_field_ttl |= expire_at.is_some(),
             ValueEvent::Listpack(pack) => self.see_listpack(pack),
             ValueEvent::Intset(set) => self.elements = set.len() as u64,

@@ -93,6 +93,8 @@ pub struct Start {
     pub db: u64,
     /// Slot ranges of the imports that were told before.
     pub importing: Arc<Vec<(u64, u64)>>,
+    /// The hash templates that were defined before.
+    pub templates: Arc<Templates>,
 }
 
 /// Where a worker's sink hands on what it made of a batch.
@@ -519,8 +521,8 @@ impl<'m, T, E> Scanner<'m, T, E> {
 
     fn known_at(&self, offset: u64) -> (Start, Option<Place>) {
         let (version, db) = (self.version, self.db);
-        let start = Start { version, offset, db, importing: Arc::clone(&self.importing) };
-        let templates = Arc::clone(&self.templates);
+        let (importing, templates) = (Arc::clone(&self.importing), Arc::clone(&self.templates));
+        let start = Start { version, offset, db, importing, templates: Arc::clone(&templates) };
         (start, version.map(|version| Place { version, offset, db, templates }))
     }
 

@@ -227,7 +227,8 @@ impl Selection {
     /// Types, encodings and regular expressions that are none.
     pub fn compile(&self) -> anyhow::Result<Chosen> {
         let globs = |all: &[OsString]| all.iter().map(|glob| glob.as_encoded_bytes().to_vec()).collect();
-        let types = |all: &[String]| all.iter().map(|name| TypeName::parse(name)).collect::<Result<Vec<_>, _>>();
+        let types =
+            |all: &[String]| all.iter().map(|name| TypeName::parse(name)).collect::<Result<Vec<_>, _>>();
         let mut chosen = Chosen {
             keys: globs(&self.key),
             regexes: regexes("--regex", &self.regex)?,
@@ -269,7 +270,9 @@ fn encodings(names: &[String]) -> anyhow::Result<Vec<EncodingName>> {
     let mut found = Vec::new();
     for name in names {
         let before = found.len();
-        found.extend(encoding::NAMES.iter().filter(|known| *known == name).map(|name| EncodingName::Object(name)));
+        found.extend(
+            encoding::NAMES.iter().filter(|known| *known == name).map(|name| EncodingName::Object(name)),
+        );
         found.extend(ObjectType::all().filter(|object| object.name() == name).map(EncodingName::Record));
         if found.len() == before {
             let records: Vec<&str> = ObjectType::all().map(ObjectType::name).collect();
@@ -307,7 +310,8 @@ impl Chosen {
             && self.not_regexes.is_none()
             && [self.keys.len(), self.not_keys.len(), self.dbs.len(), self.not_dbs.len()] == [0; 4]
             && [self.types.len(), self.not_types.len(), self.encodings.len(), self.ttls.len()] == [0; 4]
-            && [self.sizes.len(), self.elements.len(), self.slots.len(), self.idles.len(), self.freqs.len()] == [0; 5]
+            && [self.sizes.len(), self.elements.len(), self.slots.len(), self.idles.len(), self.freqs.len()]
+                == [0; 5]
     }
 
     /// What the head of a key tells. [`Chosen::value`] answers what is [`Verdict::Open`] then.
@@ -318,7 +322,8 @@ impl Chosen {
         }
         let by_head = self.place(head.db, head.key)
             && (self.slots.is_empty() || is_in(&self.slots, u64::from(key_slot(head.key))))
-            && (self.idles.is_empty() || head.idle_s.is_some_and(|idle| self.idles.iter().any(|r| r.0.contains(&idle))))
+            && (self.idles.is_empty()
+                || head.idle_s.is_some_and(|idle| self.idles.iter().any(|r| r.0.contains(&idle))))
             && (self.freqs.is_empty()
                 || head.freq.is_some_and(|freq| self.freqs.iter().any(|r| r.0.contains(&u64::from(freq)))));
         if !by_head {

@@ -24,6 +24,10 @@ pub fn instant(text: &str) -> Result<UnixMs, Why> {
 }
 
 fn unix_time(text: &str) -> Option<i64> {
+    if let Some(before) = text.strip_prefix('-') {
+        // What lies before 1970, for what `show` tells of it.
+        return before.strip_suffix("ms").and_then(number).map(|ms| -ms);
+    }
     if let Some(ms) = text.strip_suffix("ms") {
         return number(ms);
     }
@@ -188,9 +192,19 @@ mod tests {
         ] {
             assert_eq!(instant(text), Ok(UnixMs(ms)), "{text}");
         }
-        for text in
-            ["", "@", "@-1", "@1.1234", "2026", "2026-2-3", "2026-02-29", "2026-13-01", "2026-01-01T25:00", "é"]
-        {
+        for text in [
+            "",
+            "@",
+            "@-1",
+            "@--1ms",
+            "@1.1234",
+            "2026",
+            "2026-2-3",
+            "2026-02-29",
+            "2026-13-01",
+            "2026-01-01T25:00",
+            "é",
+        ] {
             assert!(instant(text).is_err(), "{text}");
         }
     }
@@ -207,9 +221,14 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        for (text, ms) in
-            [("0", 0), ("90", 90_000), ("250ms", 250), ("1h30m", 5_400_000), ("7d", 604_800_000), ("2w", 1_209_600_000)]
-        {
+        for (text, ms) in [
+            ("0", 0),
+            ("90", 90_000),
+            ("250ms", 250),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("2w", 1_209_600_000),
+        ] {
             assert_eq!(duration(text), Ok(ms), "{text}");
         }
         for text in ["", "m", "-1s", "1.5h", "1h30", "3y", "99999999999999999w", "1é"] {

@@ -17,6 +17,7 @@ use super::{Chosen, Verdict};
 use crate::drive::Stop;
 use crate::facts::Facts;
 use crate::jsonl::function_name;
+use crate::parallel::{Start, Worker};
 
 /// What is kept of a value in memory until it is known whether its key is chosen.
 pub const MEMORY_BYTES: usize = 4 << 20;
@@ -50,7 +51,7 @@ pub fn through<E>(stop: Stop<Halted<E>>) -> Stop<E> {
 #[derive(Debug)]
 pub struct Selected<'a, S> {
     chosen: &'a Chosen,
-    sink: &'a mut S,
+    sink: S,
     version: Version,
     head: OwnedHead,
     at: At,
@@ -256,7 +257,7 @@ fn is_one_unit(object: ObjectType) -> bool {
 
 impl<'a, S: Sink> Selected<'a, S> {
     /// Lets through to `sink` what is chosen.
-    pub fn new(chosen: &'a Chosen, sink: &'a mut S) -> Self {
+    pub fn new(chosen: &'a Chosen, sink: S) -> Self {
         use cairn_engine::codec::rdb::{Dialect, NEWEST_REDIS};
         // Until the file has said what it is.
         let version = Version { dialect: Dialect::Redis, number: NEWEST_REDIS };
@@ -274,6 +275,12 @@ impl<'a, S: Sink> Selected<'a, S> {
             facts: None,
             stamp: None,
         }
+    }
+
+    /// The sink behind it.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.sink
     }
 
     fn pass_key(&mut self) -> Result<Depth, Halted<S::Error>> {
@@ -330,7 +337,7 @@ impl<'a, S: Sink> Selected<'a, S> {
         if self.fault.is_some() {
             return Ok(());
         }
-        match self.replay.push(piece, self.sink) {
+        match self.replay.push(piece, &mut self.sink) {
             Ok(()) => {}
             Err(Failure::Format(error)) => self.fault = Some(error),
             Err(Failure::Sink(error)) => return Err(Halted::Sink(error)),
@@ -345,6 +352,24 @@ impl<'a, S: Sink> Selected<'a, S> {
         error.db = self.head.db;
         error.key = Some(std::mem::take(&mut self.head.key));
         Err(Halted::Format(error))
+    }
+}
+
+impl<S: Worker> Worker for Selected<'_, S> {
+    fn begin(&mut self, start: &Start) -> Result<(), Self::Error> {
+        if let Some(version) = start.version {
+            self.version = version;
+            for feed in [&mut self.probe, &mut self.replay] {
+                *feed = Feed::new(version);
+                feed.decoder.set_templates(&start.templates);
+            }
+        }
+        self.at = At::Passing;
+        self.sink.begin(start).map_err(Halted::Sink)
+    }
+
+    fn finish(&mut self) -> Result<(), Self::Error> {
+        self.sink.finish().map_err(Halted::Sink)
     }
 }
 

@@ -60,8 +60,12 @@ fn files() -> Vec<PathBuf> {
 }
 
 fn key_bytes(line: &Value) -> Vec<u8> {
+    bytes_of(&line["key"])
+}
+
+fn bytes_of(value: &Value) -> Vec<u8> {
     use base64::Engine as _;
-    match &line["key"] {
+    match value {
         Value::String(text) => text.as_bytes().to_vec(),
         other => {
             let text = other["b64"].as_str().expect("is base64");
@@ -129,7 +133,7 @@ fn a_selection_is_what_filtering_afterwards_gives() {
         push(&bytes, 1 << 20, &mut sizes).expect("is a good file");
         let size = |line: &Value| match line["db"].as_u64() {
             Some(db) => sizes.sizes[&(db, key_bytes(line))],
-            None => line["value"].as_str().map_or(u64::MAX, |code| code.len() as u64),
+            None => bytes_of(&line["value"]).len() as u64,
         };
         let expiry = |line: &Value| line["pexpireat"].as_i64().filter(|at| *at != -1);
         let kind = |line: &Value| line["type"].as_str().expect("a type").to_owned();
@@ -137,21 +141,29 @@ fn a_selection_is_what_filtering_afterwards_gives() {
         type Test<'t> = (&'static str, Box<dyn Fn(&Value) -> bool + 't>);
         let tests: Vec<Test<'_>> = vec![
             ("", Box::new(|_| true)),
-            ("--key *a* --key *:*", Box::new(|l| {
-                glob::matches(b"*a*", &key_bytes(l), false) || key_bytes(l).contains(&b':')
-            })),
-            ("--key * --not-key [a-h]*", Box::new(|l| {
-                !key_bytes(l).first().is_some_and(|b| (b'a'..=b'h').contains(b))
-            })),
-            ("--regex ^.{3,8}$", Box::new(|l| {
-                (3..=8).contains(&key_bytes(l).len()) && !key_bytes(l).contains(&b'\n')
-            })),
+            (
+                "--key *a* --key *:*",
+                Box::new(|l| glob::matches(b"*a*", &key_bytes(l), false) || key_bytes(l).contains(&b':')),
+            ),
+            (
+                "--key * --not-key [a-h]*",
+                Box::new(|l| !key_bytes(l).first().is_some_and(|b| (b'a'..=b'h').contains(b))),
+            ),
+            (
+                "--regex ^.{3,8}$",
+                Box::new(|l| (3..=8).contains(&key_bytes(l).len()) && !key_bytes(l).contains(&b'\n')),
+            ),
             ("--not-regex [\\x80-\\xff]", Box::new(|l| key_bytes(l).is_ascii())),
             ("--db 0,2..", Box::new(|l| l["db"] == 0 || l["db"].as_i64() >= Some(2))),
             ("--not-db 0", Box::new(|l| l["db"] != 0)),
-            ("--type hash,function,module", Box::new(|l| {
-                matches!(&*kind(l), "hash" | "function") || l["value"].get("module_id").is_some() || kind(l) == "vectorset"
-            })),
+            (
+                "--type hash,function,module",
+                Box::new(|l| {
+                    matches!(&*kind(l), "hash" | "function")
+                        || l["value"].get("module_id").is_some()
+                        || kind(l) == "vectorset"
+                }),
+            ),
             ("--type vectorset,test___dt", Box::new(|l| matches!(&*kind(l), "vectorset" | "test___dt"))),
             ("--not-type vectorset,zset", Box::new(|l| !matches!(&*kind(l), "vectorset" | "zset"))),
             ("--ttl persistent", Box::new(|l| expiry(l).is_none())),
@@ -164,21 +176,27 @@ fn a_selection_is_what_filtering_afterwards_gives() {
             ("--size 1KiB..", Box::new(|l| size(l) >= 1024)),
             ("--size ..20 --size 2KB..", Box::new(|l| size(l) <= 20 || size(l) >= 2000)),
             ("--elements 3..200", Box::new(|l| elements(l).is_some_and(|n| (3..=200).contains(&n)))),
-            ("--elements 100..", Box::new(|l| elements(l).is_some_and(|n| n >= 100))),
+            ("--elements 20..", Box::new(|l| elements(l).is_some_and(|n| n >= 20))),
             ("--elements 1 --not-type string", Box::new(|l| elements(l) == Some(1) && kind(l) != "string")),
             ("--slot 0-8191", Box::new(|l| is_key(l) && key_slot(&key_bytes(l)) <= 8191)),
             ("--idle 0..", Box::new(|l| l.get("idle").is_some())),
             ("--freq 1..255", Box::new(|l| l["freq"].as_u64() >= Some(1))),
-            ("--encoding hash-listpack,quicklist-v2,string", Box::new(|l| {
-                is_key(l) && matches!(l["rdb_type"].as_u64(), Some(16 | 18 | 0))
-            })),
+            (
+                "--encoding hash-listpack,quicklist-v2,string",
+                Box::new(|l| is_key(l) && matches!(l["rdb_type"].as_u64(), Some(16 | 18 | 0))),
+            ),
         ];
         for (args, holds) in &tests {
             let expected: Vec<&Value> = all.iter().filter(|line| holds(line)).collect();
             *chosen_in_all.entry(args).or_default() += expected.len();
             for step in [1 << 20, 64, 1] {
                 let found = lines(&bytes, step, &format!("{args} --now 2096-10-02T07:06:40Z"));
-                assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{}, {args}, step {step}", file.display());
+                assert_eq!(
+                    found.iter().collect::<Vec<_>>(),
+                    expected,
+                    "{}, {args}, step {step}",
+                    file.display()
+                );
             }
         }
         let told = encodings(&file);
@@ -195,8 +213,8 @@ fn a_selection_is_what_filtering_afterwards_gives() {
     for (args, count) in chosen_in_all {
         assert!(count > 0, "nothing was ever chosen by {args}");
     }
-    // Strings that a client has edited in place keep an encoding that no file tells.
-    assert!(differing_encodings < 60, "{differing_encodings}");
+    // Two strings of Valkey 8.1, which counts the key, and two hashes that had lost their expiries.
+    assert!(differing_encodings < 5, "{differing_encodings}");
 }
 
 /// A file with a hash of so many fields, then a string.
@@ -292,8 +310,17 @@ fn damage_inside_a_value_is_told_with_its_place() {
 #[test]
 fn what_is_no_filter_is_refused() {
     for args in [
-        "--db x", "--db 3-1", "--size 1Q..", "--size ..", "--elements -1", "--ttl soon", "--ttl ..2026-01-01x",
-        "--idle 1y..", "--now yesterday", "--slot a-b", "--freq 1..x",
+        "--db x",
+        "--db 3-1",
+        "--size 1Q..",
+        "--size ..",
+        "--elements -1",
+        "--ttl soon",
+        "--ttl ..2026-01-01x",
+        "--idle 1y..",
+        "--now yesterday",
+        "--slot a-b",
+        "--freq 1..x",
     ] {
         assert!(selection(args).is_err(), "{args}");
     }

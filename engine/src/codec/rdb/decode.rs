@@ -28,8 +28,8 @@ use super::read::Cursor;
 use super::{Dialect, ObjectType, Version};
 
 pub use dump::{DumpPayload, decode_value, split_dump};
-pub use piecewise::ValueDecoder;
 use file::Phase;
+pub use piecewise::ValueDecoder;
 use value::Value;
 
 /// Consumed bytes are added to the checksum in pieces of at least this size, while still cached.

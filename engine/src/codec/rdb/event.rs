@@ -318,3 +318,51 @@ pub trait Sink {
         Ok(())
     }
 }
+
+/// A sink that is lent is one.
+impl<S: Sink + ?Sized> Sink for &mut S {
+    type Error = S::Error;
+
+    fn start(&mut self, version: Version) -> Result<(), Self::Error> {
+        (**self).start(version)
+    }
+    fn aux(&mut self, key: &[u8], value: &[u8], end: u64) -> Result<(), Self::Error> {
+        (**self).aux(key, value, end)
+    }
+    fn select_db(&mut self, db: u64, end: u64) -> Result<(), Self::Error> {
+        (**self).select_db(db, end)
+    }
+    fn resize_db(&mut self, keys: u64, expires: u64) -> Result<(), Self::Error> {
+        (**self).resize_db(keys, expires)
+    }
+    fn slot_info(&mut self, slot: u64, keys: u64, expires: u64) -> Result<(), Self::Error> {
+        (**self).slot_info(slot, keys, expires)
+    }
+    fn slot_import(&mut self, job: &[u8], ranges: &[(u64, u64)]) -> Result<(), Self::Error> {
+        (**self).slot_import(job, ranges)
+    }
+    fn function(&mut self, at: u64, code: &[u8]) -> Result<(), Self::Error> {
+        (**self).function(at, code)
+    }
+    fn module_aux(&mut self, at: u64, id: u64, payload: &[u8]) -> Result<(), Self::Error> {
+        (**self).module_aux(at, id, payload)
+    }
+    fn template(&mut self, id: u64, fields: &[Vec<u8>]) -> Result<(), Self::Error> {
+        (**self).template(id, fields)
+    }
+    fn update(&mut self, at: u64, argv: &[&[u8]]) -> Result<(), Self::Error> {
+        (**self).update(at, argv)
+    }
+    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Self::Error> {
+        (**self).key(head)
+    }
+    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Self::Error> {
+        (**self).value(event)
+    }
+    fn end_key(&mut self, end: u64) -> Result<(), Self::Error> {
+        (**self).end_key(end)
+    }
+    fn end(&mut self, trailer: Trailer) -> Result<(), Self::Error> {
+        (**self).end(trailer)
+    }
+}

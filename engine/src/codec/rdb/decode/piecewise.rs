@@ -36,6 +36,11 @@ impl ValueDecoder {
         self.templates.insert(id, Arc::new(fields.to_vec()));
     }
 
+    /// Takes over what a file has defined so far.
+    pub fn set_templates(&mut self, templates: &Templates) {
+        self.templates.clone_from(templates);
+    }
+
     /// A value of that type follows, the first byte of which is at `offset`. What is left of the last is
     /// forgotten.
     ///
