@@ -1,6 +1,7 @@
 //! The subcommands: arguments in, exit code out.
 
 pub mod check;
+pub mod convert;
 pub mod digest;
 pub mod dump;
 pub mod info;

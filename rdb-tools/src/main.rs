@@ -18,6 +18,7 @@ enum Command {
     Info(cmd::info::Info),
     Check(cmd::check::Check),
     Digest(cmd::digest::Digest),
+    Convert(cmd::convert::Convert),
     Dump(cmd::dump::Dump),
 }
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Info(args) => cmd::info::run(args),
         Command::Check(args) => cmd::check::run(args),
         Command::Digest(args) => cmd::digest::run(args),
+        Command::Convert(args) => cmd::convert::run(args),
         Command::Dump(args) => cmd::dump::run(args),
     };
     output::finish("rdb-tools", result)

@@ -31,6 +31,8 @@ pub enum Feature {
     StreamNacks,
     /// Key metadata.
     KeyMeta,
+    /// Streams.
+    Streams,
     /// A value kept as the bytes of this record type of that family of formats.
     Carried(ObjectType, Dialect),
 }
@@ -43,6 +45,7 @@ impl Feature {
             Feature::Functions => target.has_functions(),
             Feature::StreamIdmp => target.can_hold(ObjectType::StreamListpacks4),
             Feature::StreamNacks => target.can_hold(ObjectType::StreamListpacks5),
+            Feature::Streams => target.stream().is_some(),
             Feature::KeyMeta => target.has_key_meta(),
             Feature::Carried(object, dialect) => {
                 let common = target.version().number <= COMMON_VERSIONS;
@@ -68,6 +71,7 @@ impl fmt::Display for Feature {
             Feature::Functions => f.write_str("function libraries"),
             Feature::StreamIdmp => f.write_str("idempotent production state of a stream"),
             Feature::StreamNacks => f.write_str("released entries of a consumer group"),
+            Feature::Streams => f.write_str("streams"),
             Feature::KeyMeta => f.write_str("key metadata"),
             Feature::Carried(object, _) => write!(f, "records of type {object:?}"),
         }
@@ -336,13 +340,17 @@ impl<D: Drain> Record<'_, D> {
             self.w.blob(listpack.as_bytes())?;
             return Ok(());
         }
-        self.begin(ObjectType::Zset)?;
+        let object = self.target.zset();
+        self.begin(object)?;
         self.w.len(zset.len() as u64)?;
         let mut text = IntText::new();
         // From the highest score down, as loaders expect: each insert is then at the near end.
         for (member, score) in zset.iter().rev() {
             self.w.string(member.text(&mut text))?;
-            self.w.double(score)?;
+            match object {
+                ObjectType::ZsetText => self.w.text_score(score)?,
+                _ => self.w.double(score)?,
+            }
         }
         Ok(())
     }

@@ -374,8 +374,9 @@ impl Kind for RdbTarget {
         if name == "auto" {
             return Ok(None);
         }
-        Target::parse(&name).map(Some).ok_or_else(|| {
-            let names: Vec<&str> = Target::all().map(Target::name).collect();
+        let target = Target::parse(&name).filter(|target| Target::of_snapshots().any(|one| one == *target));
+        target.map(Some).ok_or_else(|| {
+            let names: Vec<&str> = Target::of_snapshots().map(Target::name).collect();
             format!("argument(s) must be one of the following: auto, {}", names.join(", "))
         })
     }

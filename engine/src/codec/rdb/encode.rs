@@ -10,7 +10,7 @@ use crate::base::num;
 use crate::base::time::UnixMs;
 
 use super::event::StreamId;
-use super::{ObjectType, Target, opcode, string_form};
+use super::{ObjectType, Target, opcode, string_form, text_score};
 
 /// Bytes gathered before they are drained, and summed, at once.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -265,6 +265,21 @@ impl<D: Drain> Writer<D> {
     /// The drain's.
     pub fn double(&mut self, value: f64) -> Result<(), D::Error> {
         self.raw(&value.to_le_bytes())
+    }
+
+    /// A score as text: of no more than 17 digits, which give the same double back.
+    ///
+    /// # Errors
+    /// The drain's.
+    pub fn text_score(&mut self, score: f64) -> Result<(), D::Error> {
+        if score.is_infinite() {
+            return self.byte(if score > 0.0 { text_score::PLUS_INF } else { text_score::MINUS_INF });
+        }
+        let mut text = Vec::with_capacity(32);
+        num::push_f64_17g(&mut text, score);
+        // A sign, 17 digits, a point and an exponent at most.
+        self.byte(text.len() as u8)?;
+        self.raw(&text)
     }
 
     /// A float, as inside module values.

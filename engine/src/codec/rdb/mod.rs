@@ -67,6 +67,8 @@ pub const FIRST_VALKEY: u16 = 80;
 pub const NEWEST_VALKEY: u16 = 81;
 /// The first version with a checksum at the end.
 pub const FIRST_WITH_CHECKSUM: u16 = 5;
+/// No field of a hash expires later in Redis's own formats (ms); servers refuse such a file.
+pub const MAX_FIELD_EXPIRY_MS: u64 = (1 << 48) - 1;
 /// Records of files without a checksum: values of types 0 to 4 and 9 to 13, and these opcodes. A record
 /// of another kind shows that the version was a higher one, and that its digits have been damaged, which
 /// would keep the checksum from being looked at.
@@ -144,6 +146,16 @@ pub mod module_opcode {
     pub const DOUBLE: u64 = 4;
     /// String.
     pub const STRING: u64 = 5;
+}
+
+/// First bytes of text scores that are values themselves; others are lengths.
+pub mod text_score {
+    /// Not a number.
+    pub const NAN: u8 = 253;
+    /// Plus infinity.
+    pub const PLUS_INF: u8 = 254;
+    /// Minus infinity.
+    pub const MINUS_INF: u8 = 255;
 }
 
 /// Kinds of quicklist nodes in type 18.

@@ -5,7 +5,7 @@ use crate::base::time::UnixMs;
 use crate::codec::rdb::{Drain, ObjectType, Writer};
 use crate::value::stream::{Group, Stream};
 
-use super::{Answer, Feature, Record, require};
+use super::{Answer, Fault, Feature, Record, require};
 
 /// What stands for a count of entries read that is not known.
 const UNKNOWN: u64 = u64::MAX;
@@ -20,7 +20,7 @@ pub(super) fn write<D: Drain>(out: &mut Record<'_, D>, stream: &Stream) -> Answe
     if stream.groups().any(|(_, group)| !group.nacked().is_empty()) {
         require(out.target, Feature::StreamNacks)?;
     }
-    let form = out.target.stream();
+    let form = out.target.stream().ok_or(Fault::Inexpressible(Feature::Streams))?;
     out.begin(form)?;
     let w = &mut *out.w;
     w.len(stream.nodes_len() as u64)?;

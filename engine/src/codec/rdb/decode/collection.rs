@@ -5,20 +5,13 @@ use super::value::{Room, Step};
 use super::{ObjectType, Scratch};
 use crate::base::num;
 use crate::base::time::UnixMs;
-use crate::codec::rdb::container;
 use crate::codec::rdb::error::{Halt, Kind, Stop};
 use crate::codec::rdb::event::{Sink, ValueEvent};
 use crate::codec::rdb::read::Cursor;
+use crate::codec::rdb::{MAX_FIELD_EXPIRY_MS, container, text_score as text};
 
-/// No field of a hash expires later; valkey and redis refuse such a file.
-pub(super) const MAX_FIELD_EXPIRY_MS: u64 = (1 << 48) - 1;
 /// A hash whose fields never expire has this as its earliest expiry.
 const NO_EARLIEST: u64 = MAX_FIELD_EXPIRY_MS + 1;
-
-/// Text scores: these length bytes are values themselves.
-const SCORE_NAN: u8 = 253;
-const SCORE_PLUS_INF: u8 = 254;
-const SCORE_MINUS_INF: u8 = 255;
 
 pub(super) fn string<S: Sink>(
     cur: &mut Cursor<'_>,
@@ -275,9 +268,9 @@ fn absolute_expiry(expiry: u64, at: u64) -> Result<Option<UnixMs>, Stop> {
 fn text_score(cur: &mut Cursor<'_>) -> Result<f64, Stop> {
     let at = cur.offset();
     let text = match cur.byte()? {
-        SCORE_NAN => b"nan",
-        SCORE_PLUS_INF => return Ok(f64::INFINITY),
-        SCORE_MINUS_INF => return Ok(f64::NEG_INFINITY),
+        text::NAN => b"nan",
+        text::PLUS_INF => return Ok(f64::INFINITY),
+        text::MINUS_INF => return Ok(f64::NEG_INFINITY),
         len => cur.take(u64::from(len))?,
     };
     match num::parse_f64(text) {
@@ -288,7 +281,7 @@ fn text_score(cur: &mut Cursor<'_>) -> Result<f64, Stop> {
 
 fn skip_text_score(cur: &mut Cursor<'_>) -> Result<(), Stop> {
     match cur.byte()? {
-        SCORE_NAN..=SCORE_MINUS_INF => Ok(()),
+        text::NAN..=text::MINUS_INF => Ok(()),
         len => cur.take(u64::from(len)).map(|_| ()),
     }
 }

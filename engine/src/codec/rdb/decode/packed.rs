@@ -1,9 +1,9 @@
 //! Packed encodings: validated as a whole, then handed on as a view or taken apart.
 
 use super::ObjectType;
-use super::collection::MAX_FIELD_EXPIRY_MS;
 use super::value::Room;
 use crate::base::time::UnixMs;
+use crate::codec::rdb::MAX_FIELD_EXPIRY_MS;
 use crate::codec::rdb::error::{Halt, Kind, Stop};
 use crate::codec::rdb::event::{Sink, ValueEvent};
 use crate::codec::rdb::read::Cursor;

@@ -4,7 +4,7 @@ use super::support::{Outcome, decode, decode_in_pieces};
 use crate::base::time::UnixMs;
 use crate::codec::rdb::encode::dump_footer;
 use crate::codec::rdb::{
-    Depth, DumpError, ObjectType, Options, Target, Version, Writer, WriterOptions, split_dump,
+    Depth, Dialect, DumpError, ObjectType, Options, Target, Version, Writer, WriterOptions, split_dump,
 };
 
 fn written(
@@ -218,6 +218,13 @@ fn targets_are_found_by_their_names() {
     assert_eq!(Target::parse("valkey-8"), Some(Target::Redis72));
     assert_eq!(Target::parse("valkey-9.1"), Some(Target::Valkey9));
     assert_eq!(Target::parse("redis-8.4"), Some(Target::Redis74));
+    for target in Target::all() {
+        assert_eq!(Target::of_version(target.version()), Some(target));
+        assert!(target.other_names().iter().all(|name| Target::parse(name) == Some(target)));
+    }
+    assert_eq!(Target::of_version(Version { number: 3, dialect: Dialect::Redis }), Some(Target::Redis26));
+    assert_eq!(Target::of_version(Version { number: 17, dialect: Dialect::Redis }), None);
+    assert!(Target::of_snapshots().all(|target| target.stream().is_some()));
     assert_eq!(Target::parse("redis-1"), None);
     assert_eq!(Target::default(), Target::Redis72);
     assert_eq!(&Target::Valkey9.version().magic(), b"VALKEY080");
@@ -233,11 +240,19 @@ fn a_target_holds_what_its_servers_read() {
     assert_eq!(Target::Redis74.hash_with_field_ttl(), Some(T::HashMetadata));
     assert_eq!(Target::Valkey9.hash_with_field_ttl(), Some(T::HashExpiry));
     assert_eq!(Target::Valkey9.hash_listpack_with_field_ttl(), None);
-    assert_eq!(Target::Redis62.stream(), T::StreamListpacks);
-    assert_eq!(Target::Redis70.stream(), T::StreamListpacks2);
-    assert_eq!(Target::Valkey9.stream(), T::StreamListpacks3);
-    assert_eq!(Target::Redis86.stream(), T::StreamListpacks4);
-    assert_eq!(Target::Redis810.stream(), T::StreamListpacks5);
+    assert_eq!(Target::Redis62.stream(), Some(T::StreamListpacks));
+    assert_eq!(Target::Redis70.stream(), Some(T::StreamListpacks2));
+    assert_eq!(Target::Valkey9.stream(), Some(T::StreamListpacks3));
+    assert_eq!(Target::Redis86.stream(), Some(T::StreamListpacks4));
+    assert_eq!(Target::Redis810.stream(), Some(T::StreamListpacks5));
+    assert_eq!(Target::Redis40.stream(), None);
+    assert_eq!(Target::Redis40.zset(), T::Zset);
+    assert_eq!(Target::Redis32.zset(), T::ZsetText);
+    assert!(Target::Redis32.can_hold(T::ListQuicklist) && !Target::Redis26.can_hold(T::ListQuicklist));
+    assert!(Target::Redis40.can_hold(T::Module) && !Target::Redis32.can_hold(T::Module));
+    assert!(Target::Valkey92.can_hold(T::PathHash) && !Target::Valkey9.can_hold(T::PathHash));
+    assert!(Target::Redis812.has_no_evict() && !Target::Valkey92.has_no_evict());
+    assert!(Target::Redis32.has_aux() && !Target::Redis26.has_aux());
     assert_eq!(Target::Redis86.array(), None);
     assert_eq!(Target::Redis88.array(), Some(T::Array));
 }
