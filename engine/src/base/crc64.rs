@@ -47,6 +47,13 @@ pub fn crc64(b: &[u8]) -> u64 {
     crc_fast::checksum(CrcAlgorithm::Crc64Redis, b)
 }
 
+/// The checksum of two strings one behind the other: `first` is that of the one, `second` that of the
+/// other, which has `second_bytes` bytes.
+#[must_use]
+pub fn combine(first: u64, second: u64, second_bytes: u64) -> u64 {
+    crc_fast::checksum_combine(CrcAlgorithm::Crc64Redis, first, second, second_bytes)
+}
+
 /// Makes the crate look at the CPU now, so that no thread can be inside that one-time set-up, and
 /// hold its lock, at the moment of a fork.
 pub fn warm_up() {
@@ -59,7 +66,7 @@ pub fn warm_up() {
 
 #[cfg(test)]
 mod tests {
-    use super::{Crc64, crc64, warm_up};
+    use super::{Crc64, combine, crc64, warm_up};
 
     /// Bit by bit, from the definition.
     fn naive(bytes: &[u8]) -> u64 {
@@ -71,6 +78,15 @@ mod tests {
             }
             crc
         })
+    }
+
+    #[test]
+    fn sums_of_parts_make_that_of_the_whole() {
+        let text: Vec<u8> = (0..3000u32).map(|i| (i * 7 % 251) as u8).collect();
+        for at in [0, 1, 255, 1024, 2999, 3000] {
+            let (a, b) = text.split_at(at);
+            assert_eq!(combine(crc64(a), crc64(b), b.len() as u64), crc64(&text), "{at}");
+        }
     }
 
     #[test]
