@@ -124,25 +124,35 @@ impl Sink for Head {
 /// What keeps it from reading or writing.
 pub fn run(args: &Info) -> anyhow::Result<u8> {
     let mut input = args.reading.open(&args.file)?;
+    let (text, is_damaged) = describe(&mut input, &args.file, args.json)?;
+    let mut out = stdout();
+    out.write_all(&text).and_then(|()| out.flush()).context("writing")?;
+    Ok(if is_damaged { exit::FINDINGS } else { exit::CLEAN })
+}
+
+/// What the head of the RDB file at the input's position says, as lines or as one line of JSON, and whether
+/// it is damaged. `file` is what it is called.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn describe(input: &mut Input, file: &Path, as_one_object: bool) -> anyhow::Result<(Vec<u8>, bool)> {
     let mut head = Head::default();
     let progress = Progress::new(Wanted::Never, String::new(), None);
     // The checksum is at the other end.
     let options = Options { verify_checksum: false, ..Options::default() };
-    let result = drive(&mut input, &mut Decoder::new(options), &progress, &mut head);
+    let result = drive(input, &mut Decoder::new(options), &progress, &mut head);
     let fault = match result {
         Ok(()) | Err(Stop::Sink(Reached)) => None,
         Err(Stop::Format(error)) => Some(clean(&error.to_string())),
-        Err(Stop::Read(error)) => return Err(error).with_context(|| args.file.display().to_string()),
-        Err(Stop::Other(fault)) => return Err(fault).with_context(|| args.file.display().to_string()),
+        Err(Stop::Read(error)) => return Err(error).with_context(|| file.display().to_string()),
+        Err(Stop::Other(fault)) => return Err(fault).with_context(|| file.display().to_string()),
     };
-    let facts = facts(&input, &head);
-    let mut out = stdout();
-    let text = match args.json {
-        true => as_json(&args.file, &head, &facts, fault.as_deref()),
-        false => as_text(&args.file, &head, &facts, fault.as_deref()),
+    let facts = facts(input, &head);
+    let text = match as_one_object {
+        true => as_json(file, &head, &facts, fault.as_deref()),
+        false => as_text(file, &head, &facts, fault.as_deref()),
     };
-    out.write_all(&text).and_then(|()| out.flush()).context("writing")?;
-    Ok(if fault.is_some() { exit::FINDINGS } else { exit::CLEAN })
+    Ok((text, fault.is_some()))
 }
 
 /// A fact: its name for people, its name in JSON, and its value.
