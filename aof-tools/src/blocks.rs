@@ -71,7 +71,11 @@ pub(crate) fn check(input: &mut Input, marks: &Marks) -> io::Result<Option<Bad>>
     }
 }
 
-fn judge(input: &mut Input, fault: Fault, marks: &Marks) -> io::Result<Bad> {
+/// What a bad block means; `input` stands at it and is read to its end.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn judge(input: &mut Input, fault: Fault, marks: &Marks) -> io::Result<Bad> {
     let mut search = Search::new(fault, input.len());
     loop {
         let bytes = input.bytes();
@@ -108,16 +112,21 @@ pub(crate) fn differs(input: &mut Input, marks: &Marks) -> io::Result<Option<Str
         len += n as u64;
         input.consume(n);
     }
-    Ok(match (marks.size, marks.end, marks.crc64) {
-        (Some(size), _, _) if size != len => Some(format!("{len} bytes, and the manifest says {size}")),
-        (None, Some(end), _) if len < end => {
+    Ok(differs_from(marks, len, Some(sum.value())))
+}
+
+/// The same of a file with so many bytes, and this sum if it is known.
+pub(crate) fn differs_from(marks: &Marks, len: u64, sum: Option<u64>) -> Option<String> {
+    match (marks.size, marks.end, marks.crc64, sum) {
+        (Some(size), ..) if size != len => Some(format!("{len} bytes, and the manifest says {size}")),
+        (None, Some(end), ..) if len < end => {
             Some(format!("{len} bytes, and the manifest says at least {end}"))
         }
-        (Some(_), _, Some(expected)) if sum.value() != expected => {
-            Some(format!("its checksum is {:016x}, and the manifest says {expected:016x}", sum.value()))
+        (Some(_), _, Some(expected), Some(sum)) if sum != expected => {
+            Some(format!("its checksum is {sum:016x}, and the manifest says {expected:016x}"))
         }
         _ => None,
-    })
+    }
 }
 
 /// Where to cut a file whose content is to end at `at`: there, or, inside of a block, in front of that

@@ -13,6 +13,9 @@ use rdb_tools::check::Depths;
 use rdb_tools::cmd::Reading;
 use rdb_tools::output::{exit, stdout};
 
+use crate::set;
+use crate::vocabulary::Vocabulary;
+
 /// Check append only files and list every fault
 ///
 /// Give a manifest, the folder it is in, a server's data folder, or a single file. Checked are the
@@ -35,8 +38,18 @@ pub(crate) struct Check {
     #[arg(long)]
     json: bool,
 
+    /// Threads to read a large file with; by default two, if there are as many processors
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<usize>,
+
     #[command(flatten)]
     reading: Reading,
+}
+
+/// Threads that a check uses by itself: more gain little on one file.
+fn usual_jobs() -> usize {
+    const MOST: usize = 4;
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST))
 }
 
 /// Runs the subcommand.
@@ -45,10 +58,16 @@ pub(crate) struct Check {
 /// What keeps it from writing. What cannot be read is told, and the next path is checked.
 pub(crate) fn run(args: &Check) -> anyhow::Result<u8> {
     let depths = if args.quick { Depths::Quick } else { Depths::Deep };
+    let checker = log::Checker {
+        depths,
+        reading: args.reading,
+        threads: args.jobs.unwrap_or_else(usual_jobs).max(1),
+        vocabulary: Vocabulary::new(),
+    };
     let mut code = exit::CLEAN;
     let mut out = stdout();
     for path in &args.paths {
-        let logs = match log::find(path) {
+        let logs = match set::find(path) {
             Ok(logs) => logs,
             Err(error) => {
                 writeln!(io::stderr(), "aof-tools: {error:#}").context("writing")?;
@@ -57,9 +76,9 @@ pub(crate) fn run(args: &Check) -> anyhow::Result<u8> {
             }
         };
         for found in logs {
-            match log::check(&found, depths, args.reading) {
+            match checker.check(&found) {
                 Ok(report) => {
-                    if !report.findings.is_empty() {
+                    if !report.is_ok() {
                         code = code.max(exit::FINDINGS);
                     }
                     let written = match args.json {

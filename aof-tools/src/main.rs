@@ -2,7 +2,17 @@
 
 mod blocks;
 mod check;
+mod cmd;
 mod dropin;
+mod feed;
+mod log;
+mod resync;
+mod scan;
+mod set;
+mod time;
+mod transaction;
+mod vocabulary;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -20,7 +30,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Info(cmd::info::Info),
     Check(check::Check),
+    Log(Box<cmd::log::LogCommand>),
     /// Cut the last file of a log off at what can be read, after a question
     ///
     /// The same as redis-check-aof --fix. Make a backup first: what is cut off is gone.
@@ -39,7 +51,9 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let result = match &cli.command {
+        Command::Info(args) => cmd::info::run(args),
         Command::Check(args) => check::run(args),
+        Command::Log(args) => cmd::log::run(args),
         Command::Fix { path } => dropin::main("redis-check-aof", &["--fix".into(), path.clone()]),
     };
     output::finish("aof-tools", result)

@@ -20,6 +20,8 @@ pub(super) enum Fate {
 impl Fate {
     /// It does not start.
     pub(super) const REFUSES: Self = Self::Rdb(RdbFate::Refuses);
+    /// It may crash.
+    pub(super) const CRASHES: Self = Self::Rdb(RdbFate::Crashes);
     /// It does not mind.
     pub(super) const ACCEPTS: Self = Self::Rdb(RdbFate::Accepts);
 

@@ -1,16 +1,13 @@
-//! Logs: finding them, and checking their files one after another.
+//! A log checked: its manifest, and its files one after another.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use cairn_engine::codec::aof::manifest::{self, FileKind, Manifest, Marks, TEMP_PREFIX};
-use cairn_engine::codec::aof::record::{Content, Error, Parser, Step, Transactions, Unpaired};
-use cairn_engine::codec::aof::{MAGIC_BYTES, starts_with_rdb};
+use cairn_engine::codec::aof::record::Error;
+use cairn_engine::codec::aof::{MAGIC_BYTES, block, starts_with_rdb};
 use rdb_tools::check::{self, Depths, Report};
 use rdb_tools::cmd::Reading;
 use rdb_tools::input::Input;
@@ -18,21 +15,16 @@ use rdb_tools::output::Shown;
 use rdb_tools::progress::Progress;
 
 use super::fate::Fate;
-use crate::blocks::{self, Bad};
+use crate::blocks;
+use crate::feed::{Feed, InPlace, plain_file};
+use crate::resync::resync;
+use crate::scan::{Ended, Job, Note, PIECE_BYTES, Scan, Special, Tally, scan_file};
+use crate::set::{self, Log, Member, Role, folder_of, is_part, name_of, names_in};
+use crate::transaction::{Open, Unpaired};
+use crate::vocabulary::{Vocabulary, Wrong};
 
-/// A manifest is text of a few lines; more than this is something else.
-const MAX_MANIFEST_BYTES: u64 = 16 << 20;
-
-/// A log on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Log {
-    /// In parts, by its manifest.
-    Manifest(PathBuf),
-    /// In one file.
-    Single(PathBuf),
-    /// Parts without a manifest.
-    Headless(PathBuf, Vec<Vec<u8>>),
-}
+/// Faults of a file that are listed; more are counted.
+const MOST_LISTED: usize = 1000;
 
 /// One fault.
 #[derive(Debug)]
@@ -41,6 +33,8 @@ pub(super) struct Finding {
     pub(super) file: Vec<u8>,
     /// Where in the file.
     pub(super) at: Option<u64>,
+    /// Where reading went on, if some bytes could not be read.
+    pub(super) resumed_at: Option<u64>,
     /// A word for its kind, for scripts.
     pub(super) kind: &'static str,
     /// What is wrong, for people.
@@ -57,10 +51,20 @@ pub(super) struct FileReport {
     pub(super) role: &'static str,
     pub(super) bytes: u64,
     pub(super) commands: u64,
+    /// Checked blocks whose sums fit.
+    pub(super) blocks: u64,
+    /// The first and the last timestamp, in Unix seconds.
+    pub(super) times: Option<(i64, i64)>,
+    /// Databases that a server needs for it.
+    pub(super) databases: u64,
+    /// Commands that only some servers have.
+    pub(super) special: BTreeMap<Vec<u8>, Special>,
     /// Everything before it could be read, and no transaction is open there.
     pub(super) valid_up_to: u64,
     /// The RDB file in it, if there is one.
     pub(super) rdb: Option<Report>,
+    /// Faults, also those that are not listed.
+    pub(super) found: u64,
 }
 
 /// What a check of a log found out.
@@ -69,200 +73,156 @@ pub(super) struct LogReport {
     pub(super) path: PathBuf,
     pub(super) files: Vec<FileReport>,
     pub(super) findings: Vec<Finding>,
+    /// Faults that are not listed.
+    pub(super) unlisted: u64,
 }
 
-/// A file's place in its log.
-struct Member<'a> {
-    name: &'a [u8],
-    role: &'static str,
-    is_last: bool,
-    /// What the manifest says of it.
-    marks: Marks,
+/// How to check.
+pub(super) struct Checker {
+    pub(super) depths: Depths,
+    pub(super) reading: Reading,
+    pub(super) threads: usize,
+    pub(super) vocabulary: Vocabulary,
 }
 
-/// The logs that a path stands for.
-///
-/// # Errors
-/// There is nothing at the path, or nothing of the kind.
-pub(super) fn find(path: &Path) -> anyhow::Result<Vec<Log>> {
-    let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
-    if !metadata.is_dir() {
-        let is_manifest = path.as_os_str().as_bytes().ends_with(manifest::SUFFIX.as_bytes());
-        return Ok(vec![match is_manifest || starts_like_manifest(path) {
-            true => Log::Manifest(path.to_owned()),
-            false => Log::Single(path.to_owned()),
-        }]);
-    }
-    let mut logs = find_in_folder(path)?;
-    if logs.is_empty() {
-        // A server's data folder has the log's folder in it.
-        for name in names_in(path)? {
-            let inner = path.join(OsStr::from_bytes(&name));
-            if inner.is_dir() {
-                logs.extend(find_in_folder(&inner)?);
+impl Checker {
+    /// Checks a log.
+    ///
+    /// # Errors
+    /// A file that is there cannot be read. A file that is not there is a finding.
+    pub(super) fn check(&self, log: &Log) -> anyhow::Result<LogReport> {
+        let path = log.path().to_owned();
+        let mut report = LogReport { path, files: Vec::new(), findings: Vec::new(), unlisted: 0 };
+        match log {
+            Log::Single(path) => self.check_file(&mut report, &set::single_member(path))?,
+            Log::Headless(folder, parts) => {
+                let what = format!(
+                    "{} files of a log and no manifest; 'aof-tools repair {}' can make one",
+                    parts.len(),
+                    folder.display()
+                );
+                report.find(&parts[0], None, "no-manifest", Fate::StartsEmpty, what);
+                for member in set::headless_members(folder, parts) {
+                    self.check_file(&mut report, &member)?;
+                }
             }
+            Log::Manifest(path) => self.check_manifest(&mut report, path)?,
         }
+        Ok(report)
     }
-    if logs.is_empty() {
-        bail!("{}: no append only file in this folder", path.display());
-    }
-    Ok(logs)
-}
 
-fn find_in_folder(folder: &Path) -> anyhow::Result<Vec<Log>> {
-    let names = names_in(folder)?;
-    let path_of = |name: &[u8]| folder.join(OsStr::from_bytes(name));
-    let is_temp = |name: &[u8]| name.starts_with(TEMP_PREFIX.as_bytes());
-    let manifests: Vec<_> = names
-        .iter()
-        .filter(|name| name.ends_with(manifest::SUFFIX.as_bytes()) && !is_temp(name))
-        .map(|name| Log::Manifest(path_of(name)))
-        .collect();
-    if !manifests.is_empty() {
-        return Ok(manifests);
-    }
-    let parts: Vec<_> = names.iter().filter(|name| is_part(name) && !is_temp(name)).cloned().collect();
-    if !parts.is_empty() {
-        return Ok(vec![Log::Headless(folder.to_owned(), parts)]);
-    }
-    let single = names.iter().find(|name| name.ends_with(b".aof"));
-    Ok(single.map(|name| Log::Single(path_of(name))).into_iter().collect())
-}
-
-/// Whether a name is one that a server gives to a part: `name.SEQ.base.rdb`, `.base.aof`, `.incr.aof`.
-fn is_part(name: &[u8]) -> bool {
-    let mut words = name.rsplit(|b| *b == b'.');
-    let (format, role, seq) = (words.next(), words.next(), words.next());
-    matches!((role, format), (Some(b"base"), Some(b"rdb" | b"aof")) | (Some(b"incr"), Some(b"aof")))
-        && seq.is_some_and(|seq| !seq.is_empty() && seq.iter().all(u8::is_ascii_digit))
-}
-
-fn names_in(folder: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name().as_bytes().to_vec())).collect();
-    let mut names = names.with_context(|| folder.display().to_string())?;
-    names.sort();
-    Ok(names)
-}
-
-/// Whether the first line that is no comment starts as a manifest's lines do.
-fn starts_like_manifest(path: &Path) -> bool {
-    use std::io::Read;
-    let mut head = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(64 << 10).read_to_end(&mut head));
-    let mut lines = head.split(|b| *b == b'\n').filter(|line| !line.starts_with(b"#"));
-    read.is_ok() && lines.next().is_some_and(|line| line.starts_with(b"file "))
-}
-
-/// Checks a log.
-///
-/// # Errors
-/// A file that is there cannot be read. A file that is not there is a finding.
-pub(super) fn check(log: &Log, depths: Depths, reading: Reading) -> anyhow::Result<LogReport> {
-    match log {
-        Log::Single(path) => {
-            let mut report = LogReport { path: path.clone(), files: Vec::new(), findings: Vec::new() };
-            let name = path.file_name().unwrap_or(path.as_os_str()).as_bytes();
-            let member = Member { name, role: "single", is_last: true, marks: Marks::default() };
-            report.check_file(path, &member, depths, reading)?;
-            Ok(report)
-        }
-        Log::Headless(folder, parts) => {
-            let mut report = LogReport { path: folder.clone(), files: Vec::new(), findings: Vec::new() };
-            let what = format!("{} files of a log and no manifest", parts.len());
-            report.find(&parts[0], None, "no-manifest", Fate::StartsEmpty, what);
-            for (i, name) in parts.iter().enumerate() {
-                let path = folder.join(OsStr::from_bytes(name));
-                let role = if name.windows(6).any(|w| w == b".base.") { "base" } else { "incr" };
-                let member = Member { name, role, is_last: i + 1 == parts.len(), marks: Marks::default() };
-                report.check_file(&path, &member, depths, reading)?;
+    fn check_manifest(&self, report: &mut LogReport, path: &Path) -> anyhow::Result<()> {
+        let name = name_of(path);
+        let text = set::read_manifest(path)?;
+        let folder = folder_of(path);
+        let manifest = match Manifest::parse(&text) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                let what = match &error.line {
+                    Some((number, line)) => format!("line {number}, '{}': {}", Shown(line), error.kind),
+                    None => error.kind.to_string(),
+                };
+                report.find(name, None, "manifest", Fate::REFUSES, what);
+                return self.check_unnamed(report, folder, name);
             }
-            Ok(report)
-        }
-        Log::Manifest(path) => check_manifest(path, depths, reading),
-    }
-}
-
-fn check_manifest(path: &Path, depths: Depths, reading: Reading) -> anyhow::Result<LogReport> {
-    let mut report = LogReport { path: path.to_owned(), files: Vec::new(), findings: Vec::new() };
-    let name = path.file_name().unwrap_or(path.as_os_str()).as_bytes();
-    let len = fs::metadata(path).with_context(|| path.display().to_string())?.len();
-    if len > MAX_MANIFEST_BYTES {
-        bail!("{}: {len} bytes are too many for a manifest", path.display());
-    }
-    let text = fs::read(path).with_context(|| path.display().to_string())?;
-    let manifest = match Manifest::parse(&text) {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            let what = match &error.line {
-                Some((number, line)) => format!("line {number}, '{}': {}", Shown(line), error.kind),
-                None => error.kind.to_string(),
-            };
-            report.find(name, None, "manifest", Fate::REFUSES, what);
-            return Ok(report);
-        }
-    };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let last = manifest.live().last().map(|(_, entry)| entry.name.clone());
-    if last.is_none() {
-        report.find(name, None, "manifest", Fate::ACCEPTS, "no file that holds data is named".to_owned());
-    }
-    let mut seen = HashSet::new();
-    for (kind, entry) in manifest.entries() {
-        let file = folder.join(OsStr::from_bytes(&entry.name));
-        if !seen.insert(entry.name.as_slice()) {
-            report.find(
-                &entry.name,
-                None,
-                "manifest",
-                Fate::ACCEPTS,
-                "named twice in the manifest".to_owned(),
-            );
-        }
-        if !file.is_file() {
-            let fate = if kind == FileKind::History { Fate::ACCEPTS } else { Fate::REFUSES };
-            report.find(
-                &entry.name,
-                None,
-                "missing",
-                fate,
-                "the manifest names it, and it is not there".to_owned(),
-            );
-            continue;
-        }
-        let role = match kind {
-            FileKind::Base => "base",
-            FileKind::Incr => "incr",
-            // Left over from a rewrite, and not read any more.
-            FileKind::History => continue,
         };
-        let is_last = last.as_deref() == Some(&entry.name);
-        let member = Member { name: &entry.name, role, is_last, marks: entry.marks };
-        report.check_file(&file, &member, depths, reading)?;
+        if manifest.live().next().is_none() {
+            let what = "no file that holds data is named".to_owned();
+            report.find(name, None, "manifest", Fate::ACCEPTS, what);
+        }
+        let mut seen = HashSet::new();
+        for (kind, entry) in manifest.entries() {
+            if !seen.insert(entry.name.as_slice()) {
+                let what = "named twice in the manifest".to_owned();
+                report.find(&entry.name, None, "manifest", Fate::ACCEPTS, what);
+            }
+            let file =
+                folder.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&entry.name));
+            if kind == FileKind::History && !file.is_file() {
+                let what = "the manifest names it, and it is not there".to_owned();
+                report.find(&entry.name, None, "missing", Fate::ACCEPTS, what);
+            }
+        }
+        for member in set::members(folder, &manifest) {
+            if member.path.is_file() {
+                self.check_file(report, &member)?;
+            } else {
+                let what = "the manifest names it, and it is not there".to_owned();
+                report.find(&member.name, None, "missing", Fate::REFUSES, what);
+            }
+        }
+        report.find_orphans(folder, name, &seen)
     }
-    report.find_orphans(folder, name, &seen)?;
-    Ok(report)
+
+    /// Files that belong to a log whose manifest says nothing: they are what can be saved.
+    fn check_unnamed(&self, report: &mut LogReport, folder: &Path, manifest: &[u8]) -> anyhow::Result<()> {
+        let stem = stem_of(manifest);
+        let names = names_in(folder)?;
+        let is_of_it = |name: &&Vec<u8>| set::PartName::parse(name).is_some_and(|part| part.stem == stem);
+        let parts: Vec<_> = names.iter().filter(is_of_it).cloned().collect();
+        for member in set::headless_members(folder, &parts) {
+            self.check_file(report, &member)?;
+        }
+        let all = parts.iter().map(Vec::as_slice).collect();
+        report.find_orphans(folder, manifest, &all)
+    }
+
+    fn check_file(&self, report: &mut LogReport, member: &Member) -> anyhow::Result<()> {
+        let mut file = FileReport {
+            name: member.name.clone(),
+            role: member.role.name(),
+            bytes: 0,
+            commands: 0,
+            blocks: 0,
+            times: None,
+            databases: 0,
+            special: BTreeMap::new(),
+            valid_up_to: 0,
+            rdb: None,
+            found: 0,
+        };
+        let input = self.reading.open(&member.path)?;
+        let progress = self.reading.progress(&input);
+        let mut work = FileCheck {
+            checker: self,
+            member,
+            report,
+            file: &mut file,
+            progress: &progress,
+            listed: 0,
+            open: Open::default(),
+            is_whole: true,
+        };
+        work.run(input).with_context(|| member.path.display().to_string())?;
+        report.files.push(file);
+        Ok(())
+    }
+}
+
+/// What the names of a log's files start with, by the name of its manifest.
+fn stem_of(manifest: &[u8]) -> &[u8] {
+    manifest.strip_suffix(manifest::SUFFIX.as_bytes()).unwrap_or(manifest)
 }
 
 impl LogReport {
     fn find(&mut self, file: &[u8], at: Option<u64>, kind: &'static str, fate: Fate, what: String) {
-        self.findings.push(Finding { file: file.to_vec(), at, kind, what, fate });
+        self.findings.push(Finding { file: file.to_vec(), at, resumed_at: None, kind, what, fate });
+    }
+
+    /// Whether nothing is wrong.
+    pub(super) fn is_ok(&self) -> bool {
+        self.findings.is_empty() && self.unlisted == 0
     }
 
     /// Files that belong to this log by their names and that nothing refers to.
     fn find_orphans(&mut self, folder: &Path, manifest: &[u8], named: &HashSet<&[u8]>) -> anyhow::Result<()> {
-        let stem = manifest.strip_suffix(manifest::SUFFIX.as_bytes()).unwrap_or(manifest);
+        let stem = stem_of(manifest);
         for name in names_in(folder)? {
             if named.contains(name.as_slice()) || name == manifest {
                 continue;
             }
-            if name
-                .strip_prefix(TEMP_PREFIX.as_bytes())
-                .is_some_and(|rest| rest.starts_with(stem) || rest.ends_with(b".aof"))
-            {
+            let rest = name.strip_prefix(TEMP_PREFIX.as_bytes());
+            if rest.is_some_and(|rest| rest.starts_with(stem) || rest.ends_with(b".aof")) {
                 let what = "left over from something that did not end".to_owned();
                 self.find(&name, None, "temporary", Fate::ACCEPTS, what);
             } else if name.strip_prefix(stem).is_some_and(|rest| rest.starts_with(b".")) && is_part(&name) {
@@ -272,215 +232,384 @@ impl LogReport {
         }
         Ok(())
     }
+}
 
-    fn check_file(
-        &mut self,
-        path: &Path,
-        member: &Member<'_>,
-        depths: Depths,
-        reading: Reading,
-    ) -> anyhow::Result<()> {
-        let Member { name, role, is_last, marks } = member;
-        if *marks != Marks::default() {
-            let differs = blocks::differs(&mut reading.open(path)?, marks);
-            if let Some(what) = differs.with_context(|| path.display().to_string())? {
-                self.find(name, None, "size", Fate::Damaged, what);
-            }
-        }
-        let mut input = reading.open(path)?;
-        let progress = reading.progress(&input);
-        let mut file =
-            FileReport { name: name.to_vec(), role, bytes: 0, commands: 0, valid_up_to: 0, rdb: None };
-        let result = self.read_file(&mut input, &mut file, *is_last, depths, &progress);
-        result.with_context(|| path.display().to_string())?;
-        if file.rdb.is_none() {
-            let bad =
-                blocks::check(&mut reading.open(path)?, marks).with_context(|| path.display().to_string())?;
-            if let Some(bad) = bad {
-                self.bad_block(&mut file, &bad, *is_last);
-            }
-        }
-        self.files.push(file);
-        Ok(())
-    }
+/// One file being checked.
+struct FileCheck<'a> {
+    checker: &'a Checker,
+    member: &'a Member,
+    report: &'a mut LogReport,
+    file: &'a mut FileReport,
+    progress: &'a Progress,
+    listed: usize,
+    /// The transaction that is open.
+    open: Open,
+    /// Whether nothing was wrong so far that ends what servers read.
+    is_whole: bool,
+}
 
-    fn bad_block(&mut self, file: &mut FileReport, bad: &Bad, is_last: bool) {
-        file.valid_up_to = file.valid_up_to.min(bad.at);
-        // A torn end was told when its commands were read, if it could be seen there.
-        let is_told = bad.is_torn && self.findings.iter().any(|finding| finding.file == file.name);
-        if !is_told {
-            let fate = match (bad.is_torn, is_last) {
-                (true, true) => Fate::Truncates,
-                (true, false) => Fate::REFUSES,
-                (false, _) => Fate::Damaged,
-            };
-            self.find(&file.name, Some(bad.at), "block", fate, bad.what.clone());
+impl FileCheck<'_> {
+    fn find(&mut self, at: u64, kind: &'static str, fate: Fate, what: String) {
+        self.file.found += 1;
+        if self.listed < MOST_LISTED {
+            self.listed += 1;
+            self.report.find(&self.member.name, Some(at), kind, fate, what);
+        } else {
+            self.report.unlisted += 1;
         }
     }
 
-    fn read_file(
-        &mut self,
-        input: &mut Input,
-        file: &mut FileReport,
-        is_last: bool,
-        depths: Depths,
-        progress: &Progress,
-    ) -> io::Result<()> {
+    fn run(&mut self, mut input: Input) -> io::Result<()> {
+        let marks = &self.member.marks;
+        let plain = plain_file(&self.member.path, &mut input)?;
         input.fill(MAGIC_BYTES as u64)?;
         if starts_with_rdb(input.bytes()) {
-            let rdb = check::check(input, depths, progress)?;
-            for finding in &rdb.findings {
-                let what = match &finding.key {
-                    Some((db, key)) => format!("db {db}, key \"{}\": {}", Shown(key), finding.what),
-                    None => finding.what.clone(),
-                };
-                self.find(&file.name, Some(finding.at), finding.kind, Fate::Rdb(finding.fate), what);
+            if *marks != Marks::default() {
+                self.compare(&mut self.checker.reading.open(&self.member.path).map_err(io::Error::other)?)?;
             }
-            let is_complete = rdb.is_complete();
-            file.rdb = Some(rdb);
-            if !is_complete {
-                file.bytes = input.position() + input.skip_rest()?;
+            if !self.base(&mut input)? {
+                self.file.bytes = input.position() + input.skip_rest()?;
                 return Ok(());
             }
         }
-        file.valid_up_to = input.position();
-        self.read_commands(input, file, is_last, progress)?;
-        file.bytes = input.position() + input.skip_rest()?;
-        Ok(())
-    }
-
-    fn read_commands(
-        &mut self,
-        input: &mut Input,
-        file: &mut FileReport,
-        is_last: bool,
-        progress: &Progress,
-    ) -> io::Result<()> {
-        let mut parser = Parser::new(input.position(), input.len());
-        let mut transactions = Transactions::default();
-        loop {
-            let step = parser.next(input.bytes(), input.is_last());
-            match step {
-                Ok(Step::Record(record)) => {
-                    let (at, end) = (record.at, record.end);
-                    if let Err(unpaired) = transactions.step(&record) {
-                        self.unpaired(file, at, unpaired);
-                    }
-                    match record.content {
-                        Content::Command(_) => file.commands += 1,
-                        Content::Annotation(text) => self.annotation(file, at, text),
-                    }
-                    file.valid_up_to = transactions.open_at().unwrap_or(end);
-                    input.consume((end - at) as usize);
-                    // A command is small: the bar need not know of each.
-                    if file.commands.is_multiple_of(1024) {
-                        progress.at(end);
-                    }
-                }
-                Ok(Step::More { at_least }) => input.fill(at_least)?,
-                Ok(Step::Done) => break,
-                Err(error) => return self.broken(input, file, error, is_last),
+        let start = input.position();
+        self.file.valid_up_to = start;
+        let in_blocks = marks.blocks == Some(start);
+        let sum = match plain {
+            Some((file, end)) => {
+                drop(input);
+                self.plain(&file, start, end, in_blocks)?
+            }
+            None => {
+                self.streamed(&mut input, in_blocks)?;
+                self.file.bytes = input.position() + input.skip_rest()?;
+                None
+            }
+        };
+        if let Some(at) = self.open.at() {
+            let fate = if self.member.is_last { Fate::Truncates } else { Fate::REFUSES };
+            if self.is_whole {
+                self.find(at, "transaction", fate, "the transaction that starts here has no EXEC".to_owned());
             }
         }
-        if let Some(at) = transactions.open_at() {
-            let fate = if is_last { Fate::Truncates } else { Fate::REFUSES };
-            let what = "the transaction that starts here has no EXEC".to_owned();
-            self.find(&file.name, Some(at), "transaction", fate, what);
+        if self.file.rdb.is_none() {
+            self.compare_size(sum)?;
         }
         Ok(())
     }
 
-    fn unpaired(&mut self, file: &FileReport, at: u64, unpaired: Unpaired) {
+    /// Checks the RDB file in front. False if its end was not reached.
+    fn base(&mut self, input: &mut Input) -> io::Result<bool> {
+        let rdb = check::check(input, self.checker.depths, self.progress)?;
+        for finding in &rdb.findings {
+            let what = match &finding.key {
+                Some((db, key)) => format!("db {db}, key \"{}\": {}", Shown(key), finding.what),
+                None => finding.what.clone(),
+            };
+            self.find(finding.at, finding.kind, Fate::Rdb(finding.fate), what);
+        }
+        let unlisted = rdb.found - rdb.findings.len() as u64;
+        self.file.found += unlisted;
+        self.report.unlisted += unlisted;
+        let is_complete = rdb.is_complete();
+        self.file.rdb = Some(rdb);
+        if is_complete && self.member.role == Role::Base && self.member.name.ends_with(b".rdb") {
+            let at = input.position();
+            let behind = input.skip_rest()?;
+            if behind > 0 {
+                let what = format!("{behind} bytes follow the end of the RDB file");
+                self.find(at, "trailing", Fate::ACCEPTS, what);
+            }
+        }
+        Ok(is_complete)
+    }
+
+    /// Checks the commands of a plain file. The sum of the bytes, if the manifest has one.
+    fn plain(
+        &mut self,
+        file: &std::fs::File,
+        start: u64,
+        end: u64,
+        mut in_blocks: bool,
+    ) -> io::Result<Option<u64>> {
+        let wants_sum = self.member.marks.crc64.is_some() && start == 0;
+        let mut at = start;
+        let mut sum = None;
+        loop {
+            let job = Job {
+                file,
+                from: at,
+                end,
+                in_blocks,
+                wants_sum: wants_sum && at == start,
+                threads: self.checker.threads,
+                piece_bytes: PIECE_BYTES,
+            };
+            let vocabulary = &self.checker.vocabulary;
+            let scanned = scan_file(vocabulary, job, &mut |tally, to| self.take(tally, to))?;
+            self.tell_tally(scanned.tally);
+            if scanned.ended == Ended::Reached {
+                self.file.bytes = scanned.at;
+                if at == start {
+                    sum = scanned.sum;
+                }
+                return Ok(sum);
+            }
+            // Whether there is a block behind a bad one shows best in a search of its own.
+            let mut behind = InPlace::new(file, scanned.at, end);
+            let found = resync(&self.checker.vocabulary, &mut behind, scanned.in_blocks)?;
+            at = behind.at();
+            match scanned.ended {
+                Ended::Record(error) => {
+                    let is_zero = !found && is_zero(&mut InPlace::new(file, error.at, end))?;
+                    self.bad_record(scanned.at, &error, at, found, is_zero);
+                }
+                Ended::Block(fault) => {
+                    let judged = self.judge(fault)?;
+                    self.bad_block(fault, at, found, judged);
+                }
+                Ended::Reached => {}
+            }
+            in_blocks = scanned.in_blocks;
+            if !found {
+                self.file.bytes = end;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Checks commands that come from a pipe, or unpacked.
+    fn streamed(&mut self, input: &mut Input, in_blocks: bool) -> io::Result<()> {
+        let progress = self.progress;
+        let mut in_blocks = in_blocks;
+        loop {
+            let mut scan = Scan::new(&self.checker.vocabulary, in_blocks);
+            let ended = loop {
+                let limit = input.position() + STREAMED_BYTES;
+                let ended = scan.run(input, limit, &mut |at| progress.at(at))?;
+                let mut tally = std::mem::take(&mut scan.tally);
+                self.take(&mut tally, Feed::at(input));
+                self.tell_tally(tally);
+                if ended != Ended::Reached || input.position() < limit {
+                    break ended;
+                }
+            };
+            in_blocks = scan.in_blocks;
+            let bad_at = input.position();
+            if ended == Ended::Reached {
+                return Ok(());
+            }
+            let first_is_zero = input.bytes().first() == Some(&0);
+            let found = resync(&self.checker.vocabulary, input, in_blocks)?;
+            let at = input.position();
+            match ended {
+                Ended::Record(error) => {
+                    self.bad_record(bad_at, &error, at, found, first_is_zero && !found);
+                }
+                Ended::Block(fault) => {
+                    let judged = (fault.kind.to_string(), !found);
+                    self.bad_block(fault, at, found, judged);
+                }
+                Ended::Reached => {}
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what was found up to `to`: whether transactions pair, and what is open there.
+    fn take(&mut self, tally: &mut Tally, to: u64) {
+        for (at, mark) in std::mem::take(&mut tally.marks) {
+            match self.open.step(at, mark) {
+                Ok(()) => {}
+                Err(unpaired) => self.unpaired(at, unpaired),
+            }
+        }
+        if self.is_whole {
+            self.file.valid_up_to = self.open.at().unwrap_or(to);
+        }
+        self.progress.at(to);
+    }
+
+    fn unpaired(&mut self, at: u64, unpaired: Unpaired) {
         let what = match unpaired {
             Unpaired::Multi { open_at } => {
                 format!("MULTI inside the transaction that starts at offset {open_at}")
             }
             Unpaired::Exec => "EXEC without MULTI".to_owned(),
+            Unpaired::Discard => "DISCARD without MULTI".to_owned(),
         };
-        self.find(&file.name, Some(at), "transaction", Fate::ACCEPTS, what);
+        self.find(at, "transaction", Fate::ACCEPTS, what);
     }
 
-    fn annotation(&mut self, file: &FileReport, at: u64, text: &[u8]) {
-        let is_stamp = text.starts_with(b"TS:");
-        if is_stamp && cairn_engine::codec::aof::record::timestamp(text).is_none() {
-            let what = format!("timestamp \"{}\" is not a number", Shown(&text[3..]));
-            self.find(&file.name, Some(at), "timestamp", Fate::ACCEPTS, what);
+    fn tell_tally(&mut self, tally: Tally) {
+        let file = &mut *self.file;
+        file.commands += tally.commands;
+        file.blocks += tally.blocks;
+        file.databases = file.databases.max(tally.most_db.saturating_add(1));
+        file.times = match (file.times, tally.first_time, tally.last_time) {
+            (Some((first, _)), _, Some(last)) => Some((first, last)),
+            (None, Some(first), Some(last)) => Some((first, last)),
+            (times, ..) => times,
+        };
+        for (name, more) in tally.special {
+            let entry = file.special.entry(name).or_insert(Special { count: 0, ..more });
+            entry.count += more.count;
         }
+        let unlisted = tally.noted - tally.notes.len() as u64;
+        for (at, note) in tally.notes {
+            let (kind, fate, what) = say(&note);
+            self.find(at, kind, fate, what);
+        }
+        self.file.found += unlisted;
+        self.report.unlisted += unlisted;
     }
 
-    /// A record that cannot be read: the end of what can be said about the file.
-    fn broken(
-        &mut self,
-        input: &mut Input,
-        file: &FileReport,
-        error: Error,
-        is_last: bool,
-    ) -> io::Result<()> {
-        let from = input.position();
-        let has_more = error.is_truncation() && has_commands(input.bytes());
-        let is_zero = rest_is_zero(input)?;
-        let behind = input.position() - from;
+    /// A record that cannot be read: how it is told, and where reading goes on.
+    fn bad_record(&mut self, from: u64, error: &Error, to: u64, found: bool, is_zero: bool) {
+        let is_last = self.member.is_last;
+        let from = from.min(error.record_at);
+        let bytes = to - from;
+        let argument = error.argument.map_or(String::new(), |i| {
+            format!(" (argument {i} of the command at offset {})", error.record_at)
+        });
         let (kind, fate, what) = if is_zero {
+            let zeros = to - error.at;
             let what = format!(
-                "{behind} zero bytes up to the end: written space whose content never reached the disk"
+                "{zeros} zero bytes up to the end: written space whose content never reached the disk"
             );
             ("zeros", Fate::REFUSES, what)
-        } else {
-            let argument = error.argument.map_or(String::new(), |i| {
-                format!(" (argument {i} of the command at offset {})", error.record_at)
-            });
-            let doubt = match has_more {
+        } else if found {
+            let doubt = match error.is_truncation() {
                 true => "; further commands are among them, so a length is likely wrong",
                 false => "",
             };
-            let what =
-                format!("{}{argument}; {behind} bytes from offset {from} on are lost{doubt}", error.kind);
+            let what = format!(
+                "{}{argument}; {bytes} bytes from offset {from} on are lost, and reading goes on at offset \
+                 {to}{doubt}",
+                error.kind
+            );
+            // A server that believes the length takes all of it for a torn end, and cuts it off.
+            match error.is_truncation() && is_last {
+                true => ("format", Fate::Truncates, what),
+                false => ("format", Fate::REFUSES, what),
+            }
+        } else {
+            let what = format!("{}{argument}; {bytes} bytes from offset {from} on are lost", error.kind);
             match (error.is_truncation(), is_last) {
                 (true, true) => ("truncated", Fate::Truncates, what),
                 (true, false) => ("truncated", Fate::REFUSES, what),
                 (false, _) => ("format", Fate::REFUSES, what),
             }
         };
-        self.find(&file.name, Some(error.at), kind, fate, what);
+        self.lost(error.at, to, found, kind, fate, what);
+    }
+
+    /// Something could not be read up to `to`.
+    fn lost(&mut self, at: u64, to: u64, found: bool, kind: &'static str, fate: Fate, what: String) {
+        let listed_before = self.report.findings.len();
+        self.find(at, kind, fate, what);
+        if let (true, Some(finding)) = (found, self.report.findings.get_mut(listed_before)) {
+            finding.resumed_at = Some(to);
+        }
+        if let (Some(open_at), true) = (self.open.take(), found) {
+            let what = "the transaction that starts here is damaged".to_owned();
+            self.find(open_at, "transaction", Fate::REFUSES, what);
+        }
+        self.is_whole = false;
+    }
+
+    /// What a bad block means: its text, and whether it may be a torn end.
+    fn judge(&self, fault: block::Fault) -> io::Result<(String, bool)> {
+        let mut input = self.checker.reading.open(&self.member.path).map_err(io::Error::other)?;
+        Feed::skip(&mut input, fault.at)?;
+        let bad = blocks::judge(&mut input, fault, &self.member.marks)?;
+        Ok((bad.what, bad.is_torn))
+    }
+
+    fn bad_block(&mut self, fault: block::Fault, to: u64, found: bool, (text, is_torn): (String, bool)) {
+        let bytes = to - fault.at;
+        let what = match found {
+            true => format!("{text}; {bytes} bytes are lost, and reading goes on at offset {to}"),
+            false => format!("{text}; {bytes} bytes from here on are lost"),
+        };
+        let fate = match (is_torn, self.member.is_last) {
+            (true, true) => Fate::Truncates,
+            (true, false) => Fate::REFUSES,
+            (false, _) => Fate::Damaged,
+        };
+        self.lost(fault.at, to, found, "block", fate, what);
+    }
+
+    /// Compares the file with what the manifest says of it, reading it for that.
+    fn compare(&mut self, input: &mut Input) -> io::Result<()> {
+        if let Some(what) = blocks::differs(input, &self.member.marks)? {
+            self.report.find(&self.member.name, None, "size", Fate::Damaged, what);
+            self.file.found += 1;
+        }
+        Ok(())
+    }
+
+    /// The same when its size and its sum are known.
+    fn compare_size(&mut self, sum: Option<u64>) -> io::Result<()> {
+        let marks = self.member.marks;
+        if marks.whole_to().is_none() {
+            return Ok(());
+        }
+        if marks.crc64.is_some() && sum.is_none() && marks.size == Some(self.file.bytes) {
+            return self
+                .compare(&mut self.checker.reading.open(&self.member.path).map_err(io::Error::other)?);
+        }
+        if let Some(what) = blocks::differs_from(&marks, self.file.bytes, sum) {
+            self.report.find(&self.member.name, None, "size", Fate::Damaged, what);
+            self.file.found += 1;
+        }
         Ok(())
     }
 }
 
-/// Whether something that looks like a command starts behind the first line.
-fn has_commands(bytes: &[u8]) -> bool {
-    memchr::memmem::find_iter(bytes, b"\r\n*").any(|at| {
-        let rest = &bytes[at + 3..];
-        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-        digits > 0 && rest[digits..].starts_with(b"\r\n$")
-    })
-}
-
-/// Reads on to the end; whether all of it is zero bytes.
-fn rest_is_zero(input: &mut Input) -> io::Result<bool> {
-    let mut is_zero = true;
-    loop {
-        input.fill(1)?;
-        let bytes = input.bytes();
-        if bytes.is_empty() {
-            return Ok(is_zero);
+/// What a note says: kind, what servers make of it, text.
+fn say(note: &Note) -> (&'static str, Fate, String) {
+    match note {
+        Note::Command(Wrong::Unknown { name }) => {
+            ("unknown-command", Fate::REFUSES, format!("no server knows the command \"{}\"", Shown(name)))
         }
-        is_zero = is_zero && bytes.iter().all(|b| *b == 0);
-        let n = bytes.len();
-        input.consume(n);
+        Note::Command(Wrong::Subcommand { name, word }) => {
+            let what = format!("{} has no subcommand \"{}\"", name.to_ascii_uppercase(), Shown(word));
+            ("unknown-command", Fate::REFUSES, what)
+        }
+        Note::Command(Wrong::Arity { name, argc }) => {
+            let name = name.to_ascii_uppercase().replace('|', " ");
+            ("arity", Fate::CRASHES, format!("{name} cannot have {argc} arguments, its name counted"))
+        }
+        Note::Timestamp(text) => {
+            ("timestamp", Fate::ACCEPTS, format!("timestamp \"{}\" is not a number", Shown(text)))
+        }
+        Note::Database(word) => {
+            ("database", Fate::REFUSES, format!("SELECT of \"{}\", which is no database", Shown(word)))
+        }
+        Note::InBlock(text) => {
+            let what = format!("the checksum of this block is right, and its commands are not: {text}");
+            ("block", Fate::REFUSES, what)
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::is_part;
-
-    #[test]
-    fn parts_are_known_by_their_names() {
-        for name in ["appendonly.aof.1.base.rdb", "a.22.base.aof", "my log.3.incr.aof"] {
-            assert!(is_part(name.as_bytes()), "{name}");
+/// Bytes of a pipe that are looked at before what was found is told.
+const STREAMED_BYTES: u64 = 4 << 20;
+/// Whether there are only zero bytes up to the end.
+fn is_zero(feed: &mut impl Feed) -> io::Result<bool> {
+    loop {
+        feed.fill(1)?;
+        let bytes = feed.bytes();
+        if bytes.is_empty() {
+            return Ok(true);
         }
-        for name in ["appendonly.aof", "a.incr.aof", "a.x.incr.aof", "a.1.incr.rdb", "a.manifest"] {
-            assert!(!is_part(name.as_bytes()), "{name}");
+        if bytes.iter().any(|b| *b != 0) {
+            return Ok(false);
         }
+        let n = bytes.len();
+        feed.consume(n);
     }
 }

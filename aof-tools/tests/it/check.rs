@@ -109,7 +109,10 @@ fn a_folder_in_disorder_is_told_at_once() {
         log.path(),
         &["."],
         1,
-        &["2 files of a log and no manifest [servers start empty and write over it]"],
+        &[
+            "2 files of a log and no manifest; 'aof-tools repair ./appendonlydir' can make one",
+            "[servers start empty and write over it]",
+        ],
     );
 }
 

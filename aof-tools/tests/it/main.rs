@@ -3,4 +3,5 @@
 mod blocks;
 mod check;
 mod check_aof;
+mod log;
 mod support;

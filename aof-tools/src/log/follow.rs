@@ -1,0 +1,137 @@
+//! A log that is being written: its end, and the next file when the server begins one.
+//!
+//! The folder is looked at some times a second. A server names a new increment in the manifest before it
+//! writes there, and writes nothing to the one before any more; so when a later one is named, the rest of
+//! the present one is read, and then that one. Never ends by itself.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use cairn_engine::codec::aof::manifest::Manifest;
+use rdb_tools::cmd::Reading;
+use rdb_tools::output::exit;
+
+use crate::cmd::log::Reader;
+use crate::feed::{Feed, InPlace};
+use crate::log::ledger::Ledger;
+use crate::set::{self, Log, Member, Role};
+use crate::walk::{Ended, Opened, Opening, Walk};
+
+/// How often is looked.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Shows what is there, unless only what is `new` is wanted, and then what comes.
+///
+/// # Errors
+/// What keeps it from reading or writing; it ends otherwise only when enough has been shown.
+pub(crate) fn follow(log: &Log, reading: Reading, new: bool, ledger: &mut Ledger<'_>) -> anyhow::Result<u8> {
+    let mut walk = Walk::new(ledger.vocabulary());
+    walk.waits = true;
+    let mut members = log.members()?;
+    let mut is_first_round = true;
+    loop {
+        for (i, member) in members.iter().enumerate() {
+            let is_last = i + 1 == members.len();
+            let skips = new && is_first_round;
+            if skips && !is_last {
+                continue;
+            }
+            if read(log, member, (is_last, skips), reading, &mut walk, ledger)? == Ended::Enough {
+                ledger.flush()?;
+                return Ok(if ledger.is_damaged() { exit::FINDINGS } else { exit::CLEAN });
+            }
+        }
+        let done = members.iter().map(|member| member.seq).max().unwrap_or(0);
+        members = later(log, done).unwrap_or_default();
+        is_first_round = false;
+        if members.is_empty() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// The increments that the manifest names behind the number `seq`. `None` if it cannot be read now: it is
+/// being replaced, or comes back.
+fn later(log: &Log, seq: i64) -> Option<Vec<Member>> {
+    let Log::Manifest(path) = log else { return None };
+    let manifest = Manifest::parse(&std::fs::read(path).ok()?).ok()?;
+    let mut members = set::members(set::folder_of(path), &manifest);
+    members.retain(|member| member.role == Role::Incr && member.seq > seq);
+    Some(members)
+}
+
+/// Reads a file; the last one until the manifest names another.
+fn read(
+    log: &Log,
+    member: &Member,
+    (is_last, skips): (bool, bool),
+    reading: Reading,
+    walk: &mut Walk<'_>,
+    ledger: &mut Ledger<'_>,
+) -> anyhow::Result<Ended> {
+    let shown = || member.path.display().to_string();
+    let opened = match Opened::open(member, reading)? {
+        Opening::Commands(opened) => opened,
+        Opening::Rdb | Opening::BadRdb(_) if is_last => return wait_for_next(log, member),
+        Opening::Rdb | Opening::BadRdb(_) => return Ok(Ended::AtEnd),
+    };
+    ledger.begin(&member.name);
+    let Some((file, end)) = opened.plain() else {
+        anyhow::bail!("{}: only a plain file can be followed", shown());
+    };
+    let mut feed = InPlace::new(file, opened.start, end);
+    walk.begin_file(opened.in_blocks);
+    if skips {
+        // The database and the time there are known only to who has read what is before.
+        let ended = walk.run(&mut feed, &mut Nobody).with_context(shown)?;
+        debug_assert_ne!(ended, Ended::Enough, "nobody has seen enough");
+    }
+    loop {
+        // Asked before reading, so that nothing written until then is missed.
+        let has_next = !is_last || later(log, member.seq).is_some_and(|later| !later.is_empty());
+        let len = len_of(file, &member.path)?;
+        if len < feed.at() {
+            anyhow::bail!("{}: the file has become shorter", shown());
+        }
+        feed.grow_to(len);
+        walk.waits = !has_next;
+        let ended = walk.run(&mut feed, ledger).with_context(shown)?;
+        if ended == Ended::Enough {
+            return Ok(ended);
+        }
+        if has_next {
+            return Ok(Ended::AtEnd);
+        }
+        ledger.flush()?;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn len_of(file: &File, path: &Path) -> anyhow::Result<u64> {
+    Ok(file.metadata().with_context(|| path.display().to_string())?.len())
+}
+
+/// The last file holds no commands, and nothing will be appended to it.
+fn wait_for_next(log: &Log, member: &Member) -> anyhow::Result<Ended> {
+    loop {
+        if later(log, member.seq.min(0)).is_some_and(|later| !later.is_empty()) {
+            return Ok(Ended::AtEnd);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Hears what is there already.
+struct Nobody;
+
+impl crate::walk::Visit for Nobody {
+    fn command(&mut self, _entry: &crate::walk::Entry<'_>) -> anyhow::Result<bool> {
+        Ok(true)
+    }
+
+    fn damage(&mut self, _damage: &crate::walk::Damage) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
