@@ -4,25 +4,26 @@
 //! inside one does not end the check. When the lengths themselves are wrong, nothing after them can be
 //! trusted and the check ends there. Knows no output; `cmd/check.rs` has that.
 
+mod distinct;
 mod fate;
+mod keys;
 mod value;
+mod worker;
 
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::io;
 
-use cairn_engine::codec::rdb::{
-    Decoder, Depth, Error, Failure, Family, KeyHead, Options as DecoderOptions, Sink, Trailer, ValueEvent,
-    Version, decode_value,
-};
-use siphasher::sip128::SipHasher13;
+use cairn_engine::codec::rdb::{Error, Family, Trailer, Version};
 
-use crate::drive::{Stop, drive};
-use crate::input::Input;
+use crate::drive::Stop;
+use crate::input::{self, Input};
 use crate::output::clean;
+use crate::parallel::{self, Jobs, wrapping_bytes};
 use crate::progress::Progress;
 
+use distinct::Hasher;
 pub use fate::{Fate, kind_name};
-use value::{Finder, Inspector};
+use keys::Keys;
+use worker::{Checker, Halt};
 
 /// How thorough a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +62,15 @@ pub struct Report {
     pub expires: u64,
     /// Databases with keys.
     pub dbs: u64,
+    /// Their numbers; no more than [`MAX_DBS`] of them.
+    db_ids: std::collections::BTreeSet<u64>,
     /// Function libraries.
     pub functions: u64,
     /// What the file says about its checksum; `None` if its end was not reached.
     pub trailer: Option<Trailer>,
     /// Bytes read.
     pub bytes: u64,
-    /// The faults in the order in which they were found; at most [`MAX_FINDINGS`].
+    /// The faults in the order of the file; at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
     /// All of them, also those that are not listed.
     pub found: u64,
@@ -75,6 +78,9 @@ pub struct Report {
 
 /// No more findings than this are kept: a file of garbage could have one in every key.
 pub const MAX_FINDINGS: usize = 100_000;
+
+/// No server has more databases than it has memory for; a damaged file may name any number.
+const MAX_DBS: usize = 1 << 16;
 
 impl Report {
     /// Whether the whole file could be read, whatever is wrong in its values.
@@ -88,6 +94,24 @@ impl Report {
         self.found += 1;
         if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding);
+        }
+    }
+
+    /// Adds what another part of the file came to.
+    fn merge(&mut self, other: Self) {
+        self.version = self.version.or(other.version);
+        self.producer = self.producer.take().or(other.producer);
+        self.keys += other.keys;
+        self.expires += other.expires;
+        self.functions += other.functions;
+        self.trailer = self.trailer.or(other.trailer);
+        self.found += other.found;
+        self.findings.extend(other.findings);
+        self.db_ids.extend(other.db_ids);
+        self.dbs = self.db_ids.len() as u64;
+        if self.findings.len() > MAX_FINDINGS {
+            self.findings.sort_by_key(|finding| finding.at);
+            self.findings.truncate(MAX_FINDINGS);
         }
     }
 
@@ -106,220 +130,52 @@ impl Report {
 /// Checks the RDB file at the input's position; what follows it is left.
 ///
 /// # Errors
-/// Only if the input cannot be read; faults of the file are findings.
-pub fn check(input: &mut Input, depths: Depths, progress: &Progress) -> std::io::Result<Report> {
+/// Only if the input cannot be read, or temporary files cannot be had for the keys of a pipe; faults of the file are
+/// findings.
+pub fn check(input: &mut Input, depths: Depths, progress: &Progress) -> io::Result<Report> {
+    check_with(input, depths, Jobs::default(), progress)
+}
+
+/// As [`check`], on as many threads as `jobs` says.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with(input: &mut Input, depths: Depths, jobs: Jobs, progress: &Progress) -> io::Result<Report> {
     let start = input.position();
-    let mut checker = Checker::new(depths, input.share(), start);
-    let mut decoder = Decoder::new(DecoderOptions::default());
-    let result = drive(input, &mut decoder, progress, &mut checker);
-    checker.report.bytes = input.position() - start;
-    checker.find_duplicate_keys();
-    match result {
+    let len = input.len().unwrap_or(0);
+    let hasher = Hasher::random();
+    let mut keys = Keys::new(input.mapped().is_some(), len);
+    let map = input.share();
+    let origin = start as usize + map.as_ref().map_or(0, |map| wrapping_bytes(&map[start as usize..]));
+    // What is stepped over is read faster by the one that steps.
+    let jobs = if depths == Depths::Quick { Jobs::ONE } else { jobs };
+    let outcome = parallel::run(
+        input,
+        jobs,
+        progress,
+        |outlet| Checker::new(depths, hasher, map.clone(), origin, Some(outlet)),
+        |hashes: Vec<(u128, u64)>| keys.add(&hashes).map_err(Halt::Spill),
+    );
+    let mut report = Report::default();
+    for worker in outcome.workers {
+        report.merge(worker.report);
+    }
+    report.bytes = input.position() - start;
+    match outcome.result {
         Ok(()) => {}
-        Err(Stop::Format(error)) => checker.report.add_error(&error, 0, None),
-        Err(Stop::Read(error)) => return Err(error),
-        Err(Stop::Other(fault)) => return Err(std::io::Error::other(fault)),
-        Err(Stop::Sink(never)) => match never {},
-    }
-    Ok(checker.report)
-}
-
-/// The key being read.
-#[derive(Debug, Default)]
-struct Current {
-    db: u64,
-    key: Vec<u8>,
-    type_byte: u8,
-    /// Payload seen at depth `Raw`.
-    raw_bytes: u64,
-    is_raw: bool,
-}
-
-struct Checker {
-    depths: Depths,
-    /// The mapped file, from which values are taken when their length is known.
-    mapped: Option<Arc<memmap2::Mmap>>,
-    /// Where in the file the decoder's offset 0 lies, wrapping included.
-    origin: usize,
-    /// The payload of the current value where the file is not mapped.
-    payload: Vec<u8>,
-    current: Current,
-    inspector: Inspector,
-    hasher: SipHasher13,
-    /// Hash and offset of every key.
-    keys: Vec<(u64, u64)>,
-    last_db: Option<u64>,
-    report: Report,
-}
-
-impl Checker {
-    fn new(depths: Depths, mapped: Option<Arc<memmap2::Mmap>>, start: u64) -> Self {
-        const WRAPPING: &[u8] = b"$EOF:";
-        const WRAPPING_BYTES: usize = 47;
-        // A mapped file has an address, so its offsets fit.
-        let start = start as usize;
-        let is_wrapped = mapped.as_ref().is_some_and(|map| map[start..].starts_with(WRAPPING));
-        let hasher = random_hasher();
-        Self {
-            depths,
-            mapped,
-            origin: start + if is_wrapped { WRAPPING_BYTES } else { 0 },
-            payload: Vec::new(),
-            current: Current::default(),
-            inspector: Inspector::new(hasher),
-            hasher,
-            keys: Vec::new(),
-            last_db: None,
-            report: Report::default(),
+        Err(Stop::Format(error)) => report.add_error(&error, 0, None),
+        Err(Stop::Read(error)) if input::damage(&error).is_some() => {
+            let at = report.bytes;
+            let what = error.to_string();
+            report.add(Finding { at, key: None, kind: "compression", what, fate: Fate::Refuses });
         }
+        Err(Stop::Read(error) | Stop::Sink(Halt::Spill(error))) => return Err(error),
+        Err(Stop::Other(fault)) => return Err(io::Error::other(fault)),
+        Err(Stop::Sink(Halt::Again | Halt::Closed)) => {}
     }
-
-    /// A value that a server must not meet twice: 64 bits are enough to tell a billion keys apart.
-    fn remember_key(&mut self, head: &KeyHead<'_>) {
-        if self.depths == Depths::Deep {
-            let hash = self.hasher.hash(head.key).as_u128() as u64;
-            self.keys.push((hash ^ head.db.wrapping_mul(0x9e37_79b9_7f4a_7c15), head.at));
-        }
-    }
-
-    fn find_duplicate_keys(&mut self) {
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.sort_unstable();
-        for pair in keys.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
-            self.report.add(Finding {
-                at: pair[1].1,
-                key: None,
-                kind: "duplicate-key",
-                what: format!("the key at this offset is there before, at offset {}", pair[0].1),
-                fate: Fate::Crashes,
-            });
-        }
-    }
-
-    /// Looks at a value whose bytes are all there.
-    fn inspect(&mut self, end: u64) {
-        let start = end - self.current.raw_bytes;
-        let payload: &[u8] = match &self.mapped {
-            Some(map) => &map[self.origin + start as usize..self.origin + end as usize],
-            None => &self.payload,
-        };
-        let Some(version) = self.report.version else { return };
-        let depth = self.inspector.depth();
-        let result = decode_value(version, self.current.type_byte, payload, depth, &mut self.inspector);
-        if let Err(Failure::Format(error)) = result {
-            let key = Some((self.current.db, std::mem::take(&mut self.current.key)));
-            self.report.add_error(&error, start, key);
-            return;
-        }
-        let twice = self.inspector.end().map(|hash| {
-            let mut finder = Finder::new(&self.inspector, hash);
-            // The same bytes were decoded above, so nothing can go wrong that has not gone wrong before.
-            let _ = decode_value(version, self.current.type_byte, payload, depth, &mut finder);
-            finder.found
-        });
-        if let Some(twice) = twice {
-            self.inspector.add_duplicate(twice.as_deref());
-        }
-        self.take_problems(start);
-    }
-
-    fn take_problems(&mut self, at: u64) {
-        for problem in self.inspector.problems.drain(..) {
-            self.report.add(Finding {
-                at,
-                key: Some((self.current.db, self.current.key.clone())),
-                kind: problem.kind,
-                what: problem.what,
-                fate: problem.fate,
-            });
-        }
-    }
-}
-
-/// A hash that nobody can prepare collisions for.
-fn random_hasher() -> SipHasher13 {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new();
-    SipHasher13::new_with_keys(random.hash_one(0), random.hash_one(1))
-}
-
-impl Sink for Checker {
-    type Error = Infallible;
-
-    fn start(&mut self, version: Version) -> Result<(), Infallible> {
-        self.report.version = Some(version);
-        Ok(())
-    }
-
-    fn aux(&mut self, key: &[u8], value: &[u8], _end: u64) -> Result<(), Infallible> {
-        if let Some(name) = producer_of(key) {
-            self.report.producer = Some((name.to_owned(), value.to_vec()));
-        }
-        Ok(())
-    }
-
-    fn function(&mut self, _at: u64, _code: &[u8]) -> Result<(), Infallible> {
-        self.report.functions += 1;
-        Ok(())
-    }
-
-    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Infallible> {
-        self.remember_key(head);
-        self.report.expires += u64::from(head.expire_at.is_some());
-        if self.last_db != Some(head.db) {
-            self.last_db = Some(head.db);
-            self.report.dbs += 1;
-        }
-        self.current.db = head.db;
-        self.current.key.clear();
-        self.current.key.extend_from_slice(head.key);
-        self.current.type_byte = head.type_byte;
-        self.current.raw_bytes = 0;
-        self.payload.clear();
-        self.inspector.begin(head.object);
-        let depth = match self.depths {
-            Depths::Quick => Depth::Skip,
-            Depths::Deep if self.inspector.is_inspected_while_read(self.mapped.is_some()) => {
-                self.inspector.depth()
-            }
-            Depths::Deep => Depth::Raw,
-        };
-        self.current.is_raw = depth == Depth::Raw;
-        Ok(depth)
-    }
-
-    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Infallible> {
-        match event {
-            ValueEvent::Raw(piece) => {
-                self.current.raw_bytes += piece.len() as u64;
-                if self.mapped.is_none() {
-                    self.payload.extend_from_slice(piece);
-                }
-            }
-            event => self.inspector.event(&event),
-        }
-        Ok(())
-    }
-
-    fn end_key(&mut self, end: u64) -> Result<(), Infallible> {
-        self.report.keys += 1;
-        match self.depths {
-            Depths::Quick => {}
-            Depths::Deep if self.current.is_raw => self.inspect(end),
-            Depths::Deep => {
-                if self.inspector.end().is_some() {
-                    self.inspector.add_duplicate(None);
-                }
-                self.take_problems(end);
-            }
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, trailer: Trailer) -> Result<(), Infallible> {
-        self.report.trailer = Some(trailer);
-        Ok(())
-    }
+    keys.report(map.as_deref(), origin, hasher, &mut report)?;
+    report.findings.sort_by_key(|finding| finding.at);
+    Ok(report)
 }
 
 /// The server that an aux field with its version names.

@@ -80,6 +80,13 @@ pub trait Worker: Sink {
     /// # Errors
     /// As those of every event.
     fn finish(&mut self) -> Result<(), Self::Error>;
+
+    /// Reading the batch ended early: whether it is to be read once more from its start, after `begin`. Only asked
+    /// where that is possible: the file is mapped, and there is more than one worker.
+    fn again(&mut self, stop: &Stop<Self::Error>) -> bool {
+        let _ = stop;
+        false
+    }
 }
 
 /// What is known at the start of a batch.
@@ -95,6 +102,8 @@ pub struct Start {
     pub importing: Arc<Vec<(u64, u64)>>,
     /// The hash templates that were defined before.
     pub templates: Arc<Templates>,
+    /// Whether [`Worker::again`] will be asked.
+    pub can_be_read_again: bool,
 }
 
 /// Where a worker's sink hands on what it made of a batch.
@@ -356,9 +365,14 @@ fn work<S: Worker, T>(
             continue;
         }
         outlet.set(Some(items));
-        let result = sink.begin(&start).map_err(Stop::Sink);
-        let result =
-            result.and_then(|()| read_batch(map, place.as_ref(), bytes, is_last, has_stopped, &mut sink));
+        let read = |sink: &mut S| {
+            sink.begin(&start).map_err(Stop::Sink)?;
+            read_batch(map, place.as_ref(), bytes.clone(), is_last, has_stopped, sink)
+        };
+        let mut result = read(&mut sink);
+        while result.as_ref().is_err_and(|stop| sink.again(stop)) {
+            result = read(&mut sink);
+        }
         let finished = sink.finish().map_err(Stop::Sink);
         outlet.set(None);
         // Nobody listens after the run has stopped.
@@ -432,7 +446,7 @@ impl<'m, T, E> Scanner<'m, T, E> {
         batches: SyncSender<Batch<T, E>>,
         promises: SyncSender<Promise<T, E>>,
     ) -> Self {
-        let start = Start::default();
+        let start = Start { can_be_read_again: true, ..Start::default() };
         Self {
             map,
             from,
@@ -522,7 +536,14 @@ impl<'m, T, E> Scanner<'m, T, E> {
     fn known_at(&self, offset: u64) -> (Start, Option<Place>) {
         let (version, db) = (self.version, self.db);
         let (importing, templates) = (Arc::clone(&self.importing), Arc::clone(&self.templates));
-        let start = Start { version, offset, db, importing, templates: Arc::clone(&templates) };
+        let start = Start {
+            version,
+            offset,
+            db,
+            importing,
+            templates: Arc::clone(&templates),
+            can_be_read_again: true,
+        };
         (start, version.map(|version| Place { version, offset, db, templates }))
     }
 

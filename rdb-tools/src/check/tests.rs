@@ -7,8 +7,8 @@ use crate::input::{Access, Input};
 use crate::progress::{Progress, Wanted};
 
 fn len(n: usize) -> Vec<u8> {
-    assert!(n < 64, "short lengths are enough here");
-    vec![n as u8]
+    assert!(n < 1 << 14, "short lengths are enough here");
+    if n < 64 { vec![n as u8] } else { (0x4000 | n as u16).to_be_bytes().to_vec() }
 }
 
 fn string(bytes: &[u8]) -> Vec<u8> {
@@ -218,5 +218,30 @@ fn the_drop_in_checker_takes_any_bytes() {
         out.clear();
         crate::dropin::check_rdb::check(&bytes, b"f", &mut out).expect("writing to memory");
         assert!(out.ends_with(b"\n"));
+    }
+}
+
+#[test]
+fn scores_are_compared_as_numbers() {
+    let in_order: [&[&[u8]]; 5] = [
+        &[b"9", b"10"],
+        &[b"0.5", b"0.50000000000000011", b"1", b"1.5", b"10", b"99.25", b"1e3"],
+        &[b"-2", b"-1.5", b"0", b"0.001", b"0.01"],
+        &[b"123456789012345.5", b"1234567890123456", b"1e300", b"inf"],
+        &[b"3", b"3", b"3.0"],
+    ];
+    for scores in in_order {
+        for is_reversed in [false, true] {
+            let mut scores = scores.to_vec();
+            if is_reversed {
+                scores.reverse();
+            }
+            let names: Vec<_> = (0..scores.len()).map(|i| format!("m{i}")).collect();
+            let items: Vec<&[u8]> =
+                names.iter().zip(&scores).flat_map(|(name, score)| [name.as_bytes(), score]).collect();
+            let found = findings(&file(&[record(17, "z", &[&string(&listpack(&items))])]));
+            let is_equal = scores.iter().all(|score| score.starts_with(b"3"));
+            assert_eq!(found.is_empty(), !is_reversed || is_equal, "{items:?}: {found:?}");
+        }
     }
 }

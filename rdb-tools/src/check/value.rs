@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use cairn_engine::codec::rdb::{Depth, Family, KeyHead, ObjectType, Sink, StreamId, ValueEvent};
 use cairn_engine::packed::listpack::Listpack;
 use cairn_engine::packed::{Element, IntText};
-use siphasher::sip128::SipHasher13;
 
+use super::distinct::{Distinct, Hasher};
 use super::fate::Fate;
 use super::part_name;
 use crate::output::Shown;
@@ -24,9 +24,9 @@ pub(super) struct Problem {
 #[derive(Debug)]
 pub(super) struct Inspector {
     object: ObjectType,
-    hasher: SipHasher13,
-    /// Of the parts that must differ: 128 bits, so that equal hashes are equal parts.
-    hashes: Vec<u128>,
+    hasher: Hasher,
+    /// Of the parts that must differ.
+    parts: Distinct,
     /// Elements of any kind, or nodes with elements.
     elements: u64,
     stream: Stream,
@@ -45,11 +45,11 @@ struct Stream {
 }
 
 impl Inspector {
-    pub(super) fn new(hasher: SipHasher13) -> Self {
+    pub(super) fn new(hasher: Hasher) -> Self {
         Self {
             object: ObjectType::String,
             hasher,
-            hashes: Vec::new(),
+            parts: Distinct::new(),
             elements: 0,
             stream: Stream::default(),
             last_index: None,
@@ -60,7 +60,7 @@ impl Inspector {
     /// A value of this type follows.
     pub(super) fn begin(&mut self, object: ObjectType) {
         self.object = object;
-        self.hashes.clear();
+        self.parts.clear();
         self.elements = 0;
         self.last_index = None;
         self.problems.clear();
@@ -101,13 +101,9 @@ impl Inspector {
         self.problems.push(Problem { kind, what, fate });
     }
 
-    fn hash(&self, bytes: &[u8]) -> u128 {
-        self.hasher.hash(bytes).as_u128()
-    }
-
     fn distinct(&mut self, bytes: &[u8]) {
         self.elements += 1;
-        self.hashes.push(self.hash(bytes));
+        self.parts.add(self.hasher.part(bytes));
     }
 
     /// Elements of a packed value, of which every `stride`th must differ from the others.
@@ -133,10 +129,7 @@ impl Inspector {
             ValueEvent::Intset(view) => self.elements += view.iter().count() as u64,
             ValueEvent::Ziplist(view) => match self.object.family() {
                 Family::List => self.elements += view.iter().count() as u64,
-                Family::Zset => {
-                    self.order(view.iter());
-                    self.distinct_elements(view.iter(), 2);
-                }
+                Family::Zset => self.scored(view.iter()),
                 _ => self.distinct_elements(view.iter(), 2),
             },
             ValueEvent::Zipmap(view) => view.iter().for_each(|(field, _)| self.distinct(field)),
@@ -150,37 +143,58 @@ impl Inspector {
     }
 
     fn listpack(&mut self, view: Listpack<'_>) {
-        use ObjectType as T;
-        let stride = match self.object {
-            T::SetListpack => 1,
-            T::HashListpackEx | T::HashListpackExPreGa => 3,
-            _ => 2,
-        };
+        let stride = stride(self.object);
         if self.object.family() == Family::Zset {
-            self.order(view.iter());
+            return self.scored(view.iter());
         }
         self.distinct_elements(view.iter(), stride);
     }
 
-    /// Members of a packed sorted set stand in the order of scores, then of members.
-    fn order<'e>(&mut self, mut elements: impl Iterator<Item = Element<'e>>) {
-        let mut last: Option<(f64, Element<'e>)> = None;
-        let mut index = 0u64;
+    /// Members of a packed sorted set stand in the order of scores, then of members, and once each.
+    fn scored<'e>(&mut self, mut elements: impl Iterator<Item = Element<'e>>) {
+        let mut text = IntText::new();
+        let mut last: Option<(Element<'e>, Element<'e>, Option<Decimal>)> = None;
+        let (mut index, mut is_ordered) = (0u64, true);
         while let (Some(member), Some(score)) = (elements.next(), elements.next()) {
-            let Some(score) = score.as_f64().filter(|score| !score.is_nan()) else {
-                let what = format!("the score of member {index} is no number");
-                return self.add("score", Fate::Accepts, what);
-            };
-            let is_behind = last.is_none_or(|(before, name)| {
-                before < score || (before == score && name.with_bytes(|a| member.with_bytes(|b| a <= b)))
-            });
-            if !is_behind {
-                let what = format!("member {index} is out of order: ranges and ranks will be wrong");
-                return self.add("order", Fate::Accepts, what);
-            }
-            last = Some((score, member));
+            self.distinct(member.text(&mut text));
+            let decimal = Decimal::of(score);
+            is_ordered = is_ordered
+                && match (&last, decimal) {
+                    (Some((_, _, Some(before))), Some(decimal)) if before.is_below(decimal) => true,
+                    (None, Some(_)) => true,
+                    _ => {
+                        let before = last.as_ref().map(|(name, score, _)| (*name, *score));
+                        self.is_behind(before, member, score, index)
+                    }
+                };
+            last = Some((member, score, decimal));
             index += 1;
         }
+    }
+
+    /// Whether a member stands behind the one before it; if not, that is a problem.
+    #[cold]
+    fn is_behind(
+        &mut self,
+        before: Option<(Element<'_>, Element<'_>)>,
+        member: Element<'_>,
+        score: Element<'_>,
+        index: u64,
+    ) -> bool {
+        let Some(score) = score.as_f64().filter(|score| !score.is_nan()) else {
+            let what = format!("the score of member {index} is no number");
+            self.add("score", Fate::Accepts, what);
+            return false;
+        };
+        let is_behind = before.is_none_or(|(name, before)| {
+            let before = before.as_f64().unwrap_or(f64::NEG_INFINITY);
+            before < score || (before == score && name.with_bytes(|a| member.with_bytes(|b| a <= b)))
+        });
+        if !is_behind {
+            let what = format!("member {index} is out of order: ranges and ranks will be wrong");
+            self.add("order", Fate::Accepts, what);
+        }
+        is_behind
     }
 
     fn array_element(&mut self, index: u64) {
@@ -263,20 +277,15 @@ impl Inspector {
     }
 
     fn duplicates_so_far(&mut self) {
-        if self.first_duplicate().is_some() {
+        if self.parts.twice().is_some() {
             self.add_duplicate(None);
         }
-        self.hashes.clear();
-    }
-
-    fn first_duplicate(&mut self) -> Option<u128> {
-        self.hashes.sort_unstable();
-        self.hashes.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+        self.parts.clear();
     }
 
     /// The value has ended. The hash of a part that is there twice, if there is one: its finding is
     /// to be added with its name.
-    pub(super) fn end(&mut self) -> Option<u128> {
+    pub(super) fn end(&mut self) -> Option<u64> {
         use ObjectType as T;
         match self.object.family() {
             Family::Stream => self.end_group(),
@@ -291,7 +300,12 @@ impl Inspector {
             }
             _ => {}
         }
-        self.first_duplicate()
+        self.parts.twice()
+    }
+
+    /// What kept it from looking at all parts of a value.
+    pub(super) fn failed(&mut self) -> Option<std::io::Error> {
+        self.parts.failed()
     }
 
     /// Adds the finding about a part that is there twice; its name where it is known.
@@ -328,22 +342,43 @@ impl Sink for Inspector {
     }
 }
 
-/// Finds the part of a value that has a hash.
+/// Of the elements of a packed value, every how many-th must differ from the others.
+fn stride(object: ObjectType) -> usize {
+    use ObjectType as T;
+    match object {
+        T::SetListpack => 1,
+        T::HashListpackEx | T::HashListpackExPreGa => 3,
+        _ => 2,
+    }
+}
+
+/// Finds the part of a value that has a hash, and whether it is there twice.
 pub(super) struct Finder {
-    hasher: SipHasher13,
-    hash: u128,
+    hasher: Hasher,
+    hash: u64,
     is_set: bool,
+    stride: usize,
+    first: Option<Vec<u8>>,
+    /// The part that is there twice.
     pub(super) found: Option<Vec<u8>>,
 }
 
 impl Finder {
-    pub(super) fn new(inspector: &Inspector, hash: u128) -> Self {
-        Self { hasher: inspector.hasher, hash, is_set: inspector.object.family() == Family::Set, found: None }
+    pub(super) fn new(inspector: &Inspector, hash: u64) -> Self {
+        let is_set = inspector.object.family() == Family::Set;
+        let stride = stride(inspector.object);
+        Self { hasher: inspector.hasher, hash, is_set, stride, first: None, found: None }
     }
 
     fn look(&mut self, bytes: &[u8]) {
-        if self.found.is_none() && self.hasher.hash(bytes).as_u128() == self.hash {
-            self.found = Some(bytes.to_vec());
+        if self.found.is_some() || self.hasher.part(bytes) != self.hash {
+            return;
+        }
+        match &self.first {
+            None => self.first = Some(bytes.to_vec()),
+            Some(first) if first == bytes => self.found = self.first.take(),
+            // Another part of the same hash: two names cannot be told apart by it, so the first is kept.
+            Some(_) => {}
         }
     }
 }
@@ -361,12 +396,80 @@ impl Sink for Finder {
             ValueEvent::Field { field: bytes, .. } | ValueEvent::Member { member: bytes, .. } => {
                 self.look(bytes);
             }
-            ValueEvent::Listpack(view) => view.iter().for_each(|element| self.look(&element.to_vec())),
-            ValueEvent::Ziplist(view) => view.iter().for_each(|element| self.look(&element.to_vec())),
+            ValueEvent::Listpack(view) => {
+                view.iter().step_by(self.stride).for_each(|element| self.look(&element.to_vec()));
+            }
+            ValueEvent::Ziplist(view) => {
+                view.iter().step_by(self.stride).for_each(|element| self.look(&element.to_vec()));
+            }
             ValueEvent::Zipmap(view) => view.iter().for_each(|(field, _)| self.look(field)),
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// The first digits of a score that is written as a plain decimal and not negative.
+///
+/// Doubles tell 15 digits apart, so two scores whose first 15 digits differ are in the order of these.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Decimal {
+    /// Digits before the point.
+    whole_digits: usize,
+    /// The first 15 digits from there on.
+    first: u64,
+}
+
+impl Decimal {
+    const DIGITS: usize = 15;
+
+    /// `None` for what must be parsed to be compared.
+    fn of(element: Element<'_>) -> Option<Self> {
+        const POWERS: [u64; Decimal::DIGITS] = {
+            let mut powers = [1; Decimal::DIGITS];
+            let mut i = 1;
+            while i < Decimal::DIGITS {
+                powers[i] = powers[i - 1] * 10;
+                i += 1;
+            }
+            powers
+        };
+        let text = match element {
+            Element::Int(value) => {
+                let value = u64::try_from(value).ok()?;
+                let whole_digits = value.checked_ilog10().map_or(1, |log| log as usize + 1);
+                let missing = Self::DIGITS.checked_sub(whole_digits)?;
+                return Some(Self { whole_digits, first: value * POWERS[missing] });
+            }
+            Element::Bytes(text) => text,
+        };
+        let whole_digits = text.iter().take_while(|c| c.is_ascii_digit()).count();
+        // A zero in front would be counted as a digit.
+        if whole_digits == 0 || whole_digits > Self::DIGITS || (whole_digits > 1 && text[0] == b'0') {
+            return None;
+        }
+        let mut first = text[..whole_digits].iter().fold(0, |n, c| n * 10 + u64::from(c - b'0'));
+        let mut left = Self::DIGITS - whole_digits;
+        match &text[whole_digits..] {
+            [] => {}
+            [b'.', behind @ ..] if !behind.is_empty() => {
+                for c in behind {
+                    if !c.is_ascii_digit() {
+                        return None;
+                    }
+                    if left > 0 {
+                        first = first * 10 + u64::from(c - b'0');
+                        left -= 1;
+                    }
+                }
+            }
+            _ => return None,
+        }
+        Some(Self { whole_digits, first: first * POWERS.get(left)? })
+    }
+
+    fn is_below(self, other: Self) -> bool {
+        (self.whole_digits, self.first) < (other.whole_digits, other.first)
     }
 }
 

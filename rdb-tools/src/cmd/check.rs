@@ -11,6 +11,7 @@ use super::Reading;
 use crate::check::{self, Depths, Fate, Finding, Report};
 use crate::json;
 use crate::output::{Shown, exit, stdout};
+use crate::parallel::Jobs;
 
 /// Check RDB files and list every fault
 ///
@@ -20,7 +21,8 @@ use crate::output::{Shown, exit, stdout};
 /// make of it.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 if nothing is wrong, 1 if something is, 2 for other trouble.\n\n\
-                        Keys are remembered to find those that are there twice: 16 bytes of memory for each.")]
+                        Keys of a pipe are sorted to find those that are there twice, in temporary files if \
+                        they are many; other files are read a second time where that may be so.")]
 pub struct Check {
     /// RDB files; - for standard input
     #[arg(required = true)]
@@ -36,6 +38,10 @@ pub struct Check {
 
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub jobs: Jobs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub reading: Reading,
 }
 
@@ -48,7 +54,7 @@ pub fn run(args: &Check) -> anyhow::Result<u8> {
     let mut code = exit::CLEAN;
     let mut out = stdout();
     for file in &args.files {
-        match check_file(file, depths, args.reading) {
+        match check_file(file, depths, args) {
             Ok(report) => {
                 if report.found > 0 {
                     code = code.max(exit::FINDINGS);
@@ -71,11 +77,12 @@ pub fn run(args: &Check) -> anyhow::Result<u8> {
 /// What every file since version 5 ends with.
 const CHECKSUM_BYTES: u64 = 8;
 
-fn check_file(file: &Path, depths: Depths, reading: Reading) -> anyhow::Result<Report> {
+fn check_file(file: &Path, depths: Depths, args: &Check) -> anyhow::Result<Report> {
+    let reading = args.reading;
     let mut input = reading.open(file)?;
     let progress = reading.progress(&input);
-    let mut report =
-        check::check(&mut input, depths, &progress).with_context(|| file.display().to_string())?;
+    let mut report = check::check_with(&mut input, depths, args.jobs, &progress)
+        .with_context(|| file.display().to_string())?;
     if report.is_complete() {
         let at = input.position();
         let trailing = input.skip_rest().with_context(|| file.display().to_string())?;
