@@ -10,6 +10,7 @@
 //! write that was torn off.
 
 mod commands;
+mod edits;
 mod emit;
 mod keys;
 mod libraries;
@@ -19,6 +20,7 @@ mod partition;
 pub mod read;
 mod replay;
 mod run;
+mod scan;
 mod spill;
 mod survey;
 mod tape;
@@ -33,7 +35,9 @@ use crate::cmd::Reading;
 use crate::drive::Stop;
 use crate::spill::Spill;
 
+pub use edits::{Edits, Exclude};
 pub use log::{Log, Part, Place, Role};
+pub use scan::{Ends, Seen, What, scan};
 
 /// What becomes of a command that cannot be repeated, or answers with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +70,8 @@ pub struct Options {
     pub now: UnixMs,
     /// How files are opened, and whether progress is shown.
     pub reading: Reading,
+    /// What is changed of the log before it is run.
+    pub edits: Edits,
     /// Memory for keys; what does not fit is split and goes to temporary files.
     pub spill: Spill,
 }
@@ -81,6 +87,7 @@ impl Options {
             on_torn: OnTorn::default(),
             now: UnixMs(now),
             reading,
+            edits: Edits::default(),
             spill: Spill::default(),
         }
     }

@@ -26,7 +26,7 @@ use super::spill::Partitions;
 use super::survey::{Route, Survey};
 use super::tape::{self, Key};
 use super::walk::{Visitor, fault_at, fault_of_system, walk};
-use super::{Options, Summary};
+use super::{Edits, Options, Summary};
 use crate::drive::{Fault, Stop, drive};
 use crate::input::Input;
 use crate::progress::Progress;
@@ -46,11 +46,11 @@ const MOST_PARTITIONS: u64 = 4096;
 ///
 /// # Errors
 /// `Stop`.
-pub(super) fn fold<S: Sink>(
+pub(super) fn fold<'s, S: Sink>(
     log: &Log,
-    options: &Options,
+    options: &'s Options,
     survey: Survey,
-    sink: &mut S,
+    sink: &'s mut S,
 ) -> Result<Summary, Stop<S::Error>> {
     let memory = options.spill.memory.max(LEAST_MEMORY);
     let weight = survey.bytes.0.saturating_add(survey.bytes.1.saturating_mul(BASE_WEIGHT));
@@ -61,6 +61,7 @@ pub(super) fn fold<S: Sink>(
         partitions: partitions.map_err(|error| of_temp(&error))?,
         commands: Commands::new(),
         survey,
+        edits: &options.edits,
         part: 0,
         db: 0,
         line: Vec::new(),
@@ -127,6 +128,7 @@ struct Second<'s, S: Sink> {
     partitions: Partitions,
     commands: Commands,
     survey: Survey,
+    edits: &'s Edits,
     part: u64,
     db: usize,
     line: Vec<u8>,
@@ -268,10 +270,13 @@ impl<S: Sink> Sink for Base<'_, '_, S> {
 
     fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Self::Error> {
         let second = &mut *self.second;
+        let head = &KeyHead { db: second.edits.db(head.db), ..*head };
         let db = usize::try_from(head.db).unwrap_or(usize::MAX);
         let hash = second.survey.router.key(db, head.key);
         let survey = &second.survey;
-        if !survey.has_swaps && !survey.flushed.contains(&db) && !survey.touched.has(hash) {
+        // Databases that become one may have a key twice, which only a partition sees.
+        let is_edited = second.edits.may_merge();
+        if !is_edited && !survey.has_swaps && !survey.flushed.contains(&db) && !survey.touched.has(hash) {
             self.way = Way::Through;
             return second.teller.pass(head);
         }

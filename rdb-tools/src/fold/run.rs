@@ -13,7 +13,7 @@ use super::keys::{BadKey, Keys, Loader};
 use super::libraries::Libraries;
 use super::log::{Log, Part};
 use super::walk::{Visitor, bad, fault_at, fault_of_system, settle, walk};
-use super::{Options, Summary};
+use super::{Edits, Options, Summary};
 use crate::drive::{self, Fault, Place, Stop};
 use crate::input::Input;
 use crate::output::{Shown, clean};
@@ -88,6 +88,7 @@ impl Visitor for Run<'_> {
     fn rdb(&mut self, part: &Part, input: &mut Input, progress: &Progress) -> Result<(), Halt> {
         let path = part.path.as_path();
         let mut base = Base {
+            edits: &self.options.edits,
             most: self.most,
             steps: 0,
             loader: self.keys.loader(),
@@ -284,6 +285,7 @@ impl From<BadKey> for NotLoaded {
 
 /// Takes an RDB file in: keys, and what belongs to none.
 struct Base<'a> {
+    edits: &'a Edits,
     most: Option<u64>,
     /// Keys so far.
     steps: u64,
@@ -309,7 +311,7 @@ impl Sink for Base<'_> {
     }
 
     fn select_db(&mut self, db: u64, end: u64) -> Result<(), NotLoaded> {
-        Ok(self.loader.select_db(db, end)?)
+        Ok(self.loader.select_db(self.edits.db(db), end)?)
     }
 
     fn function(&mut self, _at: u64, code: &[u8]) -> Result<(), NotLoaded> {

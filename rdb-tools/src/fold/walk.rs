@@ -6,7 +6,8 @@ use std::path::Path;
 
 use cairn_engine::codec::aof::{MAGIC_BYTES, starts_with_rdb};
 
-use super::log::Part;
+use super::edits::{Edited, Editor};
+use super::log::{Part, Role};
 use super::read::{Broken, Failed, Kind, Records};
 use super::{OnBad, OnTorn, Options, Skipped, Summary, Torn};
 use crate::drive::{Fault, Place};
@@ -32,6 +33,16 @@ pub(super) trait Visitor {
 
     /// A command.
     fn command(&mut self, part: &Part, at: u64, end: u64, argv: &[&[u8]]) -> Result<(), Self::Error>;
+
+    /// An annotation.
+    fn annotation(&mut self, _part: &Part, _at: u64, _end: u64, _text: &[u8]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// A command cannot be edited as it should be.
+    fn not_edited(&mut self, part: &Part, at: u64, what: String) -> Result<(), Self::Error> {
+        Err(Self::fault(fault_at(&part.path, at, what)))
+    }
 }
 
 /// How a file has ended.
@@ -75,15 +86,25 @@ pub(super) fn walk<V: Visitor>(
     }
     let mut records = Records::new(&mut input, part.marks, part.until);
     let mut argv = Vec::new();
+    let mut editor = Editor::new(&options.edits, part.role == Role::Base);
     let mut steps = 0u64;
     let broken = loop {
         match records.advance() {
             Ok(Some(record)) => {
-                if let Kind::Command(words) = record.content {
-                    let mut words_of: Vec<&[u8]> = std::mem::take(&mut argv);
-                    words.put(&mut words_of);
-                    visitor.command(part, record.at, record.end, &words_of)?;
-                    argv = emptied(words_of);
+                let (at, end) = (record.at, record.end);
+                match record.content {
+                    Kind::Command(words) => {
+                        let mut words_of: Vec<&[u8]> = std::mem::take(&mut argv);
+                        words.put(&mut words_of);
+                        match editor.as_mut().map(|editor| editor.edit(&words_of)) {
+                            None => visitor.command(part, at, end, &words_of)?,
+                            Some(Ok(Edited::Kept(edited))) => visitor.command(part, at, end, &edited)?,
+                            Some(Ok(Edited::Excluded)) => {}
+                            Some(Err(what)) => visitor.not_edited(part, at, what)?,
+                        }
+                        argv = emptied(words_of);
+                    }
+                    Kind::Annotation(text) => visitor.annotation(part, at, end, text)?,
                 }
                 steps += 1;
                 if steps.is_multiple_of(COMMANDS_PER_STEP) {
