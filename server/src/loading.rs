@@ -200,7 +200,11 @@ impl Server {
 
     /// What is checked of a snapshot besides its layout.
     pub(crate) fn load_options(&self) -> Options {
-        Options { require_checksum: self.config.rdb_require_checksum, ..Options::default() }
+        Options {
+            require_checksum: self.config.rdb_require_checksum,
+            relaxed_version: self.config.rdb_relaxed_version,
+            ..Options::default()
+        }
     }
 
     /// What the configuration says about a start; `enabled` if the data are in the log.

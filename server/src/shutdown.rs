@@ -5,9 +5,12 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use cairn_engine::os::interrupt;
+use cairn_engine::persist::snapshot::temp_path;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::config::kind::ShutdownHow;
+use crate::data::rdb_path;
 use crate::server::Server;
 
 /// Where ending the process stands.
@@ -53,7 +56,12 @@ impl Server {
             self.log.warning(format_args!("Received {name} scheduling shutdown..."));
             self.shutdown.asked = Some(Asked { name, how });
             if number == libc::SIGINT {
-                // From here on another one ends the process where it stands, also inside of a save.
+                // From here on another one ends the process where it stands, also inside of a save, whose
+                // file goes with it.
+                let temp = temp_path(rdb_path(&self.config), std::process::id());
+                if let Err(e) = std::path::absolute(temp).and_then(|temp| interrupt::remove_and_end(&temp)) {
+                    self.log.warning(format_args!("Cannot change what SIGINT does: {e}"));
+                }
                 self.catch_interrupts(false);
             }
         }

@@ -26,8 +26,10 @@ use serde_json::Value;
 use crate::fresh;
 
 const DEPTHS: [Depth; 4] = [Depth::Skip, Depth::Raw, Depth::Packed, Depth::Item];
-const DEEP: Options = Options { verify_checksum: true, require_checksum: false, deep: true };
-const DEEP_UNSUMMED: Options = Options { verify_checksum: false, require_checksum: false, deep: true };
+const DEEP: Options =
+    Options { verify_checksum: true, require_checksum: false, deep: true, relaxed_version: false };
+const DEEP_UNSUMMED: Options =
+    Options { verify_checksum: false, require_checksum: false, deep: true, relaxed_version: false };
 
 /// After the files were made, before the times to live that are to last.
 const NOW: UnixMs = UnixMs(1_900_000_000_000);

@@ -508,7 +508,15 @@ impl<S: Sink> Sink for Selected<'_, S> {
                 let doing = cairn_engine::codec::rdb::Doing::ReadObjectValue;
                 let key = Some(std::mem::take(&mut self.head.key));
                 let object = Some(self.head.type_byte);
-                Err(Halted::Format(Error { at: end, kind, doing, db: self.head.db, key, object }))
+                Err(Halted::Format(Error {
+                    at: end,
+                    kind,
+                    doing,
+                    version: None,
+                    db: self.head.db,
+                    key,
+                    object,
+                }))
             }
             At::Passing | At::Replayed => self.sink.end_key(end).map_err(Halted::Sink),
         }

@@ -190,7 +190,6 @@ stock! {
     "locale-collate": Harmless, Always, One, Word, "";
     "hash-seed": Harmless, Start, One, Text, "";
     "propagation-error-behavior": Harmless, Always, One, OneOf(&["ignore", "panic", "panic-on-replicas"]), "ignore";
-    "rdb-version-check": Harmless, Always, One, OneOf(&["strict", "relaxed"]), "strict";
     "io-threads": Harmless, Always, One, int(1, 256), "1";
     "min-io-threads-avoid-copy-reply": Harmless, Always, One, int(0, INT), "7";
     "min-string-size-avoid-copy-reply": Harmless, Always, One, int(0, INT), "16384";

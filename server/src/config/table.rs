@@ -190,6 +190,9 @@ const LOG_LEVEL: Choice<LogLevel> = Choice(&[
 const FSYNC: Choice<SyncPolicy> =
     Choice(&[("everysec", SyncPolicy::EverySec), ("always", SyncPolicy::Always), ("no", SyncPolicy::No)]);
 
+/// Whether versions of RDB files that nobody has defined yet are read.
+const VERSIONS: Choice<bool> = Choice(&[("strict", false), ("relaxed", true)]);
+
 const POLICY: Choice<Policy> = Choice(&[
     ("volatile-lru", Policy::VolatileLru),
     ("volatile-lfu", Policy::VolatileLfu),
@@ -324,6 +327,8 @@ directives! {
     "rdb-save-incremental-fsync": rdb_incremental_fsync, Always, One, YesNo, bool = true;
     // Ours: a snapshot whose checksum was switched off is refused.
     "rdb-require-checksum": rdb_require_checksum, Always, One, YesNo, bool = false;
+
+    "rdb-version-check": rdb_relaxed_version, Always, One, VERSIONS, bool = false;
 
     // The append-only file.
     "appendonly": appendonly, Always, One, YesNo, bool = false;

@@ -114,6 +114,33 @@ fn a_bad_file_is_refused_and_left_alone() {
 }
 
 #[test]
+fn files_of_versions_to_come_are_read_on_request() {
+    let file = |record: &[u8]| [&b"VALKEY987"[..], record, b"\xff", &[0; 8]].concat();
+    for (bytes, options, words) in [
+        (file(b"\x00\x01k\x01v"), &[][..], "Can't handle RDB format version 987"),
+        (
+            file(b"\x96\x01k\x01v"),
+            &["--rdb-version-check", "relaxed"],
+            "Unknown type or opcode when loading DB. Unrecoverable error, aborting now.",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("dump.rdb"), bytes).expect("written");
+        let mut start = program(dir.path());
+        let mut child =
+            start.args(["--port", "0", "--unixsocket", "s"]).args(options).spawn().expect("it starts");
+        assert_eq!(wait_for(&mut child).code(), Some(1));
+        let log = fs::read_to_string(dir.path().join("stdout")).expect("the log");
+        assert!(log.contains(words), "{log}");
+        assert!(log.trim_end().lines().last().is_some_and(|l| l.contains("Fatal error loading")), "{log}");
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("dump.rdb"), file(b"\x00\x01k\x01v")).expect("written");
+    let server = Server::start_in(dir, &["--rdb-version-check", "relaxed"]);
+    assert_eq!(server.client().call("GET k"), "v");
+}
+
+#[test]
 fn a_reload_of_a_bad_file_keeps_the_data() {
     let server = Server::start(&["--enable-debug-command", "yes"]);
     let mut client = server.client();

@@ -1,5 +1,6 @@
 //! The process: what it says when it starts, and how it ends.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -50,8 +51,15 @@ fn who_insists_need_not_wait_for_the_save() {
     assert_eq!(server.client().call("DEBUG POPULATE 1000"), "OK");
     server.signal(Signal::SIGINT);
     server.wait_for_log("Saving the final RDB snapshot");
+    let temp = server.path(&format!("temp-{}.rdb", server.child.id()));
+    let begun = Instant::now();
+    while !temp.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the save does not begin");
+        sleep(Duration::from_millis(5));
+    }
     server.signal(Signal::SIGINT);
-    assert!(!server.wait().success());
+    assert_eq!(server.wait().code(), Some(1));
+    assert!(!temp.exists());
     assert!(!server.path("dump.rdb").exists());
 }
 

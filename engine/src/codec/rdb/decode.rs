@@ -44,11 +44,14 @@ pub struct Options {
     pub require_checksum: bool,
     /// Whether values are validated inside even where the sink asked for `Skip` or `Raw`.
     pub deep: bool,
+    /// Whether a file of a version that nobody had defined yet is read as if it were of the newest one of
+    /// its family. What that one does not have is an error all the same.
+    pub relaxed_version: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { verify_checksum: true, require_checksum: false, deep: false }
+        Self { verify_checksum: true, require_checksum: false, deep: false, relaxed_version: false }
     }
 }
 
@@ -271,6 +274,7 @@ impl Decoder {
             at,
             kind,
             doing: self.doing,
+            version: self.version,
             db: self.db,
             key: self.object.map(|_| self.key.clone()),
             object: self.object,

@@ -9,6 +9,8 @@ use crate::base::lzf::LzfError;
 use crate::base::slot::SLOTS;
 use crate::packed::{Corrupt, CorruptKind};
 
+use super::Version;
+
 /// What the decoder was reading, in the words of the servers' check tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each name is the phrase it prints")]
@@ -147,6 +149,8 @@ pub struct Error {
     pub kind: Kind,
     /// What was being read.
     pub doing: Doing,
+    /// The version, if it had been read.
+    pub version: Option<Version>,
     /// The database that the last SELECTDB named.
     pub db: u64,
     /// The key whose record it is, if its name had been read.

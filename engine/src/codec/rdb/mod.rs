@@ -214,6 +214,15 @@ impl Version {
         }
     }
 
+    /// Whether it is a number that its family may use one day.
+    #[must_use]
+    pub fn is_to_come(self) -> bool {
+        match self.dialect {
+            Dialect::Redis => (NEWEST_REDIS + 1..FIRST_VALKEY).contains(&self.number),
+            Dialect::Valkey => self.number > NEWEST_VALKEY,
+        }
+    }
+
     /// Whether a file of this version ends with a checksum.
     #[must_use]
     pub fn has_checksum(self) -> bool {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::codec::rdb::{Error, Kind};
 use crate::persist::load::{LoadError, LoadFault};
 
 use super::RecoverOptions;
@@ -49,14 +50,18 @@ impl Refusal {
     }
 
     pub(super) fn dump(error: &LoadError) -> Refusal {
-        let first = format!("Fatal error loading the DB: {error}. Exiting.");
-        match *error.fault {
-            LoadFault::Io(_) => Refusal::new(first, String::new()),
-            _ => Refusal {
-                lines: vec![first, "Terminating server after rdb file reading failure.".to_owned()],
-                advice: look_at_rdb(&error.path),
-            },
+        // The last line is the one that scripts look at.
+        let last = format!("Fatal error loading the DB: {error}. Exiting.");
+        let mut lines = Vec::new();
+        if !matches!(*error.fault, LoadFault::Io(_)) {
+            lines.push(look_at_rdb(&error.path));
+            lines.push("Terminating server after rdb file reading failure.".to_owned());
         }
+        if let LoadFault::Format(error) = &*error.fault {
+            lines.extend(in_known_words(error));
+        }
+        lines.push(last);
+        Refusal { lines, advice: String::new() }
     }
 
     /// A file of the log that cannot be used at all.
@@ -147,6 +152,24 @@ impl Refusal {
             advice = format!("{bytes} bytes are more than aof-load-corrupt-tail-max-size allows. {advice}");
         }
         Refusal { lines, advice }
+    }
+}
+
+/// What Valkey's log says of the same fault, where it has words of its own.
+fn in_known_words(error: &Error) -> Option<String> {
+    match (&error.kind, error.version) {
+        (Kind::ObjectType(byte), Some(version)) if version.is_redis_only() => {
+            let number = version.number;
+            Some(format!("Can't handle foreign type or opcode {byte} in RDB with version {number}"))
+        }
+        (Kind::ObjectType(_), _) => {
+            Some("Unknown type or opcode when loading DB. Unrecoverable error, aborting now.".to_owned())
+        }
+        (Kind::Packed { what, .. }, _) => {
+            let at = error.at;
+            Some(format!("Internal error in RDB reading offset {at} -> {what} integrity check failed."))
+        }
+        _ => None,
     }
 }
 

@@ -97,7 +97,7 @@ pub fn decode_value<S: Sink>(
     let fault = |at, kind| {
         let object = Some(type_byte);
         let doing = Doing::ReadObjectValue;
-        Failure::Format(Error { at, kind, doing, db: 0, key: None, object })
+        Failure::Format(Error { at, kind, doing, version: Some(version), db: 0, key: None, object })
     };
     let object = match ObjectType::from_byte(type_byte, version) {
         None => return Err(fault(0, unknown_type(type_byte))),

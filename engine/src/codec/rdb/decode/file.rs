@@ -113,7 +113,8 @@ impl Decoder {
             .map_while(|d| d.is_ascii_digit().then(|| u16::from(d - b'0')))
             .fold(0, |number, digit| number * 10 + digit);
         let version = Version { dialect, number };
-        if !version.is_known() || !digits.iter().all(u8::is_ascii_digit) {
+        let is_read = version.is_known() || (self.options.relaxed_version && version.is_to_come());
+        if !is_read || !digits.iter().all(u8::is_ascii_digit) {
             return Err(Halt::Bad(9, Kind::Version(u32::from(number))));
         }
         cur.commit();

@@ -92,5 +92,5 @@ impl ValueDecoder {
 #[cold]
 fn error(at: u64, kind: Kind, type_byte: u8) -> Error {
     let object = Some(type_byte);
-    Error { at, kind, doing: Doing::ReadObjectValue, db: 0, key: None, object }
+    Error { at, kind, doing: Doing::ReadObjectValue, version: None, db: 0, key: None, object }
 }

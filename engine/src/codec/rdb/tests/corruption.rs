@@ -5,7 +5,8 @@ use super::vectors::vectors;
 use crate::codec::rdb::{Depth, KeyHead, Options, Sink, ValueEvent};
 
 const DEPTHS: [Depth; 4] = [Depth::Skip, Depth::Raw, Depth::Packed, Depth::Item];
-const UNCHECKED: Options = Options { verify_checksum: false, require_checksum: false, deep: false };
+const UNCHECKED: Options =
+    Options { verify_checksum: false, require_checksum: false, deep: false, relaxed_version: false };
 
 fn check(file: &[u8], what: &str) {
     for depth in DEPTHS {

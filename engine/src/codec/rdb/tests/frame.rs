@@ -3,7 +3,8 @@
 use super::support::{decode, decode_in_pieces, file};
 use crate::codec::rdb::{Depth, Doing, Kind, Options};
 
-const NO_CHECKSUM: Options = Options { verify_checksum: false, require_checksum: false, deep: false };
+const NO_CHECKSUM: Options =
+    Options { verify_checksum: false, require_checksum: false, deep: false, relaxed_version: false };
 
 fn log_of(file: &[u8]) -> Vec<String> {
     let whole = decode(file, Depth::Item);
@@ -50,6 +51,25 @@ fn what_is_no_rdb_is_refused_as_the_check_tool_does() {
     for short in [&b""[..], b"REDIS001"] {
         let expected = format!("offset {}: Unexpected EOF reading RDB file", short.len());
         assert_eq!(refusal(short).0, expected);
+    }
+}
+
+#[test]
+fn versions_to_come_are_read_on_request() {
+    let relaxed = Options { relaxed_version: true, ..NO_CHECKSUM };
+    let read = |bytes: &[u8], options| decode_in_pieces(bytes, Depth::Item, options, bytes.len());
+    let sum = [0; 8];
+    for head in [b"REDIS0017", b"REDIS0079", b"VALKEY082", b"VALKEY999"] {
+        let file = [&head[..], b"\x00\x01k\x01v\xff", &sum].concat();
+        assert!(read(&file, NO_CHECKSUM).end.is_err());
+        assert_eq!(read(&file, relaxed).end, Ok(file.len()));
+        let file = [&head[..], b"\x96\x01k\x01v\xff", &sum].concat();
+        let error = read(&file, relaxed).end.expect_err("nobody knows that type");
+        assert_eq!((error.at, error.kind), (9, Kind::ObjectType(150)));
+    }
+    for head in [b"REDIS0080", b"REDIS0000", b"REDIS001x", b"VALKEY079"] {
+        let error = read(&[&head[..], b"\xff", &sum].concat(), relaxed).end.expect_err("no version");
+        assert!(matches!(error.kind, Kind::Version(_)), "{error}");
     }
 }
 
