@@ -38,6 +38,8 @@ pub struct Rules {
     /// When a consumer was seen and active counts. It does not by default: these times are not
     /// replicated, nor kept by a rewritten log.
     pub consumer_times: bool,
+    /// When pending entries of streams were delivered last does not count.
+    pub ignore_delivery_times: bool,
     /// Idle times and access counters of keys count. They do not by default, since reading changes them.
     pub access: bool,
 }

@@ -1,6 +1,14 @@
 //! Comparing data sets: what counts, and the machinery behind `digest` and `diff`.
 
+pub mod details;
 pub mod digest;
+pub mod join;
+pub mod lists;
+pub mod patch;
+pub mod report;
+pub mod show;
+pub mod spool;
+pub mod survey;
 
 use clap::Args;
 
@@ -27,6 +35,10 @@ pub struct Counting {
     #[arg(long)]
     pub consumer_times: bool,
 
+    /// When pending entries of streams were delivered last does not count
+    #[arg(long)]
+    pub ignore_delivery_times: bool,
+
     /// Idle times and access counters count, where inputs have them
     #[arg(long)]
     pub access: bool,
@@ -40,6 +52,7 @@ impl Counting {
             ignore_order: self.ignore_order,
             ignore_field_ttl: self.ignore_ttl || self.ignore_field_ttl,
             consumer_times: self.consumer_times,
+            ignore_delivery_times: self.ignore_delivery_times,
             access: self.access,
         }
     }

@@ -17,6 +17,7 @@ struct Cli {
 enum Command {
     Info(cmd::info::Info),
     Check(cmd::check::Check),
+    Diff(cmd::diff::Diff),
     Digest(cmd::digest::Digest),
     Convert(cmd::convert::Convert),
     Dump(cmd::dump::Dump),
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Info(args) => cmd::info::run(args),
         Command::Check(args) => cmd::check::run(args),
+        Command::Diff(args) => cmd::diff::run(args),
         Command::Digest(args) => cmd::digest::run(args),
         Command::Convert(args) => cmd::convert::run(args),
         Command::Dump(args) => cmd::dump::run(args),

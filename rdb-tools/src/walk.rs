@@ -91,6 +91,13 @@ pub fn read<V: Visit + Send>(
     walker.finish().map_err(Stop::Sink)
 }
 
+/// What is said of a command inside a file.
+#[must_use]
+pub fn refused_update(at: u64) -> io::Error {
+    let text = format!("offset {at}: a command is inside the file, which only a server can apply");
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
 /// A sink that shows keys to a visitor.
 #[derive(Debug)]
 pub struct Walker<V, E> {
@@ -104,6 +111,11 @@ impl<V: Visit, E: FnMut(V::Item) -> io::Result<()>> Walker<V, E> {
     /// A walker that hands on to `emit`.
     pub fn new(visit: V, emit: E) -> Self {
         Self { visit, emit, is_open: false, sub: SubExpiry::default() }
+    }
+
+    /// The visitor back.
+    pub fn into_visit(self) -> V {
+        self.visit
     }
 
     fn close(&mut self) -> io::Result<()> {
@@ -160,8 +172,7 @@ impl<V: Visit, E: FnMut(V::Item) -> io::Result<()>> Sink for Walker<V, E> {
     }
 
     fn update(&mut self, at: u64, _argv: &[&[u8]]) -> io::Result<()> {
-        let text = format!("offset {at}: a command is inside the file, which only a server can apply");
-        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        Err(refused_update(at))
     }
 
     fn key(&mut self, head: &KeyHead<'_>) -> io::Result<Depth> {

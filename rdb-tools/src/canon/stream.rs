@@ -86,6 +86,7 @@ impl Canon {
                 push_framed(identity, &stream.group);
                 identity.extend_from_slice(&id.to_bytes());
                 content.push(0);
+                let delivered_at = if rules.ignore_delivery_times { UnixMs(0) } else { delivered_at };
                 content.extend_from_slice(&delivered_at.0.to_be_bytes());
                 content.extend_from_slice(&deliveries.to_be_bytes());
                 out.part(Section::Pending, identity, content)

@@ -2,6 +2,7 @@
 
 mod check_rdb;
 mod cli;
+mod diff;
 mod digest;
 mod expected;
 mod fold;
