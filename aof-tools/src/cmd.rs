@@ -1,4 +1,6 @@
 //! The subcommands: arguments in, exit code out.
 
+pub(crate) mod compact;
+pub(crate) mod convert;
 pub(crate) mod info;
 pub(crate) mod log;

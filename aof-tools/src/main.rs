@@ -5,7 +5,9 @@ mod check;
 mod cmd;
 mod dropin;
 mod feed;
+mod goal;
 mod log;
+mod new_set;
 mod resync;
 mod scan;
 mod set;
@@ -32,6 +34,8 @@ struct Cli {
 enum Command {
     Info(cmd::info::Info),
     Check(check::Check),
+    Compact(cmd::compact::Compact),
+    Convert(cmd::convert::Convert),
     Log(Box<cmd::log::LogCommand>),
     /// Cut the last file of a log off at what can be read, after a question
     ///
@@ -53,6 +57,8 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Info(args) => cmd::info::run(args),
         Command::Check(args) => check::run(args),
+        Command::Compact(args) => cmd::compact::run(args),
+        Command::Convert(args) => cmd::convert::run(args),
         Command::Log(args) => cmd::log::run(args),
         Command::Fix { path } => dropin::main("redis-check-aof", &["--fix".into(), path.clone()]),
     };

@@ -36,7 +36,7 @@ use crate::drive::Stop;
 use crate::spill::Spill;
 
 pub use edits::{Edits, Exclude};
-pub use log::{Log, Part, Place, Role};
+pub use log::{DEFAULT_STEM, Log, Part, Place, Role};
 pub use scan::{Ends, Seen, What, scan};
 
 /// What becomes of a command that cannot be repeated, or answers with an error.
