@@ -217,7 +217,39 @@ pub struct Chosen {
     idles: Vec<Seconds>,
     freqs: Vec<Counts>,
     now: UnixMs,
+    sample: Option<Share>,
     is_everything: bool,
+}
+
+/// A share of all keys, the same ones in every file: those whose hashes, with the seed, are low enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Other seeds give other keys.
+    pub seed: u64,
+    /// The greatest hash.
+    pub most: u64,
+}
+
+impl Share {
+    /// What stands for the database of function libraries.
+    pub const LIBRARIES: u64 = u64::MAX;
+
+    /// Of so many in a million.
+    #[must_use]
+    pub fn of_millionths(seed: u64, millionths: u32) -> Self {
+        let most = u128::from(u64::MAX) * u128::from(millionths.min(1_000_000)) / 1_000_000;
+        Self { seed, most: u64::try_from(most).unwrap_or(u64::MAX) }
+    }
+
+    /// The hash of a key.
+    #[must_use]
+    pub fn hash(seed: u64, db: u64, key: &[u8]) -> u64 {
+        xxhash_rust::xxh3::xxh3_64_with_seed(key, seed ^ db.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn has(self, db: u64, key: &[u8]) -> bool {
+        Self::hash(self.seed, db, key) <= self.most
+    }
 }
 
 impl Selection {
@@ -246,6 +278,7 @@ impl Selection {
             idles: self.idle.clone(),
             freqs: self.freq.clone(),
             now: self.now.unwrap_or_else(clock),
+            sample: None,
             is_everything: false,
         };
         chosen.is_everything = chosen.has_no_filter();
@@ -293,6 +326,12 @@ impl Chosen {
         Self { is_everything: true, ..Self::default() }
     }
 
+    /// The same, and of its keys a share.
+    #[must_use]
+    pub fn sampled(self, share: Share) -> Self {
+        Self { sample: Some(share), is_everything: false, ..self }
+    }
+
     /// Whether there is no filter.
     #[must_use]
     pub fn is_everything(&self) -> bool {
@@ -321,6 +360,7 @@ impl Chosen {
             return Verdict::Yes;
         }
         let by_head = self.place(head.db, head.key)
+            && self.sample.is_none_or(|share| share.has(head.db, head.key))
             && (self.slots.is_empty() || is_in(&self.slots, u64::from(key_slot(head.key))))
             && (self.idles.is_empty()
                 || head.idle_s.is_some_and(|idle| self.idles.iter().any(|r| r.0.contains(&idle))))
@@ -349,6 +389,7 @@ impl Chosen {
         let is_function = |all: &[TypeName]| all.contains(&TypeName::Function);
         self.dbs.is_empty()
             && self.has_name(name)
+            && self.sample.is_none_or(|share| share.has(Share::LIBRARIES, name))
             && (self.types.is_empty() || is_function(&self.types))
             && !is_function(&self.not_types)
             && [self.encodings.len(), self.slots.len(), self.idles.len(), self.freqs.len()] == [0; 4]

@@ -1,22 +1,33 @@
-//! `rdb-tools dump`: the contents of an RDB file as text.
+//! `rdb-tools dump`: the contents of whatever holds keys, in many forms.
 
+use std::collections::BinaryHeap;
+use std::convert::Infallible;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::str::FromStr;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use cairn_engine::codec::rdb::{Depth, KeyHead, Sink, ValueEvent};
 use clap::{Args, ValueEnum};
 
 use super::Reading;
 use crate::drive::Stop;
-use crate::jsonl::{self, Options};
+use crate::dump::array::Array;
+use crate::dump::elements::{ElementRows, ElementText};
+use crate::dump::keys::Keys;
+use crate::dump::rows::{KeyRows, KeyText, RowError};
+use crate::dump::{csv, sorted, table};
+use crate::jsonl::{Handover, Jsonl, Lines, Options, function_name, write_in_parallel};
 use crate::output::{exit, shared_stdout};
-use crate::parallel::Jobs;
+use crate::parallel::{Jobs, Worker};
+use crate::select::{Chosen, Halted, Selected, Selection, Share, through};
 use crate::source::Source;
+use crate::spill::Spill;
 
-/// Print what is in an RDB file
+/// Print what is in an RDB file, an AOF, JSON lines or a server
 ///
-/// Every key becomes one line, in the order of the file. Nothing is left out or shortened, so
-/// the output can be much larger than the file.
+/// Keys come in the order of the file. As JSON nothing is left out or shortened, so the output can be
+/// much larger than the file.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 if the whole file was read, 1 if the file is damaged (the keys before the \
@@ -30,13 +41,42 @@ pub struct Dump {
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     pub format: Format,
 
-    /// Order the lines by database and key; keeps all of them in memory
+    /// With csv: what is in a line
+    #[arg(long, value_enum, default_value_t = Rows::Keys)]
+    pub rows: Rows,
+
+    /// With keys: names as they are, with a NUL behind each, as xargs -0 takes them
+    #[arg(short = '0', long = "null")]
+    pub null: bool,
+
+    /// No more than so many keys
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+
+    /// So many keys, or so many in a hundred (5%, 0.1%), chosen by the hashes of their names: the same seed
+    /// chooses the same keys, with % in every file. N keys take a second pass over the file
+    #[arg(long, value_name = "N|P%")]
+    pub sample: Option<Sample>,
+
+    /// Chooses other keys for --sample
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Order the keys by database and name
     #[arg(long)]
     pub sort: bool,
 
     /// Print vector sets as the undecoded values of their module, graph and projection matrix included
     #[arg(long)]
     pub raw_modules: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub selection: Selection,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub spill: Spill,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -52,6 +92,72 @@ pub struct Dump {
 pub enum Format {
     /// One JSON object a line for each key
     Jsonl,
+    /// One JSON array of these objects
+    Json,
+    /// Comma-separated values with a heading, a line for each key, or with --rows elements for each element
+    Csv,
+    /// The names of the keys, one a line
+    Keys,
+    /// A table of the keys for people
+    Table,
+}
+
+/// What a table has rows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rows {
+    /// A key, without its contents
+    Keys,
+    /// An element of a key: a field, a member, an entry's field
+    Elements,
+}
+
+/// How much of the keys is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// So many keys.
+    Keys(u64),
+    /// So many keys of a million.
+    Millionths(u32),
+}
+
+impl FromStr for Sample {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let why = || format!("\"{text}\" is neither a number of keys nor a share like 5% or 0.01%");
+        match text.strip_suffix('%') {
+            None => text.parse().map(Self::Keys).map_err(|_| why()),
+            Some(percent) => {
+                let share: f64 = percent.parse().map_err(|_| why())?;
+                match (0.0..=100.0).contains(&share) {
+                    true => Ok(Self::Millionths((share * 10_000.0).round() as u32)),
+                    false => Err(why()),
+                }
+            }
+        }
+    }
+}
+
+/// What can end a dump early.
+#[derive(Debug)]
+enum End {
+    Write(io::Error),
+    Row(cairn_engine::codec::rdb::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<RowError> for End {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Write(error) => Self::Write(error),
+            RowError::Format(error) => Self::Row(error),
+        }
+    }
 }
 
 /// Runs the subcommand.
@@ -59,14 +165,181 @@ pub enum Format {
 /// # Errors
 /// What keeps it from reading or writing.
 pub fn run(args: &Dump) -> anyhow::Result<u8> {
+    let chosen = args.selection.compile()?;
     // A bar between the lines of the dump would help nobody.
     let no_progress = args.reading.no_progress || io::stdout().is_terminal();
-    let mut source = Source::open(&args.file, Reading { no_progress, ..args.reading })?;
-    let Format::Jsonl = args.format;
-    let options = Options { raw_modules: args.raw_modules, sorted: args.sort };
-    match jsonl::in_parallel(&mut source, options, args.jobs, &mut shared_stdout()) {
+    let reading = Reading { no_progress, ..args.reading };
+    if args.rows == Rows::Elements && args.format != Format::Csv {
+        bail!("--rows goes with --format csv");
+    }
+    if args.null && args.format != Format::Keys {
+        bail!("--null goes with --format keys");
+    }
+    let mut source = Source::open(&args.file, reading)?;
+    let chosen = match sampled(args, chosen, &source)? {
+        Ok(chosen) => chosen,
+        Err(stop) => return stop.report("rdb-tools", source.name()),
+    };
+    let result = write(args, &chosen, &mut source, &mut shared_stdout());
+    match result {
         Ok(()) => Ok(exit::CLEAN),
-        Err(Stop::Sink(error)) => Err(error).context("writing"),
-        Err(stop) => stop.report("rdb-tools", source.name()),
+        Err(Stop::Sink(End::Write(error))) => Err(error).context("writing"),
+        Err(Stop::Sink(End::Row(error))) => {
+            Stop::<io::Error>::Format(error).report("rdb-tools", source.name())
+        }
+        Err(stop) => stop.map_sink(|_| io::Error::other("")).report("rdb-tools", source.name()),
+    }
+}
+
+/// Takes in `--sample`: a number of keys is found in a pass of its own.
+fn sampled(args: &Dump, chosen: Chosen, source: &Source) -> anyhow::Result<Result<Chosen, Stop<Infallible>>> {
+    let keys = match args.sample {
+        None => return Ok(Ok(chosen)),
+        Some(Sample::Millionths(share)) => {
+            return Ok(Ok(chosen.sampled(Share::of_millionths(args.seed, share))));
+        }
+        Some(Sample::Keys(keys)) => usize::try_from(keys).unwrap_or(usize::MAX),
+    };
+    let Some(mut again) = source.reopen()? else {
+        bail!("--sample {keys} reads twice, which this input cannot be: give a file, or a share like 1%");
+    };
+    let mut lowest = Lowest { keys, seed: args.seed, hashes: BinaryHeap::new() };
+    if let Err(stop) = again.read(&mut Selected::new(&chosen, &mut lowest)) {
+        // What can be read of a damaged file is sampled; the second pass tells what is wrong.
+        match through(stop) {
+            Stop::Format(_) | Stop::Other(_) => {}
+            stop => return Ok(Err(stop)),
+        }
+    }
+    Ok(Ok(match lowest.hashes.peek() {
+        Some(most) => chosen.sampled(Share { seed: args.seed, most: *most }),
+        None => chosen,
+    }))
+}
+
+/// Finds the lowest hashes of keys.
+struct Lowest {
+    keys: usize,
+    seed: u64,
+    hashes: BinaryHeap<u64>,
+}
+
+impl Lowest {
+    fn add(&mut self, hash: u64) {
+        if self.hashes.len() < self.keys {
+            self.hashes.push(hash);
+        } else if let Some(mut most) = self.hashes.peek_mut()
+            && hash < *most
+        {
+            *most = hash;
+        }
+    }
+}
+
+impl Sink for Lowest {
+    type Error = Infallible;
+
+    fn function(&mut self, _at: u64, code: &[u8]) -> Result<(), Infallible> {
+        self.add(Share::hash(self.seed, Share::LIBRARIES, function_name(code)));
+        Ok(())
+    }
+
+    fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Infallible> {
+        self.add(Share::hash(self.seed, head.db, head.key));
+        Ok(Depth::Skip)
+    }
+
+    fn value(&mut self, _event: ValueEvent<'_>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Writes the dump.
+fn write(
+    args: &Dump,
+    chosen: &Chosen,
+    source: &mut Source,
+    out: &mut (impl Write + Send),
+) -> Result<(), Stop<End>> {
+    let heading =
+        |out: &mut dyn Write, text: &[u8]| out.write_all(text).map_err(|error| Stop::Sink(End::Write(error)));
+    let json = Options { raw_modules: args.raw_modules, sorted: false };
+    let now = chosen.now();
+    match args.format {
+        Format::Jsonl => text(args, chosen, source, out, |to| Jsonl::new(to, json)),
+        Format::Json => {
+            let mut array = Array::new(out);
+            let result = text(args, chosen, source, &mut array, |to| Jsonl::new(to, json));
+            // Also of a damaged file: what is there can be read, and the exit code tells.
+            array.finish().map_err(|error| Stop::Sink(End::Write(error)))?;
+            result
+        }
+        Format::Csv if args.rows == Rows::Elements => {
+            heading(out, csv::ELEMENT_COLUMNS)?;
+            text(args, chosen, source, out, |to| ElementRows::new(ElementText::new(to, csv::element_line)))
+        }
+        Format::Csv => {
+            heading(out, csv::KEY_COLUMNS)?;
+            text(args, chosen, source, out, |to| KeyRows::new(KeyText::new(to, csv::key_line)))
+        }
+        Format::Table => {
+            heading(out, table::HEADING.as_bytes())?;
+            text(args, chosen, source, out, |to| {
+                KeyRows::new(KeyText::new(to, move |line: &mut Vec<u8>, row: &_| table::line(line, row, now)))
+            })
+        }
+        Format::Keys => text(args, chosen, source, out, |to| Keys::new(to, args.null)),
+    }
+}
+
+/// Where the text of a sink goes.
+enum To<'o> {
+    /// To the thread that writes.
+    Writer(Handover),
+    /// Out.
+    Here(&'o mut (dyn Write + Send)),
+}
+
+impl Lines for To<'_> {
+    fn take(&mut self, text: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Writer(writer) => writer.take(text),
+            Self::Here(out) => Lines::take(out, text),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Writer(writer) => Lines::flush(writer),
+            Self::Here(out) => Lines::flush(out),
+        }
+    }
+}
+
+/// Writes a form that is text, on several threads where order and number leave that open.
+fn text<'t, S>(
+    args: &Dump,
+    chosen: &Chosen,
+    source: &mut Source,
+    out: &'t mut (impl Write + Send),
+    make: impl Fn(To<'t>) -> S,
+) -> Result<(), Stop<End>>
+where
+    S: Worker + Send,
+    S::Error: From<io::Error> + Into<End> + Send,
+{
+    if args.sort {
+        let mut sink = make(To::Here(out));
+        let read = sorted::read(source, chosen, args.limit, &args.spill, &mut sink);
+        let finished = sink.finish().map_err(Stop::Sink);
+        return read.and(finished).map_err(|stop| stop.map_sink(Into::into));
+    }
+    let jobs = if args.limit.is_some() { Jobs::ONE } else { args.jobs };
+    let result = write_in_parallel(source, jobs, out, |to| {
+        Selected::new(chosen, make(To::Writer(to))).limited(args.limit)
+    });
+    match result {
+        Ok(()) | Err(Stop::Sink(Halted::Enough)) => Ok(()),
+        Err(stop) => Err(through(stop).map_sink(Into::into)),
     }
 }

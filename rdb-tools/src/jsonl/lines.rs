@@ -66,9 +66,10 @@ pub fn write_in_parallel<S>(
     jobs: Jobs,
     out: &mut (impl Write + Send),
     make: impl Fn(Handover) -> S,
-) -> Result<(), Stop<io::Error>>
+) -> Result<(), Stop<S::Error>>
 where
-    S: parallel::Worker<Error = io::Error> + Send,
+    S: parallel::Worker + Send,
+    S::Error: From<io::Error> + Send,
 {
     let pool = Pool::default();
     let outcome = parallel::run_source(
@@ -82,7 +83,7 @@ where
             Ok(())
         },
     );
-    let flushed = out.flush().map_err(Stop::Sink);
+    let flushed = out.flush().map_err(|error| Stop::Sink(error.into()));
     outcome.result.and(flushed)
 }
 

@@ -10,12 +10,12 @@ use std::io::{self, Read, Seek, Write};
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{
-    Depth, Error, Failure, KeyHead, Kind, ObjectType, Sink, State, Trailer, ValueDecoder, ValueEvent, Version,
+    Depth, Error, Failure, KeyHead, Kind, ObjectType, Sink, Trailer, ValueEvent, Version,
 };
 
 use super::{Chosen, Verdict};
 use crate::drive::Stop;
-use crate::facts::Facts;
+use crate::gauge::{Feed, Gauge, placed};
 use crate::jsonl::function_name;
 use crate::parallel::{Start, Worker};
 
@@ -33,6 +33,14 @@ pub enum Halted<E> {
     Format(Error),
     /// A value could not be kept in a temporary file.
     Spool(io::Error),
+    /// As many have come as were wanted ([`Selected::limited`]).
+    Enough,
+}
+
+impl<E: From<io::Error>> From<io::Error> for Halted<E> {
+    fn from(error: io::Error) -> Self {
+        Self::Sink(error.into())
+    }
 }
 
 /// What reading into a [`Selected`] ended with, as reading into the sink behind it would have told it.
@@ -43,6 +51,8 @@ pub fn through<E>(stop: Stop<Halted<E>>) -> Stop<E> {
         Stop::Sink(Halted::Format(error)) | Stop::Format(error) => Stop::Format(error),
         Stop::Sink(Halted::Spool(error)) | Stop::Read(error) => Stop::Read(error),
         Stop::Other(fault) => Stop::Other(fault),
+        // Whoever sets a limit asks for this before; it is as if nobody listened any more.
+        Stop::Sink(Halted::Enough) => Stop::Read(io::ErrorKind::BrokenPipe.into()),
     }
 }
 
@@ -55,13 +65,13 @@ pub struct Selected<'a, S> {
     version: Version,
     head: OwnedHead,
     at: At,
-    /// Why the insides of the value cannot be decoded; told when its offset is known.
+    /// Why the insides of the value cannot be replayed; told when its offset is known.
     fault: Option<Error>,
     kept: Kept,
-    bytes: u64,
-    probe: Feed,
+    gauge: Gauge,
     replay: Feed,
-    facts: Option<Facts>,
+    passed: u64,
+    limit: Option<u64>,
     /// What KeyDB wrote about the key that follows.
     stamp: Option<(Vec<u8>, u64)>,
 }
@@ -175,66 +185,6 @@ impl Kept {
     }
 }
 
-/// A decoder of one value with what it has not consumed yet.
-#[derive(Debug)]
-struct Feed {
-    decoder: ValueDecoder,
-    rest: Vec<u8>,
-    is_done: bool,
-    is_raw: bool,
-}
-
-impl Feed {
-    fn new(version: Version) -> Self {
-        Self { decoder: ValueDecoder::new(version), rest: Vec::new(), is_done: true, is_raw: false }
-    }
-
-    /// Offsets in errors count from the value's first byte.
-    fn begin(&mut self, type_byte: u8, depth: Depth) -> Result<(), Error> {
-        self.rest.clear();
-        self.is_raw = depth == Depth::Raw;
-        self.is_done = self.is_raw || depth == Depth::Skip;
-        self.decoder.begin(type_byte, depth, 0)
-    }
-
-    fn push<S: Sink>(&mut self, piece: &[u8], sink: &mut S) -> Result<(), Failure<S::Error>> {
-        if self.is_raw && !piece.is_empty() {
-            return sink.value(ValueEvent::Raw(piece)).map_err(Failure::Sink);
-        }
-        if self.is_done {
-            return Ok(());
-        }
-        let from_rest = !self.rest.is_empty();
-        if from_rest {
-            self.rest.extend_from_slice(piece);
-        }
-        let input = if from_rest { &self.rest[..] } else { piece };
-        let progress = self.decoder.advance(input, sink)?;
-        match from_rest {
-            true => drop(self.rest.drain(..progress.consumed)),
-            false => self.rest.extend_from_slice(&piece[progress.consumed..]),
-        }
-        self.is_done = progress.state == State::Done;
-        Ok(())
-    }
-}
-
-/// Takes the facts out of the events of a value.
-struct Looker<'f>(&'f mut Facts);
-
-impl Sink for Looker<'_> {
-    type Error = std::convert::Infallible;
-
-    fn key(&mut self, _head: &KeyHead<'_>) -> Result<Depth, Self::Error> {
-        Ok(Depth::Packed)
-    }
-
-    fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Self::Error> {
-        self.0.see(&event);
-        Ok(())
-    }
-}
-
 /// Whether all of such a value is in one unit of the format, and so in one piece.
 fn is_one_unit(object: ObjectType) -> bool {
     use ObjectType as T;
@@ -269,12 +219,19 @@ impl<'a, S: Sink> Selected<'a, S> {
             at: At::Passing,
             fault: None,
             kept: Kept::default(),
-            bytes: 0,
-            probe: Feed::new(version),
+            gauge: Gauge::new(version),
             replay: Feed::new(version),
-            facts: None,
+            passed: 0,
+            limit: None,
             stamp: None,
         }
+    }
+
+    /// The same for so many keys and function libraries at the most: [`Halted::Enough`] comes with the next one.
+    #[must_use]
+    pub fn limited(mut self, limit: Option<u64>) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// The sink behind it.
@@ -284,6 +241,7 @@ impl<'a, S: Sink> Selected<'a, S> {
     }
 
     fn pass_key(&mut self) -> Result<Depth, Halted<S::Error>> {
+        self.passed += 1;
         if let Some((stamp, end)) = self.stamp.take() {
             self.sink.aux(MVCC_STAMP, &stamp, end).map_err(Halted::Sink)?;
         }
@@ -292,24 +250,16 @@ impl<'a, S: Sink> Selected<'a, S> {
 
     /// More of a value has come whose key may not be wanted. `is_last` says that it has ended.
     fn look(&mut self, piece: &[u8], is_last: bool) -> Result<(), Halted<S::Error>> {
-        self.bytes += piece.len() as u64;
-        let Some(facts) = &mut self.facts else { return Ok(()) };
-        if self.chosen.looks_inside() && self.fault.is_none() {
-            match self.probe.push(piece, &mut Looker(facts)) {
-                Ok(()) => {}
-                Err(Failure::Format(error)) => self.fault = Some(error),
-                Err(Failure::Sink(never)) => match never {},
-            }
-        }
+        self.gauge.push(piece, self.chosen.looks_inside());
         if is_last {
-            facts.end();
+            self.gauge.end();
         }
         // A value that is damaged inside ends all when its offset is known, chosen or not.
-        if self.fault.is_some() {
+        let (false, Some(facts)) = (self.gauge.is_faulty(), self.gauge.facts()) else {
             self.kept.clear();
             return Ok(());
-        }
-        match self.chosen.value(&self.head.lend(), self.version, facts, self.bytes) {
+        };
+        match self.chosen.value(&self.head.lend(), self.version, facts, self.gauge.bytes()) {
             Verdict::No => {
                 self.at = At::Dropped;
                 self.kept.clear();
@@ -347,11 +297,20 @@ impl<'a, S: Sink> Selected<'a, S> {
 
     /// A fault inside the value that has ended, with its place in the file.
     fn end_of_fault(&mut self, end: u64) -> Result<(), Halted<S::Error>> {
-        let Some(mut error) = self.fault.take() else { return Ok(()) };
-        error.at += end.saturating_sub(self.bytes);
-        error.db = self.head.db;
-        error.key = Some(std::mem::take(&mut self.head.key));
-        Err(Halted::Format(error))
+        let (db, key) = (self.head.db, &self.head.key);
+        let start = end.saturating_sub(self.gauge.bytes());
+        let fault = self.gauge.take_fault(db, key, end);
+        match fault.or_else(|| self.fault.take().map(|fault| placed(fault, start, db, key))) {
+            Some(error) => Err(Halted::Format(error)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_limit(&self) -> Result<(), Halted<S::Error>> {
+        match self.limit {
+            Some(limit) if self.passed >= limit => Err(Halted::Enough),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -359,10 +318,10 @@ impl<S: Worker> Worker for Selected<'_, S> {
     fn begin(&mut self, start: &Start) -> Result<(), Self::Error> {
         if let Some(version) = start.version {
             self.version = version;
-            for feed in [&mut self.probe, &mut self.replay] {
-                *feed = Feed::new(version);
-                feed.decoder.set_templates(&start.templates);
-            }
+            self.gauge = Gauge::new(version);
+            self.gauge.set_templates(&start.templates);
+            self.replay = Feed::new(version);
+            self.replay.set_templates(&start.templates);
         }
         self.at = At::Passing;
         self.sink.begin(start).map_err(Halted::Sink)
@@ -385,7 +344,7 @@ impl<S: Sink> Sink for Selected<'_, S> {
 
     fn start(&mut self, version: Version) -> Result<(), Self::Error> {
         self.version = version;
-        self.probe = Feed::new(version);
+        self.gauge = Gauge::new(version);
         self.replay = Feed::new(version);
         self.sink.start(version).map_err(Halted::Sink)
     }
@@ -426,10 +385,12 @@ impl<S: Sink> Sink for Selected<'_, S> {
     }
 
     fn function(&mut self, at: u64, code: &[u8]) -> Result<(), Self::Error> {
-        match self.chosen.function(function_name(code), code.len() as u64) {
-            true => self.sink.function(at, code).map_err(Halted::Sink),
-            false => Ok(()),
+        self.check_limit()?;
+        if !self.chosen.function(function_name(code), code.len() as u64) {
+            return Ok(());
         }
+        self.passed += 1;
+        self.sink.function(at, code).map_err(Halted::Sink)
     }
 
     fn module_aux(&mut self, at: u64, id: u64, payload: &[u8]) -> Result<(), Self::Error> {
@@ -438,8 +399,8 @@ impl<S: Sink> Sink for Selected<'_, S> {
 
     fn template(&mut self, id: u64, fields: &[Vec<u8>]) -> Result<(), Self::Error> {
         if !self.chosen.is_everything() {
-            self.probe.decoder.add_template(id, fields);
-            self.replay.decoder.add_template(id, fields);
+            self.gauge.add_template(id, fields);
+            self.replay.add_template(id, fields);
         }
         self.sink.template(id, fields).map_err(Halted::Sink)
     }
@@ -449,6 +410,7 @@ impl<S: Sink> Sink for Selected<'_, S> {
     }
 
     fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Self::Error> {
+        self.check_limit()?;
         match self.chosen.head(head, self.version) {
             Verdict::No => {
                 self.at = At::Dropped;
@@ -457,6 +419,7 @@ impl<S: Sink> Sink for Selected<'_, S> {
             }
             Verdict::Yes => {
                 self.at = At::Passing;
+                self.passed += 1;
                 if let Some((stamp, end)) = self.stamp.take() {
                     self.sink.aux(MVCC_STAMP, &stamp, end).map_err(Halted::Sink)?;
                 }
@@ -466,9 +429,8 @@ impl<S: Sink> Sink for Selected<'_, S> {
                 self.at = At::Open;
                 self.head.keep(head);
                 self.kept.clear();
-                self.bytes = 0;
-                self.facts = Some(Facts::of(head, self.version));
-                self.fault = self.probe.begin(head.type_byte, Depth::Packed).err();
+                self.fault = None;
+                self.gauge.begin(head);
                 Ok(Depth::Raw)
             }
         }
@@ -482,11 +444,11 @@ impl<S: Sink> Sink for Selected<'_, S> {
                 self.look(piece, is_last)
             }
             (At::Replayed, ValueEvent::Raw(piece)) => {
-                self.bytes += piece.len() as u64;
+                self.gauge.push(piece, false);
                 self.play(piece)
             }
             (At::Dropped, ValueEvent::Raw(piece)) => {
-                self.bytes += piece.len() as u64;
+                self.gauge.push(piece, false);
                 Ok(())
             }
             _ => Ok(()),
@@ -503,7 +465,7 @@ impl<S: Sink> Sink for Selected<'_, S> {
                 self.stamp = None;
                 Ok(())
             }
-            At::Replayed if !self.replay.is_done => {
+            At::Replayed if !self.replay.is_done() => {
                 let kind = Kind::UnexpectedEof;
                 let doing = cairn_engine::codec::rdb::Doing::ReadObjectValue;
                 let key = Some(std::mem::take(&mut self.head.key));
