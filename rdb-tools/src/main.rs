@@ -20,7 +20,7 @@ enum Command {
     Diff(cmd::diff::Diff),
     Digest(cmd::digest::Digest),
     Convert(cmd::convert::Convert),
-    Dump(cmd::dump::Dump),
+    Dump(Box<cmd::dump::Dump>),
 }
 
 fn main() -> ExitCode {

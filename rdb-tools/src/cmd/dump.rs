@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
@@ -18,11 +19,12 @@ use crate::dump::keys::Keys;
 use crate::dump::rows::{KeyRows, KeyText, RowError};
 use crate::dump::{csv, sorted, table};
 use crate::jsonl::{Handover, Jsonl, Lines, Options, function_name, write_in_parallel};
-use crate::output::{exit, shared_stdout};
+use crate::output::exit;
 use crate::parallel::{Jobs, Worker};
 use crate::select::{Chosen, Halted, Selected, Selection, Share, through};
 use crate::source::Source;
 use crate::spill::Spill;
+use crate::write::{Output, refuse_same};
 
 /// Print what is in an RDB file, an AOF, JSON lines or a server
 ///
@@ -40,6 +42,14 @@ pub struct Dump {
     /// Form of the output
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     pub format: Format,
+
+    /// File to write, once it is whole; - for standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+
+    /// Replace the file of --output if it is there
+    #[arg(long)]
+    pub force: bool,
 
     /// With csv: what is in a line
     #[arg(long, value_enum, default_value_t = Rows::Keys)]
@@ -165,7 +175,12 @@ impl From<RowError> for End {
 /// # Errors
 /// What keeps it from reading or writing.
 pub fn run(args: &Dump) -> anyhow::Result<u8> {
-    let chosen = args.selection.compile()?;
+    let mut selection = args.selection.clone();
+    if args.format == Format::Keys {
+        // Libraries are no keys, and must not count as some.
+        selection.not_types.push("function".to_owned());
+    }
+    let chosen = selection.compile()?;
     // A bar between the lines of the dump would help nobody.
     let no_progress = args.reading.no_progress || io::stdout().is_terminal();
     let reading = Reading { no_progress, ..args.reading };
@@ -180,15 +195,21 @@ pub fn run(args: &Dump) -> anyhow::Result<u8> {
         Ok(chosen) => chosen,
         Err(stop) => return stop.report("rdb-tools", source.name()),
     };
-    let result = write(args, &chosen, &mut source, &mut shared_stdout());
-    match result {
-        Ok(()) => Ok(exit::CLEAN),
-        Err(Stop::Sink(End::Write(error))) => Err(error).context("writing"),
-        Err(Stop::Sink(End::Row(error))) => {
-            Stop::<io::Error>::Format(error).report("rdb-tools", source.name())
-        }
-        Err(stop) => stop.map_sink(|_| io::Error::other("")).report("rdb-tools", source.name()),
-    }
+    refuse_same(Path::new(&args.file), &args.output)?;
+    let mut out = Output::create(&args.output, args.force)?;
+    let stop = match write(args, &chosen, &mut source, &mut out) {
+        Ok(()) => None,
+        Err(Stop::Sink(End::Write(error))) => return Err(error).context("writing"),
+        Err(Stop::Sink(End::Row(error))) => Some(Stop::Format(error)),
+        Err(stop) => Some(stop.map_sink(|_| io::Error::other("told above"))),
+    };
+    let code = match stop {
+        None => exit::CLEAN,
+        Some(stop) => stop.report("rdb-tools", source.name())?,
+    };
+    // Also of a damaged file: the keys before the damage are there, and the exit code tells.
+    out.commit().context("writing")?;
+    Ok(code)
 }
 
 /// Takes in `--sample`: a number of keys is found in a pass of its own.

@@ -47,12 +47,15 @@ const LIBRARY: u8 = 0;
 /// What the sort keys of keys begin with.
 const KEY: u8 = 1;
 
+/// A slot import under way: its job's name and the slot ranges.
+type Import = (Vec<u8>, Vec<(u64, u64)>);
+
 /// Keeps keys in a sorter.
 struct Gather {
     sorter: Sorter,
     version: Version,
     templates: Vec<(u64, Vec<Vec<u8>>)>,
-    imports: Vec<(Vec<u8>, Vec<(u64, u64)>)>,
+    imports: Vec<Import>,
     trailer: Trailer,
     sort_key: Vec<u8>,
     record: Vec<u8>,

@@ -5,14 +5,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 
-use crate::output::stdout;
+use crate::output::shared_stdout;
 
 /// An output that is being written.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Output(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Stdout(BufWriter<StdoutLock<'static>>),
+    Stdout(BufWriter<Stdout>),
     /// A device or a pipe: it cannot be replaced.
     Device(File),
     File {
@@ -46,7 +46,7 @@ impl Output {
     /// What is in the way, with the path.
     pub fn create(path: &Path, force: bool) -> anyhow::Result<Self> {
         if path.as_os_str() == "-" {
-            return Ok(Self(Kind::Stdout(stdout())));
+            return Ok(Self(Kind::Stdout(shared_stdout())));
         }
         let at = || path.display().to_string();
         match fs::metadata(path) {

@@ -4,6 +4,7 @@ mod check_rdb;
 mod cli;
 mod diff;
 mod digest;
+mod dump;
 mod expected;
 mod fold;
 mod fold_split;
