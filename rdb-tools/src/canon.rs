@@ -40,6 +40,8 @@ pub struct Rules {
     pub consumer_times: bool,
     /// When pending entries of streams were delivered last does not count.
     pub ignore_delivery_times: bool,
+    /// The two zeros are two scores. They are one to servers, which give back the one they were given.
+    pub keep_zeros: bool,
     /// Idle times and access counters of keys count. They do not by default, since reading changes them.
     pub access: bool,
 }
@@ -64,10 +66,8 @@ pub enum Section {
     FieldTtl,
     /// A member of a sorted set; the bits of its score, 8 bytes.
     Scored,
-    /// A stream id, 16 bytes; fields and values, each with its length before it.
-    Entry,
-    /// No identity; last id, greatest deleted id, first id, entries added.
-    Totals,
+    /// A stream id, 16 bytes; nothing. Of pending entries, and only where whoever reads asks for it.
+    StandIn,
     /// A group's name; its last id, and what it has read: 1 and 8 bytes, or 0.
     Group,
     /// Group, consumer; seen and active time where they count.
@@ -76,6 +76,10 @@ pub enum Section {
     Pending,
     /// Group, index; the id.
     Nacked,
+    /// A stream id, 16 bytes; fields and values, each with its length before it.
+    Entry,
+    /// No identity; last id, greatest deleted id, first id, entries added.
+    Totals,
     /// No identity; the four numbers of idempotent production.
     Idempotence,
     /// Producer, idempotent id; the entry's id.
@@ -102,7 +106,7 @@ pub enum Section {
 
 impl Section {
     /// All of them, in order.
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::Meta,
         Self::Text,
         Self::Element,
@@ -111,12 +115,13 @@ impl Section {
         Self::Field,
         Self::FieldTtl,
         Self::Scored,
-        Self::Entry,
-        Self::Totals,
+        Self::StandIn,
         Self::Group,
         Self::Consumer,
         Self::Pending,
         Self::Nacked,
+        Self::Entry,
+        Self::Totals,
         Self::Idempotence,
         Self::IdempotentId,
         Self::Path,
@@ -273,8 +278,7 @@ impl Canon {
                 out.part(Section::Path, path, b"")
             }
             E::Member { member, score } => {
-                // The two zeros are one score.
-                let score = if score == 0.0 { 0.0 } else { score };
+                let score = if score == 0.0 && !self.rules.keep_zeros { 0.0 } else { score };
                 out.part(Section::Scored, member, &score.to_bits().to_be_bytes())
             }
             E::BeginArray { insert_index: Some(index), .. } => {

@@ -54,6 +54,7 @@ impl Counting {
             consumer_times: self.consumer_times,
             ignore_delivery_times: self.ignore_delivery_times,
             access: self.access,
+            keep_zeros: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::Reading;
-use crate::canon::Keyed;
+use crate::canon::{Keyed, Rules};
 use crate::diff::Counting;
 use crate::diff::details::{Opaque, Pairs, Wanted, collect};
 use crate::diff::join::{Change, Class, Counts, ExpiryRules, join};
@@ -182,6 +182,8 @@ fn compare(args: &Diff) -> Result<Counts, End> {
     warn_of_doubles(args, survey_a.twice, survey_b.twice).map_err(End::Trouble)?;
     drop((survey_a, survey_b));
 
+    // Where a member is set anyway, it is set to the very zero.
+    let rules = Rules { keep_zeros: is_patch, ..rules };
     let opaque = if is_patch { Opaque::AsBytes } else { Opaque::AsParts };
     let parts_a = collect(&mut a, wanted_a, rules, Opaque::AsParts, &third).map_err(|s| told(s, &args.a))?;
     let parts_b = collect(&mut b, wanted_b, rules, opaque, &third).map_err(|s| told(s, &args.b))?;

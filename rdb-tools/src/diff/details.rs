@@ -10,7 +10,6 @@ use std::io;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{Depth, Family, KeyHead, ObjectType, ValueEvent, Version};
 
-use super::patch::STAND_IN;
 use super::spool::Twice;
 use crate::canon::{Canon, Parts, Rules, Section};
 use crate::drive::Stop;
@@ -73,7 +72,7 @@ struct Collector {
 struct PartSorter {
     sorter: Sorter,
     key: Vec<u8>,
-    /// Pending entries are told among the entries too, behind theirs if it is there.
+    /// What can stand in for pending entries is told too.
     has_stand_ins: bool,
 }
 
@@ -92,9 +91,9 @@ impl Parts for PartSorter {
         match identity.last_chunk::<ID_BYTES>() {
             Some(id) if self.has_stand_ins && section == Section::Pending && content.starts_with(&[0]) => {
                 self.key.truncate(RANK_BYTES);
-                self.key.push(Section::Entry as u8);
+                self.key.push(Section::StandIn as u8);
                 self.key.extend_from_slice(id);
-                self.sorter.push(&self.key, STAND_IN)
+                self.sorter.push(&self.key, b"")
             }
             _ => Ok(()),
         }

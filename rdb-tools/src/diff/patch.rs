@@ -5,8 +5,9 @@
 //! hashes, streams of Redis 8.6 on) is restored from its bytes, which a server of B's kind takes.
 //! What cannot be said at all is told on standard error: data of modules that belong to no key, metadata.
 //!
-//! Pending entries whose stream entry is gone cannot be claimed, so an entry stands for each until they
-//! have been, as this project's own log rewrite does it.
+//! A pending entry can only be claimed while it is in the stream, and it may be gone from there. So entries that
+//! stand in for them come first, then groups and claims; then the stream is emptied by trimming, which leaves
+//! no trace in its numbers, and gets its entries.
 
 use std::io::{self, Write};
 
@@ -136,9 +137,9 @@ pub struct Patch<W> {
 /// A stream being made.
 #[derive(Debug, Default)]
 struct MadeStream {
-    has_entries: bool,
-    /// Ids that stand for entries which are gone.
-    stand_ins: Vec<StreamId>,
+    /// The key is there: with entries that stand in, with groups, or with entries.
+    has_key: bool,
+    has_stand_ins: bool,
     totals: Option<Vec<u8>>,
 }
 
@@ -460,9 +461,6 @@ fn id_text(id: StreamId) -> Vec<u8> {
     text
 }
 
-/// What stands in for an entry in the sorted parts of a stream whose pending entries have lost theirs.
-pub(super) const STAND_IN: &[u8] = &[0xff];
-
 fn make_stream<W: Write>(
     commands: &mut Commands<W>,
     key: &[u8],
@@ -483,23 +481,24 @@ fn make_stream<W: Write>(
         })
     };
     match (section, &of[..]) {
+        (Section::StandIn, [show::Fact::Id(id)]) => {
+            (stream.has_key, stream.has_stand_ins) = (true, true);
+            commands.send(&[b"XADD", key, &id_text(*id), b"x", b"y"])
+        }
         (Section::Entry, [show::Fact::Id(id)]) => {
+            stream.trim(commands, key)?;
+            stream.has_key = true;
             let text = id_text(*id);
-            stream.has_entries = true;
             let mut words: Vec<&[u8]> = vec![b"XADD", key, &text];
-            let content = pair.b.first().map(Vec::as_slice).unwrap_or_default();
-            if content == STAND_IN {
-                stream.stand_ins.push(*id);
-                words.extend([&b"x"[..], b"y"]);
-            }
-            let mut rest = if content == STAND_IN { &[][..] } else { content };
+            let mut rest = pair.b.first().map(Vec::as_slice).unwrap_or_default();
             while let Some(field) = take_framed(&mut rest) {
                 words.push(field);
             }
             commands.send(&words)
         }
         (Section::Totals, _) => {
-            if !stream.has_entries {
+            stream.trim(commands, key)?;
+            if !stream.has_key {
                 let last = fact("last_id").filter(|id| id != b"0-0").unwrap_or_else(|| b"0-1".to_vec());
                 commands.send(&[b"XADD", key, b"MAXLEN", b"0", &last, b"x", b"y"])?;
             }
@@ -508,7 +507,8 @@ fn make_stream<W: Write>(
         }
         (Section::Group, _) => {
             let last_id = fact("last_id").unwrap_or_default();
-            let mut words: Vec<&[u8]> = vec![b"XGROUP", b"CREATE", key, identity, &last_id];
+            stream.has_key = true;
+            let mut words: Vec<&[u8]> = vec![b"XGROUP", b"CREATE", key, identity, &last_id, b"MKSTREAM"];
             let read = fact("entries_read").filter(|read| read != b"unknown");
             if let Some(read) = &read {
                 words.extend([&b"ENTRIESREAD"[..], read]);
@@ -544,11 +544,18 @@ fn make_stream<W: Write>(
     }
 }
 
-fn end_stream<W: Write>(commands: &mut Commands<W>, key: &[u8], stream: &MadeStream) -> io::Result<()> {
-    for id in &stream.stand_ins {
-        commands.add(&[b"XDEL", key], &[&id_text(*id)])?;
+impl MadeStream {
+    /// Takes out what stood in for entries.
+    fn trim<W: Write>(&mut self, commands: &mut Commands<W>, key: &[u8]) -> io::Result<()> {
+        if !std::mem::take(&mut self.has_stand_ins) {
+            return Ok(());
+        }
+        commands.send(&[b"XTRIM", key, b"MAXLEN", b"0"])?;
+        commands.send(&[b"XSETID", key, b"0-0"])
     }
-    commands.flush()?;
+}
+
+fn end_stream<W: Write>(commands: &mut Commands<W>, key: &[u8], stream: &MadeStream) -> io::Result<()> {
     let Some(totals) = &stream.totals else { return Ok(()) };
     let facts = show::content(Section::Totals, b"", totals);
     let text = |i: usize| {

@@ -84,6 +84,7 @@ pub fn name(section: Section) -> &'static str {
         S::Member | S::Scored => "member",
         S::Field => "field",
         S::FieldTtl => "field-expiry",
+        S::StandIn => "pending entry",
         S::Entry => "entry",
         S::Totals => "numbers",
         S::Group => "group",
@@ -131,7 +132,7 @@ pub fn identity(section: Section, mut bytes: &[u8]) -> Vec<Fact<'_>> {
             _ => "access counter",
         })]),
         S::Element | S::ArrayElement | S::ModuleItem | S::Raw => number(bytes).map(|n| vec![Fact::Number(n)]),
-        S::Entry => id(bytes).map(|id| vec![Fact::Id(id)]),
+        S::Entry | S::StandIn => id(bytes).map(|id| vec![Fact::Id(id)]),
         S::Pending | S::Nacked | S::Consumer | S::IdempotentId | S::PathField => take_framed(&mut bytes)
             .and_then(|outer| {
                 let inner = match section {
@@ -162,7 +163,7 @@ pub fn content<'a>(section: Section, identity: &[u8], bytes: &'a [u8]) -> Vec<(&
 fn facts<'a>(section: Section, identity: &[u8], bytes: &'a [u8]) -> Option<Vec<(&'static str, Fact<'a>)>> {
     use Section as S;
     Some(match section {
-        S::Member | S::BagElement | S::Path => Vec::new(),
+        S::Member | S::BagElement | S::Path | S::StandIn => Vec::new(),
         S::Meta if identity == meta::IDLE => vec![("value", Fact::Number(number(bytes)?))],
         S::Meta if identity == meta::FREQ => vec![("value", Fact::Number(u64::from(*bytes.first()?)))],
         S::Meta if identity == meta::NO_EVICT => Vec::new(),

@@ -8,5 +8,7 @@ mod dump;
 mod expected;
 mod fold;
 mod fold_split;
+mod patch;
+mod server;
 mod source;
 mod support;
