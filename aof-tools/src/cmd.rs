@@ -4,3 +4,4 @@ pub(crate) mod compact;
 pub(crate) mod convert;
 pub(crate) mod info;
 pub(crate) mod log;
+pub(crate) mod replay;

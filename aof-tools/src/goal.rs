@@ -10,7 +10,7 @@ use cairn_engine::codec::rdb::{Sink, Target};
 use clap::{Args, ValueEnum};
 use rdb_tools::cmd::Reading;
 use rdb_tools::cmd::convert::parse_target;
-use rdb_tools::drive::Stop;
+use rdb_tools::drive::{Blame, Fault, Stop};
 use rdb_tools::fold::{self, Edits, Log, OnBad, Summary};
 use rdb_tools::lossy::{Losses, Lossy};
 use rdb_tools::output::exit;
@@ -115,13 +115,18 @@ impl From<'_> {
 /// Tells what kept a log from being read. What names its file already is not named twice.
 fn told<E: Into<anyhow::Error>>(stop: Stop<E>, name: &std::ffi::OsStr) -> anyhow::Result<u8> {
     match stop {
-        Stop::Other(fault) if !fault.file.is_empty() => {
-            writeln!(io::stderr(), "aof-tools: {fault}").context("writing")?;
-            let is_access = fault.blame == rdb_tools::drive::Blame::Access;
-            Ok(if is_access { exit::TROUBLE } else { exit::FINDINGS })
-        }
+        Stop::Other(fault) if !fault.file.is_empty() => told_fault(&fault),
         stop => stop.report("aof-tools", name),
     }
+}
+
+/// Tells a fault that names its file; answers the exit code.
+///
+/// # Errors
+/// What keeps it from writing.
+pub(crate) fn told_fault(fault: &Fault) -> anyhow::Result<u8> {
+    writeln!(io::stderr(), "aof-tools: {fault}").context("writing")?;
+    Ok(if fault.blame == Blame::Access { exit::TROUBLE } else { exit::FINDINGS })
 }
 
 /// Tells what of a log was not run.
@@ -224,7 +229,7 @@ fn tell_losses(losses: &Losses, target: Target, lossy: Lossy) -> anyhow::Result<
     let name = target.name();
     match lossy {
         Lossy::Fail => {
-            writeln!(err, "aof-tools: {name} cannot hold all of it; --lossy warn leaves that out:")?
+            writeln!(err, "aof-tools: {name} cannot hold all of it; --lossy warn leaves that out:")?;
         }
         Lossy::Warn | Lossy::Drop => writeln!(err, "aof-tools: left out, as {name} cannot hold it:")?,
     }

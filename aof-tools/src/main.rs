@@ -37,6 +37,7 @@ enum Command {
     Compact(cmd::compact::Compact),
     Convert(cmd::convert::Convert),
     Log(Box<cmd::log::LogCommand>),
+    Replay(Box<cmd::replay::Replay>),
     /// Cut the last file of a log off at what can be read, after a question
     ///
     /// The same as redis-check-aof --fix. Make a backup first: what is cut off is gone.
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Compact(args) => cmd::compact::run(args),
         Command::Convert(args) => cmd::convert::run(args),
         Command::Log(args) => cmd::log::run(args),
+        Command::Replay(args) => cmd::replay::run(args),
         Command::Fix { path } => dropin::main("redis-check-aof", &["--fix".into(), path.clone()]),
     };
     output::finish("aof-tools", result)

@@ -146,10 +146,11 @@ impl<'i> Records<'i> {
         self.input.position() + self.given as u64
     }
 
-    /// The block that the record which was given out last stands in: offset of its line.
+    /// The block that the record which was given out last stands in, or the one behind it, if its line has
+    /// been read: where it starts and where it ends.
     #[must_use]
-    pub fn block_at(&self) -> Option<u64> {
-        self.block.map(|block| block.at)
+    pub fn block(&self) -> Option<(u64, u64)> {
+        self.block.map(|block| (block.at, block.end))
     }
 
     /// Whether commands in checked blocks have been seen.
