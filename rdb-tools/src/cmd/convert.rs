@@ -98,6 +98,7 @@ pub fn run(args: &Convert) -> anyhow::Result<u8> {
         compress: args.compress,
         no_checksum: args.checksum == Checksum::Off,
         aux: Aux::Keep,
+        field_ttls_anew: false,
     };
     let mut writer = RdbWriter::new(output, options);
     if let Some(path) = &args.losses {

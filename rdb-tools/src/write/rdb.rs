@@ -9,13 +9,14 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 
+use cairn_engine::base::num;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{
-    Depth, Drain, KeyHead, ObjectType, Sink, Target, ValueEvent, Version, Writer, WriterOptions, opcode,
+    Depth, Drain, Family, KeyHead, ObjectType, Sink, Target, ValueEvent, Version, Writer, WriterOptions, opcode,
 };
 use clap::ValueEnum;
 
-use super::transcode::{Plan, Transcoder, module_is_read, plan, plan_anew};
+use super::transcode::{Encoding, Plan, Transcoder, module_is_read, plan, plan_anew};
 use crate::lossy::{Feature, Loss, Losses, Lossy};
 
 /// Which format is written.
@@ -67,6 +68,8 @@ pub struct Options {
     pub no_checksum: bool,
     /// Which auxiliary fields are written.
     pub aux: Aux,
+    /// Whether hashes whose fields expire are never copied: the events say other instants than the input.
+    pub field_ttls_anew: bool,
 }
 
 /// Fields that say which state of which replication stream a file is.
@@ -83,6 +86,8 @@ pub struct RdbWriter<W: Write> {
     out: Writer<IntoWrite<W>>,
     options: Options,
     target: Option<Target>,
+    /// The version of the input that is being read.
+    version: Option<Version>,
     /// The database of the keys that the file has now.
     db: Option<u64>,
     /// The database that the input has named last.
@@ -95,6 +100,8 @@ pub struct RdbWriter<W: Write> {
     templates: HashMap<u64, u64>,
     /// Whether two inputs mean different templates by one id: then no more references are copied.
     templates_differ: bool,
+    /// What KeyDB has named of the last key.
+    member: Vec<u8>,
     /// Keys written, by all databases.
     keys: u64,
 }
@@ -108,6 +115,8 @@ enum Now {
     Module,
     /// It is written anew.
     Encode,
+    /// Its value is whole, but KeyDB may still tell when fields of it expire.
+    Late,
     /// It is left out; also between keys.
     Skip,
 }
@@ -156,6 +165,7 @@ impl<W: Write> RdbWriter<W> {
             out: Writer::new(IntoWrite(out), own),
             options,
             target,
+            version: None,
             db: None,
             named_db: 0,
             head: Head::default(),
@@ -164,6 +174,7 @@ impl<W: Write> RdbWriter<W> {
             losses: Losses::default(),
             templates: HashMap::new(),
             templates_differ: false,
+            member: Vec::new(),
             keys: 0,
         }
     }
@@ -211,6 +222,7 @@ impl<W: Write> RdbWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn finish(mut self) -> io::Result<(W, Losses)> {
+        self.settle()?;
         self.begin_file(self.format())?;
         self.losses.finish()?;
         let out = match self.options.lossy == Lossy::Fail && !self.losses.is_empty() {
@@ -256,10 +268,60 @@ impl<W: Write> RdbWriter<W> {
             // What a target without templates would get.
             return plan(object, Target::Redis72);
         }
+        let expires = matches!(
+            object,
+            ObjectType::HashMetadata | ObjectType::HashListpackEx | ObjectType::HashExpiry
+        );
+        if self.is_late_hash(object) || (expires && self.options.field_ttls_anew) {
+            let to = target.hash_with_field_ttl().unwrap_or(ObjectType::Hash);
+            return Plan::Encode(Encoding { from: object, to, depth: Depth::Item });
+        }
         match self.options.compress {
             Compress::Keep => plan(object, target),
             Compress::On | Compress::Off => plan_anew(object, target),
         }
+    }
+
+    /// Whether it may be told behind the value that fields of it expire, and the target can say that.
+    /// Nothing in a file tells ahead that KeyDB wrote it.
+    fn is_late_hash(&self, object: ObjectType) -> bool {
+        object.family() == Family::Hash
+            && self.version == Some(Target::Redis62.version())
+            && self.format().hash_with_field_ttl().is_some()
+    }
+
+    /// Writes the hash that waited for what KeyDB says behind it.
+    fn settle(&mut self) -> io::Result<()> {
+        if self.now != Now::Late {
+            return Ok(());
+        }
+        self.now = Now::Skip;
+        self.write_anew()
+    }
+
+    fn write_anew(&mut self) -> io::Result<()> {
+        let object = self.transcoder.end()?;
+        for (feature, count) in self.transcoder.lost().to_vec() {
+            self.lose_of_key(feature, count)?;
+        }
+        self.begin_record(object)?;
+        self.transcoder.write_to(&mut self.out)
+    }
+
+    /// KeyDB tells when a field or member of the last key expires, in two fields one after the other.
+    fn member_expires(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        if key == KEYDB_MEMBER {
+            self.member.clear();
+            self.member.extend_from_slice(value);
+            return match self.now {
+                Now::Late => Ok(()),
+                _ => self.lose_of_key(Feature::MemberTtl, 1),
+            };
+        }
+        if self.now == Now::Late && let Some(at) = num::parse_u64(value) {
+            self.transcoder.expire_late(&self.member, at);
+        }
+        Ok(())
     }
 
     /// Keeps what stands before the key, as far as the target has it.
@@ -344,6 +406,8 @@ impl<W: Write> Sink for RdbWriter<W> {
     type Error = io::Error;
 
     fn start(&mut self, version: Version) -> io::Result<()> {
+        self.settle()?;
+        self.version = Some(version);
         let target = self.target.or_else(|| Target::of_version(version)).unwrap_or_default();
         self.begin_file(target)
     }
@@ -359,9 +423,10 @@ impl<W: Write> Sink for RdbWriter<W> {
             VALKEY_SLOT_INFO => !is_edited && target >= Target::Redis72 && !target.has_slot_info(),
             _ => !(is_edited && REPLICATION_AUX.contains(&key)),
         };
-        if key == KEYDB_MEMBER && !is_wanted {
-            return self.lose_of_key(Feature::MemberTtl, 1);
+        if is_keydb && key != KEYDB_VERSION && !is_wanted {
+            return self.member_expires(key, value);
         }
+        self.settle()?;
         if is_wanted { self.write_aux(key, value) } else { Ok(()) }
     }
 
@@ -374,6 +439,7 @@ impl<W: Write> Sink for RdbWriter<W> {
         if self.options.aux != Aux::Keep || !self.format().has_aux() {
             return Ok(());
         }
+        self.settle()?;
         self.enter_db(self.named_db)?;
         self.out.resize_db(keys, expires)
     }
@@ -382,6 +448,7 @@ impl<W: Write> Sink for RdbWriter<W> {
         if self.options.aux != Aux::Keep || !self.format().has_slot_info() {
             return Ok(());
         }
+        self.settle()?;
         self.enter_db(self.named_db)?;
         self.out.slot_info(slot, keys, expires)
     }
@@ -400,6 +467,7 @@ impl<W: Write> Sink for RdbWriter<W> {
     }
 
     fn function(&mut self, _at: u64, code: &[u8]) -> io::Result<()> {
+        self.settle()?;
         if self.format().has_functions() {
             return self.out.function(code);
         }
@@ -408,6 +476,7 @@ impl<W: Write> Sink for RdbWriter<W> {
     }
 
     fn module_aux(&mut self, _at: u64, id: u64, payload: &[u8]) -> io::Result<()> {
+        self.settle()?;
         if self.format().has_module_aux() {
             return self.out.module_aux(payload);
         }
@@ -448,6 +517,7 @@ impl<W: Write> Sink for RdbWriter<W> {
     }
 
     fn key(&mut self, head: &KeyHead<'_>) -> io::Result<Depth> {
+        self.settle()?;
         self.keep_head(head);
         match self.plan(head.object) {
             Plan::Copy if head.object == ObjectType::Module => {
@@ -488,12 +558,11 @@ impl<W: Write> Sink for RdbWriter<W> {
         if std::mem::replace(&mut self.now, Now::Skip) != Now::Encode {
             return Ok(());
         }
-        let object = self.transcoder.end()?;
-        for (feature, count) in self.transcoder.lost().to_vec() {
-            self.lose_of_key(feature, count)?;
+        if self.transcoder.may_expire_late() && self.version == Some(Target::Redis62.version()) {
+            self.now = Now::Late;
+            return Ok(());
         }
-        self.begin_record(object)?;
-        self.transcoder.write_to(&mut self.out)
+        self.write_anew()
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod stream;
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 
 use byteorder::{LittleEndian, ReadBytesExt};
@@ -122,6 +123,8 @@ pub struct Transcoder {
     encoding: Encoding,
     state: State,
     lost: Vec<(Feature, u64)>,
+    /// Fields whose expiry was told behind the value. They take memory.
+    late: HashMap<Vec<u8>, u64>,
 }
 
 impl std::fmt::Debug for Transcoder {
@@ -154,7 +157,7 @@ impl Transcoder {
         let options = WriterOptions { compress, checksum: false };
         let encoding = Encoding { from: T::String, to: T::String, depth: Depth::Item };
         let w = Writer::new(Spool::default(), options);
-        Self { w, base: 0, encoding, state: State::Plain, lost: Vec::new() }
+        Self { w, base: 0, encoding, state: State::Plain, lost: Vec::new(), late: HashMap::new() }
     }
 
     /// A value begins; what there was of another is forgotten.
@@ -167,6 +170,7 @@ impl Transcoder {
         self.base = self.w.offset();
         self.encoding = encoding;
         self.lost.clear();
+        self.late.clear();
         let Encoding { from, to, .. } = encoding;
         self.state = match to.family() {
             Family::List if from != to => State::List { count: self.gap(), elements: 0 },
@@ -285,6 +289,24 @@ impl Transcoder {
         self.w.raw(value)
     }
 
+    /// Whether the value is a hash whose fields' expiries can still be told.
+    #[must_use]
+    pub fn may_expire_late(&self) -> bool {
+        matches!(self.state, State::Expiring { .. })
+    }
+
+    /// A field of the hash that has ended, and when it expires.
+    pub fn expire_late(&mut self, field: &[u8], at: u64) {
+        if self.encoding.to == T::HashMetadata && at > MAX_FIELD_EXPIRY_MS {
+            return self.lose(Feature::LateFieldTtl, 1);
+        }
+        if let State::Expiring { expiring, earliest, .. } = &mut self.state {
+            *expiring += 1;
+            *earliest = at.min(*earliest);
+            self.late.insert(field.to_vec(), at);
+        }
+    }
+
     /// The value has ended: what it has become.
     ///
     /// # Errors
@@ -322,7 +344,7 @@ impl Transcoder {
     pub fn write_to<D: Drain<Error = io::Error>>(&mut self, out: &mut Writer<D>) -> io::Result<()> {
         if let State::Expiring { fields, expiring, earliest } = self.state {
             let to = if expiring == 0 { T::Hash } else { self.encoding.to };
-            copy_fields(self.w.drain_mut(), out, to, fields, earliest)?;
+            copy_fields(self.w.drain_mut(), out, to, fields, earliest, &self.late)?;
             self.w.drain_mut().clear();
             return Ok(());
         }
@@ -345,6 +367,7 @@ fn copy_fields<D: Drain<Error = io::Error>>(
     to: ObjectType,
     fields: u64,
     earliest: u64,
+    late: &HashMap<Vec<u8>, u64>,
 ) -> io::Result<()> {
     if to == T::HashMetadata {
         out.ms(UnixMs(earliest.cast_signed()))?;
@@ -356,6 +379,7 @@ fn copy_fields<D: Drain<Error = io::Error>>(
         let at = reader.read_i64::<LittleEndian>()?;
         read_bytes(&mut reader, &mut field)?;
         read_bytes(&mut reader, &mut value)?;
+        let at = late.get(&field).map_or(at, |at| at.cast_signed());
         if to == T::HashMetadata {
             // Zero stands for none, so distances are counted from one.
             let distance = if at == NEVER { 0 } else { at.cast_unsigned() - earliest + 1 };
