@@ -1,7 +1,9 @@
 //! Writing: files that appear whole or not at all, and what goes into them.
 
+pub mod commands;
 mod output;
 pub mod rdb;
+pub mod resp;
 mod spool;
 pub mod transcode;
 

@@ -12,11 +12,13 @@ use std::io::{self, Write};
 use cairn_engine::base::num;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{
-    Depth, Drain, Family, KeyHead, ObjectType, Sink, Target, ValueEvent, Version, Writer, WriterOptions, opcode,
+    Depth, Drain, Family, KeyHead, ObjectType, Sink, Target, ValueEvent, Version, Writer, WriterOptions,
+    opcode,
 };
 use clap::ValueEnum;
 
 use super::transcode::{Encoding, Plan, Transcoder, module_is_read, plan, plan_anew};
+use crate::jsonl::function_name;
 use crate::lossy::{Feature, Loss, Losses, Lossy};
 
 /// Which format is written.
@@ -268,10 +270,8 @@ impl<W: Write> RdbWriter<W> {
             // What a target without templates would get.
             return plan(object, Target::Redis72);
         }
-        let expires = matches!(
-            object,
-            ObjectType::HashMetadata | ObjectType::HashListpackEx | ObjectType::HashExpiry
-        );
+        let expires =
+            matches!(object, ObjectType::HashMetadata | ObjectType::HashListpackEx | ObjectType::HashExpiry);
         if self.is_late_hash(object) || (expires && self.options.field_ttls_anew) {
             let to = target.hash_with_field_ttl().unwrap_or(ObjectType::Hash);
             return Plan::Encode(Encoding { from: object, to, depth: Depth::Item });
@@ -318,7 +318,9 @@ impl<W: Write> RdbWriter<W> {
                 _ => self.lose_of_key(Feature::MemberTtl, 1),
             };
         }
-        if self.now == Now::Late && let Some(at) = num::parse_u64(value) {
+        if self.now == Now::Late
+            && let Some(at) = num::parse_u64(value)
+        {
             self.transcoder.expire_late(&self.member, at);
         }
         Ok(())
@@ -394,7 +396,7 @@ impl<W: Write> RdbWriter<W> {
 }
 
 /// The length that a module's value begins with.
-fn module_id(bytes: &[u8]) -> Option<u64> {
+pub(super) fn module_id(bytes: &[u8]) -> Option<u64> {
     match bytes {
         [0x81, rest @ ..] => rest.first_chunk().map(|id| u64::from_be_bytes(*id)),
         [0x80, rest @ ..] => rest.first_chunk().map(|id| u64::from(u32::from_be_bytes(*id))),
@@ -471,8 +473,7 @@ impl<W: Write> Sink for RdbWriter<W> {
         if self.format().has_functions() {
             return self.out.function(code);
         }
-        let shebang = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        self.lose(Feature::Functions, shebang)
+        self.lose(Feature::Functions, function_name(code))
     }
 
     fn module_aux(&mut self, _at: u64, id: u64, payload: &[u8]) -> io::Result<()> {

@@ -48,37 +48,39 @@ impl Spool {
     }
 
     /// Hands on all of it, and forgets it.
-    pub(super) fn empty(&mut self, mut out: impl FnMut(Piece<'_>) -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn empty(&mut self, out: impl FnMut(Piece<'_>) -> io::Result<()>) -> io::Result<()> {
+        let result = self.read(out);
+        self.clear();
+        result
+    }
+
+    /// Hands on all of it.
+    pub(super) fn read(&mut self, mut out: impl FnMut(Piece<'_>) -> io::Result<()>) -> io::Result<()> {
         let gaps = std::mem::take(&mut self.gaps);
-        let len = self.len();
+        let end = std::iter::once((self.len(), None));
+        let parts = gaps.iter().map(|(at, count)| (*at, Some(*count))).chain(end);
         if self.file.is_none() {
             let mut from = 0;
-            for (at, count) in gaps {
+            for (at, count) in parts {
                 out(Piece::Bytes(&self.memory[from..at as usize]))?;
-                out(Piece::Count(count))?;
+                count.map_or(Ok(()), |count| out(Piece::Count(count)))?;
                 from = at as usize;
             }
-            out(Piece::Bytes(&self.memory[from..]))?;
-            self.memory.clear();
-            return Ok(());
-        }
-        let mut reader = self.reader()?;
-        let mut buffer = vec![0; 256 << 10];
-        let mut from = 0;
-        let end = std::iter::once((len, None));
-        for (at, count) in gaps.into_iter().map(|(at, count)| (at, Some(count))).chain(end) {
-            while from < at {
-                let n = (buffer.len() as u64).min(at - from) as usize;
-                reader.read_exact(&mut buffer[..n])?;
-                out(Piece::Bytes(&buffer[..n]))?;
-                from += n as u64;
-            }
-            if let Some(count) = count {
-                out(Piece::Count(count))?;
+        } else {
+            let mut reader = self.reader()?;
+            let mut buffer = vec![0; 256 << 10];
+            let mut from = 0;
+            for (at, count) in parts {
+                while from < at {
+                    let n = (buffer.len() as u64).min(at - from) as usize;
+                    reader.read_exact(&mut buffer[..n])?;
+                    out(Piece::Bytes(&buffer[..n]))?;
+                    from += n as u64;
+                }
+                count.map_or(Ok(()), |count| out(Piece::Count(count)))?;
             }
         }
-        drop(reader);
-        self.clear();
+        self.gaps = gaps;
         Ok(())
     }
 
