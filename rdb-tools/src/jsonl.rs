@@ -48,6 +48,8 @@ pub struct Jsonl<W> {
     /// What KeyDB said about the next member expiry.
     subexpire_key: Option<Span>,
     is_importing: bool,
+    /// Whether the end of a key's value has yet to come.
+    is_awaited: bool,
     importing: Vec<(u64, u64)>,
     object: ObjectType,
     /// Database and key of each line, when they are to be sorted.
@@ -96,6 +98,7 @@ impl<W: Lines> Jsonl<W> {
             field_expiry: Vec::new(),
             subexpire_key: None,
             is_importing: false,
+            is_awaited: false,
             importing: Vec::new(),
             object: ObjectType::String,
             lines: Vec::new(),
@@ -109,9 +112,10 @@ impl<W: Lines> Jsonl<W> {
     /// # Errors
     /// Whatever writing says.
     pub fn finish(&mut self) -> io::Result<()> {
-        if matches!(self.value, Value::Written) {
+        if matches!(self.value, Value::Written) && !self.is_awaited {
             self.end_line()?;
         }
+        self.is_awaited = false;
         self.line.truncate(self.line_start);
         self.value = Value::Written;
         self.lines.sort_unstable();
@@ -202,7 +206,7 @@ impl<W: Lines> Jsonl<W> {
         }
         if let Some(meta) = head.meta {
             json::push_name(out, "key_meta");
-            push_key_meta(out, meta);
+            push_key_meta(out, meta, self.options.raw_modules);
         }
     }
 
@@ -396,6 +400,7 @@ impl<W: Lines> Sink for Jsonl<W> {
         self.begin_line(i64::try_from(head.db).unwrap_or(i64::MAX), head.key);
         self.object = head.object;
         self.value = empty_value(head.object);
+        self.is_awaited = true;
         self.is_importing = !self.importing.is_empty() && {
             let slot = u64::from(key_slot(head.key));
             self.importing.iter().any(|(first, last)| (*first..=*last).contains(&slot))
@@ -463,6 +468,7 @@ impl<W: Lines> Sink for Jsonl<W> {
     }
 
     fn end_key(&mut self, _end: u64) -> io::Result<()> {
+        self.is_awaited = false;
         if let Value::Module(module) = &self.value {
             json::push_name(&mut self.line, "type");
             json::push_bytes(&mut self.line, &module.name());

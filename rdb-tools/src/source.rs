@@ -5,17 +5,22 @@
 //! records it has made; its own faults say where they are in its own terms (line, file and offset).
 //! Formats are told by content; names matter only where contents can be two things.
 
+mod encode;
+mod jsonl;
+mod text;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
+use anyhow::Context;
 use cairn_engine::codec::rdb::{
     Decoder, Depth, Failure, KeyHead, Options, Sink, Trailer, ValueEvent, Version, decode_value,
 };
 
 use crate::cmd::Reading;
 use crate::drive::{Fault, Place, Stop, drive};
-use crate::input::Input;
+use crate::input::{Input, damage};
 
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,21 @@ pub enum Kind {
     Live,
 }
 
+/// What is looked at to tell what an input is.
+const HEAD_BYTES: u64 = 64;
+
+/// What an input is that starts with `head`. Of one without contents only its name can tell.
+fn kind_of(name: &OsStr, head: &[u8]) -> Kind {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let ends_with =
+        |ends: &[&str]| Path::new(name).extension().is_some_and(|e| ends.iter().any(|end| e == *end));
+    match head.trim_ascii_start().first() {
+        Some(b'{') => Kind::Jsonl,
+        None if ends_with(&["jsonl", "ndjson", "json"]) => Kind::Jsonl,
+        _ => Kind::Rdb,
+    }
+}
+
 /// What keys are read from.
 #[derive(Debug)]
 pub struct Source {
@@ -43,6 +63,9 @@ pub struct Source {
 #[derive(Debug)]
 enum Inner {
     Rdb(Input),
+    Jsonl(Input),
+    /// Nothing comes out of it but this.
+    Damaged(Option<io::Error>),
 }
 
 impl Source {
@@ -51,7 +74,14 @@ impl Source {
     /// # Errors
     /// The name with what keeps it from being opened.
     pub fn open(name: &OsStr, reading: Reading) -> anyhow::Result<Self> {
-        let inner = Inner::Rdb(reading.open(Path::new(name))?);
+        let mut input = reading.open(Path::new(name))?;
+        let inner = match input.fill(HEAD_BYTES).map(|()| kind_of(name, input.bytes())) {
+            Ok(Kind::Jsonl) => Inner::Jsonl(input),
+            Ok(_) => Inner::Rdb(input),
+            // What is wrong with its bytes is told when they are read.
+            Err(error) if damage(&error).is_some() => Inner::Damaged(Some(error)),
+            Err(error) => return Err(error).with_context(|| name.to_string_lossy().into_owned()),
+        };
         Ok(Self { name: name.to_owned(), reading, inner })
     }
 
@@ -65,7 +95,8 @@ impl Source {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match &self.inner {
-            Inner::Rdb(_) => Kind::Rdb,
+            Inner::Rdb(_) | Inner::Damaged(_) => Kind::Rdb,
+            Inner::Jsonl(_) => Kind::Jsonl,
         }
     }
 
@@ -81,6 +112,7 @@ impl Source {
     pub fn rdb_input(&mut self) -> Option<&mut Input> {
         match &mut self.inner {
             Inner::Rdb(input) => Some(input),
+            Inner::Jsonl(_) | Inner::Damaged(_) => None,
         }
     }
 
@@ -95,6 +127,11 @@ impl Source {
                 drive(input, &mut Decoder::new(Options::default()), &progress, sink)?;
                 check_packing(input).map_err(Stop::Read)
             }
+            Inner::Jsonl(input) => {
+                let progress = self.reading.progress(input);
+                jsonl::read(input, &progress, sink)
+            }
+            Inner::Damaged(error) => error.take().map_or(Ok(()), |error| Err(Stop::Read(error))),
         }
     }
 
@@ -105,7 +142,8 @@ impl Source {
     /// As [`Source::open`].
     pub fn reopen(&self) -> anyhow::Result<Option<Self>> {
         let is_repeatable = match &self.inner {
-            Inner::Rdb(input) => input.is_repeatable(),
+            Inner::Rdb(input) | Inner::Jsonl(input) => input.is_repeatable(),
+            Inner::Damaged(_) => false,
         };
         if is_repeatable { Self::open(&self.name, self.reading).map(Some) } else { Ok(None) }
     }
@@ -137,15 +175,8 @@ pub fn emit<S: Sink>(
         Depth::Skip => {}
         Depth::Raw => sink.value(ValueEvent::Raw(payload)).map_err(Stop::Sink)?,
         depth => {
-            let used = decode_value(version, head.type_byte, payload, depth, sink).map_err(|f| match f {
-                Failure::Sink(error) => Stop::Sink(error),
-                Failure::Format(mut error) => {
-                    error.at = error.at.saturating_add(head.at);
-                    error.db = head.db;
-                    error.key = Some(head.key.to_vec());
-                    Stop::Format(error)
-                }
-            })?;
+            let used = decode_value(version, head.type_byte, payload, depth, sink);
+            let used = used.map_err(|failure| stop_at(failure, head))?;
             if used != payload.len() {
                 let what = format!(
                     "{} bytes follow the value of key \"{}\"",
@@ -157,6 +188,19 @@ pub fn emit<S: Sink>(
         }
     }
     sink.end_key(head.at.saturating_add(payload.len() as u64)).map_err(Stop::Sink)
+}
+
+/// What ends the reading of a key's value, with the key.
+fn stop_at<E>(failure: Failure<E>, head: &KeyHead<'_>) -> Stop<E> {
+    match failure {
+        Failure::Sink(error) => Stop::Sink(error),
+        Failure::Format(mut error) => {
+            error.at = error.at.saturating_add(head.at);
+            error.db = head.db;
+            error.key = Some(head.key.to_vec());
+            Stop::Format(error)
+        }
+    }
 }
 
 /// Gives a sink the keys of a source that is no RDB file, with the events around them.
@@ -194,7 +238,7 @@ impl<'s, S: Sink> Emitter<'s, S> {
     /// # Errors
     /// The sink's.
     pub fn function(&mut self, code: &[u8]) -> Result<(), Stop<S::Error>> {
-        let at = self.step(code.len());
+        let at = self.step(code.len() as u64);
         self.sink.function(at, code).map_err(Stop::Sink)
     }
 
@@ -209,12 +253,18 @@ impl<'s, S: Sink> Emitter<'s, S> {
         head: &KeyHead<'_>,
         payload: &[u8],
     ) -> Result<(), Stop<S::Error>> {
+        let head = self.next(head, payload.len() as u64)?;
+        emit(self.sink, version, &head, payload)
+    }
+
+    /// Goes to the next key, whose value has about `bytes`; answers its head with its place.
+    fn next<'h>(&mut self, head: &KeyHead<'h>, bytes: u64) -> Result<KeyHead<'h>, Stop<S::Error>> {
         if self.db != Some(head.db) {
             self.db = Some(head.db);
             self.sink.select_db(head.db, self.at).map_err(Stop::Sink)?;
         }
-        let at = self.step(head.key.len() + payload.len());
-        emit(self.sink, version, &KeyHead { at, ..*head }, payload)
+        let at = self.step((head.key.len() as u64).saturating_add(bytes));
+        Ok(KeyHead { at, ..*head })
     }
 
     /// The end: all keys have been there.
@@ -225,9 +275,9 @@ impl<'s, S: Sink> Emitter<'s, S> {
         self.sink.end(Trailer::Disabled).map_err(Stop::Sink)
     }
 
-    fn step(&mut self, bytes: usize) -> u64 {
+    fn step(&mut self, bytes: u64) -> u64 {
         let at = self.at;
-        self.at = at.saturating_add(1).saturating_add(bytes as u64);
+        self.at = at.saturating_add(1).saturating_add(bytes);
         at
     }
 }

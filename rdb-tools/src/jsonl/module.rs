@@ -25,6 +25,7 @@ pub(super) struct Module {
 #[derive(Debug, Clone, Copy)]
 enum Item {
     Integer(u64),
+    Signed(u64),
     Float(f32),
     Double(f64),
     Bytes(Span),
@@ -45,7 +46,7 @@ impl Module {
     pub(super) fn add(&mut self, event: &ValueEvent<'_>, arena: &mut Arena) {
         match *event {
             ValueEvent::BeginModule { id } => self.id = id,
-            ValueEvent::ModuleSigned(value) => self.values.push(Item::Integer(value.cast_unsigned())),
+            ValueEvent::ModuleSigned(value) => self.values.push(Item::Signed(value.cast_unsigned())),
             ValueEvent::ModuleUnsigned(value) => self.values.push(Item::Integer(value)),
             ValueEvent::ModuleFloat(value) => self.values.push(Item::Float(value)),
             ValueEvent::ModuleDouble(value) => self.values.push(Item::Double(value)),
@@ -69,13 +70,31 @@ impl Module {
         json::push_u64(out, self.id);
         json::push_name(out, "values");
         push_items(out, &self.values, arena);
+        if raw {
+            json::push_name(out, "kinds");
+            push_kinds(out, &self.values);
+        }
         out.push(b'}');
     }
 }
 
+/// Appends what each value is, a letter each: unsigned, signed, float, double, bytes. Numbers in strings
+/// look like text, and modules tell them apart.
+fn push_kinds(out: &mut Vec<u8>, items: &[Item]) {
+    out.push(b'"');
+    out.extend(items.iter().map(|item| match item {
+        Item::Integer(_) => b'u',
+        Item::Signed(_) => b's',
+        Item::Float(_) => b'f',
+        Item::Double(_) => b'd',
+        Item::Bytes(_) => b'b',
+    }));
+    out.push(b'"');
+}
+
 fn push_items(out: &mut Vec<u8>, items: &[Item], arena: &Arena) {
     json::push_array(out, items, |out, item| match item {
-        Item::Integer(value) => json::push_u64(out, *value),
+        Item::Integer(value) | Item::Signed(value) => json::push_u64(out, *value),
         Item::Float(value) => json::push_f32(out, *value),
         Item::Double(value) => json::push_f64(out, *value),
         Item::Bytes(span) => json::push_bytes(out, arena.at(*span)),
@@ -116,7 +135,7 @@ struct Element<'a> {
 impl<'a> Items<'a> {
     fn integer(&mut self) -> Option<u64> {
         match self.left.split_first()? {
-            (Item::Integer(value), left) => {
+            (Item::Integer(value) | Item::Signed(value), left) => {
                 self.left = left;
                 Some(*value)
             }
@@ -245,7 +264,9 @@ impl Element<'_> {
 /// Appends Redis 8.6 key metadata: `[[class, [values]], ...]`.
 ///
 /// `meta` is what follows the opcode: a count, then four bytes and a module's values for each class.
-pub(super) fn push_key_meta(out: &mut Vec<u8>, meta: &[u8]) {
+///
+/// With `raw` the kinds of the values follow them.
+pub(super) fn push_key_meta(out: &mut Vec<u8>, meta: &[u8], raw: bool) {
     // The decoder has read these bytes as the same values before, so nothing can be wrong with them.
     // Redis has room for seven classes; a count that takes more than six bits is nothing we know.
     let Some((&count @ 0..64, mut rest)) = meta.split_first() else {
@@ -266,6 +287,10 @@ pub(super) fn push_key_meta(out: &mut Vec<u8>, meta: &[u8]) {
         }
         out.extend_from_slice(b"\",");
         push_items(out, &collected.module.values, &collected.arena);
+        if raw {
+            out.push(b',');
+            push_kinds(out, &collected.module.values);
+        }
         out.push(b']');
     });
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{files_with, rdb_tools, testdata};
+use crate::support::{files_with, fixtures, rdb_tools, testdata};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -100,4 +100,81 @@ fn a_cut_packed_file_is_a_finding_and_keeps_its_keys() {
     );
     let unknown = dump_of("dump.rdb", b"VCS\x01\x09\x00\x01");
     assert!(unknown.status.code() == Some(1) && stderr(&unknown).contains("codec 9"), "{}", stderr(&unknown));
+}
+
+/// Dumps a file, reads the dump back and dumps that; answers both.
+fn there_and_back(file: &Path) -> (Output, Output) {
+    let args = ["dump", "--no-progress", "--raw-modules"];
+    let there = rdb_tools(args.iter().map(|a| (*a).into()).chain([file.as_os_str().to_owned()]));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("dump.jsonl");
+    fs::write(&path, &there.stdout).expect("write");
+    let back = rdb_tools(args.iter().map(|a| (*a).into()).chain([path.into_os_string()]));
+    (there, back)
+}
+
+/// The first lines that differ, for a person.
+fn difference(one: &[u8], other: &[u8]) -> String {
+    let mut pairs = one.split(|b| *b == b'\n').zip(other.split(|b| *b == b'\n'));
+    let show = |line: &[u8]| String::from_utf8_lossy(&line[..line.len().min(600)]).into_owned();
+    match pairs.find(|(a, b)| a != b) {
+        Some((a, b)) => format!("\n  {}\n  {}", show(a), show(b)),
+        None => format!(" {} and {} bytes", one.len(), other.len()),
+    }
+}
+
+/// Checks every file of a folder; answers how many.
+fn check_there_and_back(folder: &Path) -> usize {
+    let mut count = 0;
+    for file in files_with(folder, "rdb") {
+        let (there, back) = there_and_back(&file);
+        // Damaged files are no business of this test, but what can be dumped can be read back.
+        assert_eq!(back.status.code(), Some(0), "{}: {}", file.display(), stderr(&back));
+        let is_same = there.stdout == back.stdout;
+        assert!(is_same, "{}:{}", file.display(), difference(&there.stdout, &back.stdout));
+        count += usize::from(there.status.code() == Some(0) && !there.stdout.is_empty());
+    }
+    count
+}
+
+#[test]
+fn a_dump_reads_back_as_what_it_was_dumped_from() {
+    assert!(check_there_and_back(&testdata().join("rdb")) > 20);
+}
+
+#[test]
+fn dumps_of_every_producer_read_back() {
+    let Some(fixtures) = fixtures("dumps_of_every_producer_read_back") else { return };
+    let mut folders = vec![fixtures];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        count += check_there_and_back(&folder);
+        let entries = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        folders.extend(entries.filter(|path| path.is_dir()));
+    }
+    assert!(count > 100, "{count} files");
+}
+
+#[test]
+fn a_dump_can_be_made_a_file_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (lines, made) = (folder.path().join("dump.jsonl"), folder.path().join("made.rdb"));
+    let dump = |file: &Path| {
+        rdb_tools(["dump".as_ref(), "--no-progress".as_ref(), "--raw-modules".as_ref(), file.as_os_str()])
+    };
+    for file in files_with(&testdata().join("rdb"), "rdb") {
+        let there = dump(&file);
+        fs::write(&lines, &there.stdout).expect("write");
+        let convert = ["convert".as_ref(), lines.as_os_str(), "-o".as_ref(), made.as_os_str(), "--force".as_ref()];
+        let converted = rdb_tools(convert);
+        assert_eq!(converted.status.code(), Some(0), "{}: {}", file.display(), stderr(&converted));
+        let back = dump(&made);
+        // Expiries that KeyDB tells beside its keys, and compression, are the writer's affair.
+        if there.stdout != back.stdout {
+            let d = difference(&there.stdout, &back.stdout);
+            panic!("{}:{d}", file.display());
+        }
+        let check = rdb_tools(["check".as_ref(), made.as_os_str()]);
+        assert_eq!(check.status.code(), rdb_tools(["check".as_ref(), file.as_os_str()]).status.code(), "{}", file.display());
+    }
 }
