@@ -165,7 +165,8 @@ fn a_dump_can_be_made_a_file_again() {
     for file in files_with(&testdata().join("rdb"), "rdb") {
         let there = dump(&file);
         fs::write(&lines, &there.stdout).expect("write");
-        let convert = ["convert".as_ref(), lines.as_os_str(), "-o".as_ref(), made.as_os_str(), "--force".as_ref()];
+        let convert =
+            ["convert".as_ref(), lines.as_os_str(), "-o".as_ref(), made.as_os_str(), "--force".as_ref()];
         let converted = rdb_tools(convert);
         assert_eq!(converted.status.code(), Some(0), "{}: {}", file.display(), stderr(&converted));
         let back = dump(&made);
@@ -175,6 +176,11 @@ fn a_dump_can_be_made_a_file_again() {
             panic!("{}:{d}", file.display());
         }
         let check = rdb_tools(["check".as_ref(), made.as_os_str()]);
-        assert_eq!(check.status.code(), rdb_tools(["check".as_ref(), file.as_os_str()]).status.code(), "{}", file.display());
+        assert_eq!(
+            check.status.code(),
+            rdb_tools(["check".as_ref(), file.as_os_str()]).status.code(),
+            "{}",
+            file.display()
+        );
     }
 }
