@@ -4,4 +4,5 @@ pub(crate) mod compact;
 pub(crate) mod convert;
 pub(crate) mod info;
 pub(crate) mod log;
+pub(crate) mod repair;
 pub(crate) mod replay;

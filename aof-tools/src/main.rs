@@ -8,6 +8,7 @@ mod feed;
 mod goal;
 mod log;
 mod new_set;
+mod repair;
 mod resync;
 mod scan;
 mod set;
@@ -38,13 +39,7 @@ enum Command {
     Convert(cmd::convert::Convert),
     Log(Box<cmd::log::LogCommand>),
     Replay(Box<cmd::replay::Replay>),
-    /// Cut the last file of a log off at what can be read, after a question
-    ///
-    /// The same as redis-check-aof --fix. Make a backup first: what is cut off is gone.
-    Fix {
-        /// Manifest, or a log of one file
-        path: std::ffi::OsString,
-    },
+    Repair(cmd::repair::Repair),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +57,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => cmd::convert::run(args),
         Command::Log(args) => cmd::log::run(args),
         Command::Replay(args) => cmd::replay::run(args),
-        Command::Fix { path } => dropin::main("redis-check-aof", &["--fix".into(), path.clone()]),
+        Command::Repair(args) => cmd::repair::run(args),
     };
     output::finish("aof-tools", result)
 }

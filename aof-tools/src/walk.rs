@@ -81,11 +81,11 @@ pub(crate) trait Visit {
     /// What keeps the visitor from going on.
     fn command(&mut self, entry: &Entry<'_>) -> anyhow::Result<bool>;
 
-    /// Bytes that cannot be read.
+    /// Bytes that cannot be read. The database that they choose, if that can be told.
     ///
     /// # Errors
     /// As above.
-    fn damage(&mut self, damage: &Damage) -> anyhow::Result<()>;
+    fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>>;
 
     /// So far everything has been read.
     fn progress(&mut self, _at: u64) {}
@@ -108,7 +108,11 @@ pub(crate) struct Walk<'v> {
     vocabulary: &'v Vocabulary,
     /// Whether what is cut may still come: it is no damage then.
     pub(crate) waits: bool,
+    /// Whether lines of blocks are passed over.
+    ignores_blocks: bool,
     in_blocks: bool,
+    /// Whether the file has had blocks so far.
+    pub(crate) has_blocks: bool,
     db: u64,
     /// The last timestamp; lasts from file to file.
     pub(crate) time: Option<i64>,
@@ -123,14 +127,44 @@ impl std::fmt::Debug for Vocabulary {
 
 impl<'v> Walk<'v> {
     pub(crate) fn new(vocabulary: &'v Vocabulary) -> Self {
-        Self { vocabulary, waits: false, in_blocks: false, db: 0, time: None, open: Open::default() }
+        Self {
+            vocabulary,
+            waits: false,
+            ignores_blocks: false,
+            in_blocks: false,
+            has_blocks: false,
+            db: 0,
+            time: None,
+            open: Open::default(),
+        }
     }
 
     /// A new file begins: servers read each with a new client, in the first database.
     pub(crate) fn begin_file(&mut self, in_blocks: bool) {
         self.in_blocks = in_blocks;
+        self.has_blocks = in_blocks;
         self.db = 0;
         self.open = Open::default();
+    }
+
+    /// Goes on in another database.
+    pub(crate) fn choose(&mut self, db: u64) {
+        self.db = db;
+    }
+
+    /// Reads on from the feed's place; lines of blocks are passed over, and their sums do not matter.
+    ///
+    /// # Errors
+    /// What the system says, and the visitor.
+    pub(crate) fn run_outside_blocks(
+        &mut self,
+        feed: &mut impl Feed,
+        visit: &mut dyn Visit,
+    ) -> anyhow::Result<Ended> {
+        self.ignores_blocks = true;
+        let ended = self.run(feed, visit);
+        self.ignores_blocks = false;
+        ended
     }
 
     /// Reads on from the feed's place.
@@ -145,9 +179,10 @@ impl<'v> Walk<'v> {
                 return Ok(Ended::AtEnd);
             }
             visit.progress(feed.at());
-            if !self.in_blocks && feed.bytes().first() == Some(&b'#') {
+            if !self.in_blocks && !self.ignores_blocks && feed.bytes().first() == Some(&b'#') {
                 feed.fill(block::PREFIX.len() as u64)?;
                 self.in_blocks = block::is_line(feed.bytes());
+                self.has_blocks |= self.in_blocks;
             }
             let step = match self.in_blocks {
                 true => self.block(feed, visit)?,
@@ -170,7 +205,7 @@ impl<'v> Walk<'v> {
                         transaction: self.open.take(),
                         is_block: self.in_blocks,
                     };
-                    visit.damage(&damage)?;
+                    self.db = visit.damage(&damage)?.unwrap_or(self.db);
                 }
             }
         }
@@ -189,6 +224,7 @@ impl<'v> Walk<'v> {
         let stepped = loop {
             let (bytes, is_last) = (&feed.bytes()[taken..], feed.is_last());
             if taken > 0
+                && !self.ignores_blocks
                 && bytes.first() == Some(&b'#')
                 && (bytes.len() < block::PREFIX.len() || block::is_line(bytes))
             {

@@ -131,7 +131,7 @@ impl crate::walk::Visit for Nobody {
         Ok(true)
     }
 
-    fn damage(&mut self, _damage: &crate::walk::Damage) -> anyhow::Result<()> {
-        Ok(())
+    fn damage(&mut self, _damage: &crate::walk::Damage) -> anyhow::Result<Option<u64>> {
+        Ok(None)
     }
 }

@@ -211,10 +211,11 @@ impl Visit for Ledger<'_> {
         Ok(self.choice.left > 0 || entry.transaction.is_some())
     }
 
-    fn damage(&mut self, damage: &Damage) -> anyhow::Result<()> {
+    fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>> {
         self.is_damaged = true;
         self.flush()?;
-        writeln!(io::stderr(), "aof-tools: {}: {}", Shown(&self.file), tell(damage)).context("writing")
+        writeln!(io::stderr(), "aof-tools: {}: {}", Shown(&self.file), tell(damage)).context("writing")?;
+        Ok(None)
     }
 }
 

@@ -296,9 +296,10 @@ impl Visit for Stats<'_> {
         Ok(true)
     }
 
-    fn damage(&mut self, damage: &Damage) -> anyhow::Result<()> {
+    fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>> {
         self.is_damaged = true;
-        writeln!(io::stderr(), "aof-tools: {}: {}", Shown(&self.file), tell(damage)).context("writing")
+        writeln!(io::stderr(), "aof-tools: {}: {}", Shown(&self.file), tell(damage)).context("writing")?;
+        Ok(None)
     }
 }
 

@@ -10,16 +10,16 @@ use cairn_engine::codec::aof::record;
 
 use crate::support::{aof_tools, check_aof};
 
-const MANIFEST: &str = "a.aof.manifest";
-const INCR: &str = "a.aof.2.incr.aof";
+pub(crate) const MANIFEST: &str = "a.aof.manifest";
+pub(crate) const INCR: &str = "a.aof.2.incr.aof";
 
-fn command(words: &[&str]) -> Vec<u8> {
+pub(crate) fn command(words: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     record::push_command(&mut out, words.iter().map(|word| word.as_bytes()));
     out
 }
 
-fn blocks(bodies: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn blocks(bodies: &[Vec<u8>]) -> Vec<u8> {
     let mut log = Vec::new();
     for body in bodies {
         let mut pending = Pending::new();
@@ -31,7 +31,7 @@ fn blocks(bodies: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A log as a clean shutdown leaves it: a base of commands, a closed increment, and the last one.
-fn folder() -> (tempfile::TempDir, Vec<u8>) {
+pub(crate) fn folder() -> (tempfile::TempDir, Vec<u8>) {
     let folder = tempfile::tempdir().expect("a folder");
     let base = blocks(&[command(&["SET", "base", "1"])]);
     let first = blocks(&[command(&["SET", "a", "1"])]);
@@ -107,8 +107,6 @@ fn what_fix_leaves_is_a_log_again() {
         assert_eq!(fixed.status.code(), Some(0), "cut at {cut}: {}", String::from_utf8_lossy(&fixed.stdout));
         assert_eq!(codes(folder.path()), (Some(0), Some(0)), "cut at {cut}");
     }
-    let asked = aof_tools(folder.path(), &["fix", MANIFEST]);
-    assert_eq!(asked.status.code(), Some(0));
 }
 
 #[test]

@@ -4,4 +4,5 @@ mod blocks;
 mod check;
 mod check_aof;
 mod log;
+mod repair;
 mod support;

@@ -78,7 +78,9 @@ fn which(text: &str) -> Result<(&str, Which), String> {
         number => match number.parse() {
             Ok(number) if number > 0 => Which::Number(number),
             _ => {
-                return Err(format!("'#{number}' is no number of a command: #1 is the first, #last the last"));
+                return Err(format!(
+                    "'#{number}' is no number of a command: #1 is the first, #last the last"
+                ));
             }
         },
     };

@@ -134,7 +134,7 @@ impl Refusal {
             (true, true) => vec![
                 format!(
                     "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup of your AOF \
-                     file, then use 'aof-tools fix {}'. 2) Alternatively you can set the 'aof-load-truncated' \
+                     file, then use 'aof-tools repair --in-place {}'. 2) Alternatively you can set the 'aof-load-truncated' \
                      configuration option to yes and restart the server.",
                     part.manifest_path.display()
                 ),
@@ -183,7 +183,7 @@ fn look_at_rdb(path: &Path) -> String {
 fn look_at_log(part: &Part) -> String {
     let path = part.manifest_path.display();
     format!(
-        "No file was changed. Look at it with 'aof-tools check {path}'; 'aof-tools fix {path}' cuts the last file off at \
-         what can be read."
+        "No file was changed. Look at it with 'aof-tools check {path}'; 'aof-tools repair {path}' tells what can be \
+         saved."
     )
 }

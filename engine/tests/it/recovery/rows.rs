@@ -52,7 +52,7 @@ fn row_1_a_torn_last_command_is_cut_off_and_kept_aside() {
     options.load_truncated = false;
     let home = Home { options, ..home };
     let part = format!("offset {}", first + "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n".len());
-    home.refuses(&["Unexpected end of file reading the append only file", &part, "aof-tools fix"]);
+    home.refuses(&["Unexpected end of file reading the append only file", &part, "aof-tools repair"]);
 }
 
 #[test]
