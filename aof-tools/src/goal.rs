@@ -16,10 +16,9 @@ use rdb_tools::lossy::{Losses, Lossy};
 use rdb_tools::output::exit;
 use rdb_tools::source::Source;
 use rdb_tools::spill::Spill;
+use rdb_tools::write::aof_set::NewSet;
 use rdb_tools::write::rdb::{Aux, Choice, Options, RdbWriter};
 use rdb_tools::write::{Output, refuse_same};
-
-use crate::new_set::NewSet;
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! Writing: files that appear whole or not at all, and what goes into them.
 
+pub mod aof_set;
 pub mod commands;
 mod output;
 pub mod rdb;

@@ -12,9 +12,9 @@ use clap::Args;
 use rdb_tools::fold::{Edits, Exclude, Log};
 use rdb_tools::output::{exit, stdout};
 use rdb_tools::write::Output;
+use rdb_tools::write::aof_set::NewSet;
 
 use crate::goal::{self, Folding, Form, From, Writing};
-use crate::new_set::NewSet;
 use until::Until;
 
 /// Restore a log up to a point in time, or without some of its commands, without a server

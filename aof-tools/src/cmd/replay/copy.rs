@@ -15,8 +15,7 @@ use cairn_engine::codec::aof::{block, record};
 use rdb_tools::fold::read::Records;
 use rdb_tools::fold::{Edits, Log, Options, Part, Role, What, scan};
 use rdb_tools::write::Output;
-
-use crate::new_set::NewSet;
+use rdb_tools::write::aof_set::NewSet;
 
 /// Copies a log into a new one in parts. `ends` tells where the files that stay end.
 ///

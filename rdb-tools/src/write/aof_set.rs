@@ -12,17 +12,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use cairn_engine::codec::aof::manifest::{Entry, Manifest, Marks, SUFFIX};
+use cairn_engine::codec::aof::manifest::{Entry, Manifest, Marks, SUFFIX, TEMP_PREFIX};
 use tempfile::TempDir;
 
-use crate::set::{folder_of, is_part, names_in};
+use super::output::{folder_of, sync_folder};
 
 /// Bytes that are written at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// A log that is being made.
 #[derive(Debug)]
-pub(crate) struct NewSet {
+pub struct NewSet {
     temp: TempDir,
     goal: PathBuf,
     /// What servers call it (`appendfilename`).
@@ -32,7 +32,7 @@ pub(crate) struct NewSet {
 
 /// A file of it.
 #[derive(Debug)]
-pub(crate) struct NewFile {
+pub struct NewFile {
     file: BufWriter<File>,
     path: PathBuf,
 }
@@ -42,7 +42,7 @@ impl NewSet {
     ///
     /// # Errors
     /// What is in the way.
-    pub(crate) fn begin(goal: &Path, stem: &str, force: bool, inputs: &[&Path]) -> anyhow::Result<NewSet> {
+    pub fn begin(goal: &Path, stem: &str, force: bool, inputs: &[&Path]) -> anyhow::Result<NewSet> {
         let at = || goal.display().to_string();
         if goal.as_os_str() == "-" {
             bail!("a log in parts is a folder: it cannot go to standard output");
@@ -64,7 +64,7 @@ impl NewSet {
                 }
                 let is_log = |name: &[u8]| is_part(name) || name.ends_with(SUFFIX.as_bytes());
                 if let Some(name) = names.iter().find(|name| !is_log(name)) {
-                    let name = rdb_tools::output::Shown(name);
+                    let name = crate::output::Shown(name);
                     bail!("{}: has more in it than a log (\"{name}\"), so it is not replaced", at());
                 }
             }
@@ -88,7 +88,7 @@ impl NewSet {
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn base(&mut self, old: Option<&Entry>, extension: &str) -> anyhow::Result<NewFile> {
+    pub fn base(&mut self, old: Option<&Entry>, extension: &str) -> anyhow::Result<NewFile> {
         let entry = fresh(old, 1, || format!("{}.1.base.{extension}", self.stem));
         self.manifest.base_seq = entry.seq;
         let file = self.file(&entry.name);
@@ -100,7 +100,7 @@ impl NewSet {
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn incr(&mut self, old: Option<&Entry>) -> anyhow::Result<NewFile> {
+    pub fn incr(&mut self, old: Option<&Entry>) -> anyhow::Result<NewFile> {
         let seq = self.manifest.incr_seq + 1;
         let entry = fresh(old, seq, || format!("{}.{seq}.incr.aof", self.stem));
         self.manifest.incr_seq = entry.seq;
@@ -120,7 +120,7 @@ impl NewSet {
     ///
     /// # Errors
     /// What the system says; nothing is at the goal that was not there then.
-    pub(crate) fn commit(self) -> anyhow::Result<PathBuf> {
+    pub fn commit(self) -> anyhow::Result<PathBuf> {
         let at = || self.goal.display().to_string();
         let name = format!("{}{SUFFIX}", self.stem);
         let mut file = self.file(name.as_bytes())?;
@@ -161,16 +161,12 @@ fn fresh(old: Option<&Entry>, seq: i64, name: impl FnOnce() -> String) -> Entry 
     }
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 impl NewFile {
     /// The file is whole: makes it durable.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn close(self) -> anyhow::Result<()> {
+    pub fn close(self) -> anyhow::Result<()> {
         let at = || self.path.display().to_string();
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error).with_context(at)?;
         file.sync_all().with_context(at)
@@ -185,4 +181,27 @@ impl Write for NewFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// The names in a folder, sorted.
+fn names_in(folder: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name().as_bytes().to_vec())).collect();
+    let mut names = names.with_context(|| folder.display().to_string())?;
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name is one that a server gives to a part: `STEM.SEQ.base.rdb`, `.base.aof`, `.incr.aof`.
+#[must_use]
+pub fn is_part(name: &[u8]) -> bool {
+    let mut words = name.rsplitn(4, |b| *b == b'.');
+    let (format, role, seq) = (words.next(), words.next(), words.next());
+    let is_role = match (role, format) {
+        (Some(b"base"), Some(format)) => matches!(format, b"rdb" | b"aof"),
+        (Some(b"incr"), Some(format)) => format == b"aof",
+        _ => false,
+    };
+    let is_number = seq.is_some_and(|seq| !seq.is_empty() && seq.iter().all(u8::is_ascii_digit));
+    is_role && is_number && words.next().is_some() && !name.starts_with(TEMP_PREFIX.as_bytes())
 }
