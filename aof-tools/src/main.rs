@@ -7,7 +7,6 @@ mod dropin;
 mod feed;
 mod goal;
 mod log;
-mod new_set;
 mod repair;
 mod resync;
 mod scan;
