@@ -5,6 +5,8 @@ pub mod convert;
 pub mod diff;
 pub mod digest;
 pub mod dump;
+pub mod get;
+pub mod index;
 pub mod info;
 
 use std::path::Path;

@@ -16,6 +16,7 @@ pub mod escape;
 pub mod facts;
 pub mod fold;
 mod gauge;
+pub mod index;
 pub mod input;
 pub mod json;
 pub mod jsonl;

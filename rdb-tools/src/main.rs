@@ -21,6 +21,8 @@ enum Command {
     Digest(cmd::digest::Digest),
     Convert(cmd::convert::Convert),
     Dump(Box<cmd::dump::Dump>),
+    Get(cmd::get::Get),
+    Index(cmd::index::Index),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         Command::Digest(args) => cmd::digest::run(args),
         Command::Convert(args) => cmd::convert::run(args),
         Command::Dump(args) => cmd::dump::run(args),
+        Command::Get(args) => cmd::get::run(args),
+        Command::Index(args) => cmd::index::run(args),
     };
     output::finish("rdb-tools", result)
 }

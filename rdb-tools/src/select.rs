@@ -201,6 +201,8 @@ impl Verdict {
 /// A selection that is ready to be asked. Threads may share it.
 #[derive(Debug, Clone, Default)]
 pub struct Chosen {
+    /// One name, byte for byte.
+    only: Option<Vec<u8>>,
     keys: Vec<Vec<u8>>,
     regexes: Option<RegexSet>,
     not_keys: Vec<Vec<u8>>,
@@ -262,6 +264,7 @@ impl Selection {
         let types =
             |all: &[String]| all.iter().map(|name| TypeName::parse(name)).collect::<Result<Vec<_>, _>>();
         let mut chosen = Chosen {
+            only: None,
             keys: globs(&self.key),
             regexes: regexes("--regex", &self.regex)?,
             not_keys: globs(&self.not_key),
@@ -330,6 +333,16 @@ impl Chosen {
     #[must_use]
     pub fn sampled(self, share: Share) -> Self {
         Self { sample: Some(share), is_everything: false, ..self }
+    }
+
+    /// Of what is chosen the key of that name, in one database or in all. Libraries are no keys.
+    #[must_use]
+    pub fn only(mut self, key: Vec<u8>, db: Option<u64>) -> Self {
+        if let Some(db) = db {
+            self.dbs = vec![Numbers(Range { from: db, to: db })];
+        }
+        self.not_types.push(TypeName::Function);
+        Self { only: Some(key), is_everything: false, ..self }
     }
 
     /// Whether there is no filter.
@@ -403,7 +416,8 @@ impl Chosen {
     }
 
     fn has_name(&self, key: &[u8]) -> bool {
-        (self.keys.is_empty() || matches_any(&self.keys, key))
+        self.only.as_ref().is_none_or(|only| only == key)
+            && (self.keys.is_empty() || matches_any(&self.keys, key))
             && !matches_any(&self.not_keys, key)
             && self.regexes.as_ref().is_none_or(|set| set.is_match(key))
             && !self.not_regexes.as_ref().is_some_and(|set| set.is_match(key))

@@ -2,10 +2,11 @@
 
 use std::collections::BinaryHeap;
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, bail};
 use cairn_engine::codec::rdb::{Depth, KeyHead, Sink, ValueEvent};
@@ -18,6 +19,7 @@ use crate::dump::elements::{ElementRows, ElementText};
 use crate::dump::keys::Keys;
 use crate::dump::rows::{KeyRows, KeyText, RowError};
 use crate::dump::{csv, sorted, table};
+use crate::index::{Found, Lookup};
 use crate::jsonl::{Handover, Jsonl, Lines, Options, function_name, write_in_parallel};
 use crate::output::exit;
 use crate::parallel::{Jobs, Worker};
@@ -150,7 +152,7 @@ impl FromStr for Sample {
 
 /// What can end a dump early.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     Write(io::Error),
     Row(cairn_engine::codec::rdb::Error),
 }
@@ -197,7 +199,14 @@ pub fn run(args: &Dump) -> anyhow::Result<u8> {
     };
     refuse_same(Path::new(&args.file), &args.output)?;
     let mut out = Output::create(&args.output, args.force)?;
-    let stop = match write(args, &chosen, &mut source, &mut out) {
+    let picked = Picked { chosen: &chosen, counter: None };
+    let result = write(args, picked, Origin::Source(&mut source), &mut out);
+    finish(result, source.name(), out)
+}
+
+/// Tells how a dump ended, and puts its output in place.
+pub(super) fn finish(result: Result<(), Stop<End>>, name: &OsStr, out: Output) -> anyhow::Result<u8> {
+    let stop = match result {
         Ok(()) => None,
         Err(Stop::Sink(End::Write(error))) => return Err(error).context("writing"),
         Err(Stop::Sink(End::Row(error))) => Some(Stop::Format(error)),
@@ -205,11 +214,27 @@ pub fn run(args: &Dump) -> anyhow::Result<u8> {
     };
     let code = match stop {
         None => exit::CLEAN,
-        Some(stop) => stop.report("rdb-tools", source.name())?,
+        Some(stop) => stop.report("rdb-tools", name)?,
     };
     // Also of a damaged file: the keys before the damage are there, and the exit code tells.
     out.commit().context("writing")?;
     Ok(code)
+}
+
+/// The keys that are wanted, and what counts them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Picked<'a> {
+    pub(super) chosen: &'a Chosen,
+    pub(super) counter: Option<&'a AtomicU64>,
+}
+
+/// Where the keys come from.
+#[derive(Debug)]
+pub(super) enum Origin<'a> {
+    /// From all that a source has.
+    Source(&'a mut Source),
+    /// From where an index says that a key is.
+    Index { index: &'a Lookup, found: &'a [Found], key: &'a [u8] },
 }
 
 /// Takes in `--sample`: a number of keys is found in a pass of its own.
@@ -276,40 +301,40 @@ impl Sink for Lowest {
 }
 
 /// Writes the dump.
-fn write(
+pub(super) fn write(
     args: &Dump,
-    chosen: &Chosen,
-    source: &mut Source,
+    picked: Picked<'_>,
+    source: Origin<'_>,
     out: &mut (impl Write + Send),
 ) -> Result<(), Stop<End>> {
     let heading =
         |out: &mut dyn Write, text: &[u8]| out.write_all(text).map_err(|error| Stop::Sink(End::Write(error)));
     let json = Options { raw_modules: args.raw_modules, sorted: false };
-    let now = chosen.now();
+    let now = picked.chosen.now();
     match args.format {
-        Format::Jsonl => text(args, chosen, source, out, |to| Jsonl::new(to, json)),
+        Format::Jsonl => text(args, picked, source, out, |to| Jsonl::new(to, json)),
         Format::Json => {
             let mut array = Array::new(out);
-            let result = text(args, chosen, source, &mut array, |to| Jsonl::new(to, json));
+            let result = text(args, picked, source, &mut array, |to| Jsonl::new(to, json));
             // Also of a damaged file: what is there can be read, and the exit code tells.
             array.finish().map_err(|error| Stop::Sink(End::Write(error)))?;
             result
         }
         Format::Csv if args.rows == Rows::Elements => {
             heading(out, csv::ELEMENT_COLUMNS)?;
-            text(args, chosen, source, out, |to| ElementRows::new(ElementText::new(to, csv::element_line)))
+            text(args, picked, source, out, |to| ElementRows::new(ElementText::new(to, csv::element_line)))
         }
         Format::Csv => {
             heading(out, csv::KEY_COLUMNS)?;
-            text(args, chosen, source, out, |to| KeyRows::new(KeyText::new(to, csv::key_line)))
+            text(args, picked, source, out, |to| KeyRows::new(KeyText::new(to, csv::key_line)))
         }
         Format::Table => {
             heading(out, table::HEADING.as_bytes())?;
-            text(args, chosen, source, out, |to| {
+            text(args, picked, source, out, |to| {
                 KeyRows::new(KeyText::new(to, move |line: &mut Vec<u8>, row: &_| table::line(line, row, now)))
             })
         }
-        Format::Keys => text(args, chosen, source, out, |to| Keys::new(to, args.null)),
+        Format::Keys => text(args, picked, source, out, |to| Keys::new(to, args.null)),
     }
 }
 
@@ -340,8 +365,8 @@ impl Lines for To<'_> {
 /// Writes a form that is text, on several threads where order and number leave that open.
 fn text<'t, S>(
     args: &Dump,
-    chosen: &Chosen,
-    source: &mut Source,
+    picked: Picked<'_>,
+    origin: Origin<'_>,
     out: &'t mut (impl Write + Send),
     make: impl Fn(To<'t>) -> S,
 ) -> Result<(), Stop<End>>
@@ -349,6 +374,16 @@ where
     S: Worker + Send,
     S::Error: From<io::Error> + Into<End> + Send,
 {
+    let Picked { chosen, counter } = picked;
+    let source = match origin {
+        Origin::Source(source) => source,
+        Origin::Index { index, found, key } => {
+            let mut sink = Selected::new(chosen, make(To::Here(out))).counted(counter);
+            let read = found.iter().try_for_each(|found| index.read(*found, key, &mut sink));
+            let finished = sink.finish().map_err(Stop::Sink);
+            return read.and(finished).map_err(|stop| through(stop).map_sink(Into::into));
+        }
+    };
     if args.sort {
         let mut sink = make(To::Here(out));
         let read = sorted::read(source, chosen, args.limit, &args.spill, &mut sink);
@@ -357,7 +392,7 @@ where
     }
     let jobs = if args.limit.is_some() { Jobs::ONE } else { args.jobs };
     let result = write_in_parallel(source, jobs, out, |to| {
-        Selected::new(chosen, make(To::Writer(to))).limited(args.limit)
+        Selected::new(chosen, make(To::Writer(to))).limited(args.limit).counted(counter)
     });
     match result {
         Ok(()) | Err(Stop::Sink(Halted::Enough)) => Ok(()),

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{
@@ -72,6 +73,7 @@ pub struct Selected<'a, S> {
     replay: Feed,
     passed: u64,
     limit: Option<u64>,
+    counter: Option<&'a AtomicU64>,
     /// What KeyDB wrote about the key that follows.
     stamp: Option<(Vec<u8>, u64)>,
 }
@@ -223,6 +225,7 @@ impl<'a, S: Sink> Selected<'a, S> {
             replay: Feed::new(version),
             passed: 0,
             limit: None,
+            counter: None,
             stamp: None,
         }
     }
@@ -234,6 +237,20 @@ impl<'a, S: Sink> Selected<'a, S> {
         self
     }
 
+    /// The same, and `counter` counts the keys and function libraries that go through it, and others like it.
+    #[must_use]
+    pub fn counted(mut self, counter: Option<&'a AtomicU64>) -> Self {
+        self.counter = counter;
+        self
+    }
+
+    fn count(&mut self) {
+        self.passed += 1;
+        if let Some(counter) = self.counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The sink behind it.
     #[must_use]
     pub fn into_inner(self) -> S {
@@ -241,7 +258,7 @@ impl<'a, S: Sink> Selected<'a, S> {
     }
 
     fn pass_key(&mut self) -> Result<Depth, Halted<S::Error>> {
-        self.passed += 1;
+        self.count();
         if let Some((stamp, end)) = self.stamp.take() {
             self.sink.aux(MVCC_STAMP, &stamp, end).map_err(Halted::Sink)?;
         }
@@ -389,7 +406,7 @@ impl<S: Sink> Sink for Selected<'_, S> {
         if !self.chosen.function(function_name(code), code.len() as u64) {
             return Ok(());
         }
-        self.passed += 1;
+        self.count();
         self.sink.function(at, code).map_err(Halted::Sink)
     }
 
@@ -419,7 +436,7 @@ impl<S: Sink> Sink for Selected<'_, S> {
             }
             Verdict::Yes => {
                 self.at = At::Passing;
-                self.passed += 1;
+                self.count();
                 if let Some((stamp, end)) = self.stamp.take() {
                     self.sink.aux(MVCC_STAMP, &stamp, end).map_err(Halted::Sink)?;
                 }

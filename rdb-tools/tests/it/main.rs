@@ -8,6 +8,7 @@ mod dump;
 mod expected;
 mod fold;
 mod fold_split;
+mod get;
 mod patch;
 mod server;
 mod source;
