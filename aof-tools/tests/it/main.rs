@@ -5,4 +5,5 @@ mod check;
 mod check_aof;
 mod log;
 mod repair;
+mod replay;
 mod support;

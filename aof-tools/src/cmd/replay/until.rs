@@ -189,6 +189,16 @@ fn look(found: &mut Found, seen: &Seen<'_>, until: &Until, log: &Log) -> Control
             ));
             return ControlFlow::Break(());
         }
+        (Until::Time(limit), What::Time(time))
+            if time > limit && log.parts[seen.place.part].role == Role::Base =>
+        {
+            let path = log.parts[seen.place.part].path.display();
+            let when = time::shown(*time);
+            found.refusal = Some(format!(
+                "{path}: was made at {when}, after that time: what was before is not in this log"
+            ));
+            return ControlFlow::Break(());
+        }
         (Until::Time(limit), What::Time(time)) if time > limit => {
             found.cut = Some(cut_at(seen));
             return ControlFlow::Break(());
