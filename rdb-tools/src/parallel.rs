@@ -27,7 +27,7 @@ use memmap2::Mmap;
 use crate::drive::{Stop, drive};
 use crate::input::{Input, release};
 use crate::progress::Progress;
-use crate::source::{Source, check_packing};
+use crate::source::{Source, check_end};
 
 /// What a batch has at least, but for the last one.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -198,7 +198,7 @@ where
         let progress = reading.progress(input);
         let mut outcome = run(input, jobs, &progress, make, take);
         if outcome.result.is_ok() {
-            outcome.result = check_packing(input).map_err(Stop::Read);
+            outcome.result = check_end(input);
         }
         return outcome;
     }

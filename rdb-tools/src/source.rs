@@ -7,6 +7,7 @@
 
 mod encode;
 mod jsonl;
+mod log;
 mod text;
 
 use std::ffi::{OsStr, OsString};
@@ -14,13 +15,16 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
+use cairn_engine::codec::aof;
 use cairn_engine::codec::rdb::{
     Decoder, Depth, Failure, KeyHead, Options, Sink, Trailer, ValueEvent, Version, decode_value,
 };
 
 use crate::cmd::Reading;
 use crate::drive::{Fault, Place, Stop, drive};
+use crate::fold::Log;
 use crate::input::{Input, damage};
+use log::Commands;
 
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,19 +41,38 @@ pub enum Kind {
     Live,
 }
 
-/// What is looked at to tell what an input is.
-const HEAD_BYTES: u64 = 64;
+/// What is looked at to tell what an input is: enough for the auxiliary fields of an RDB file.
+const HEAD_BYTES: u64 = 1024;
 
-/// What an input is that starts with `head`. Of one without contents only its name can tell.
+/// What an input is that starts with `head`. Of one without contents only its name can tell; and commands
+/// that people have typed could be anything, so their name must say so.
 fn kind_of(name: &OsStr, head: &[u8]) -> Kind {
-    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let ends_with =
         |ends: &[&str]| Path::new(name).extension().is_some_and(|e| ends.iter().any(|end| e == *end));
-    match head.trim_ascii_start().first() {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let first = head.trim_ascii_start().first();
+    if aof::starts_with_rdb(head) {
+        // An RDB file can have commands behind it. It says so, or its name does.
+        let has = |word: &[u8]| memchr::memmem::find(head, word).is_some();
+        let is_preamble = has(b"aof-preamble\xc0\x01") || has(b"aof-base\xc0\x01");
+        let is_log = ends_with(&["aof"]) || (is_preamble && !ends_with(&["rdb"]));
+        return if is_log { Kind::Aof } else { Kind::Rdb };
+    }
+    match first {
         Some(b'{') => Kind::Jsonl,
+        Some(b'#') => Kind::Aof,
+        Some(b'*') if ends_with(&["aof"]) => Kind::Aof,
+        Some(b'*') => Kind::Resp,
         None if ends_with(&["jsonl", "ndjson", "json"]) => Kind::Jsonl,
+        None if ends_with(&["aof"]) => Kind::Aof,
+        _ if ends_with(&["resp", "redis", "commands"]) => Kind::Resp,
         _ => Kind::Rdb,
     }
+}
+
+/// Whether commands are lines of words.
+fn is_typed(head: &[u8]) -> bool {
+    head.first().is_some_and(|byte| !matches!(byte, b'*' | b'#')) && !aof::starts_with_rdb(head)
 }
 
 /// What keys are read from.
@@ -64,23 +87,46 @@ pub struct Source {
 enum Inner {
     Rdb(Input),
     Jsonl(Input),
+    Log(Kind, Box<Commands>),
     /// Nothing comes out of it but this.
     Damaged(Option<io::Error>),
 }
 
 impl Source {
-    /// Opens a source: a path, or `-` for standard input.
+    /// Opens a source: a path, or `-` for standard input. A path may be an RDB file, JSON lines, commands, an
+    /// append only file, its manifest, or the folder that it is in; files may be packed.
     ///
     /// # Errors
     /// The name with what keeps it from being opened.
     pub fn open(name: &OsStr, reading: Reading) -> anyhow::Result<Self> {
-        let mut input = reading.open(Path::new(name))?;
-        let inner = match input.fill(HEAD_BYTES).map(|()| kind_of(name, input.bytes())) {
-            Ok(Kind::Jsonl) => Inner::Jsonl(input),
-            Ok(_) => Inner::Rdb(input),
+        let path = Path::new(name);
+        let is_stdin = name == "-";
+        if !is_stdin && Log::is_set(path) {
+            let inner = Inner::Log(Kind::Aof, Commands::open(path)?.into());
+            return Ok(Self { name: name.to_owned(), reading, inner });
+        }
+        let mut input = reading.open(path)?;
+        let kind = match input.fill(HEAD_BYTES) {
+            Ok(()) => kind_of(name, input.bytes()),
             // What is wrong with its bytes is told when they are read.
-            Err(error) if damage(&error).is_some() => Inner::Damaged(Some(error)),
+            Err(error) if damage(&error).is_some() => {
+                let inner = Inner::Damaged(Some(error));
+                return Ok(Self { name: name.to_owned(), reading, inner });
+            }
             Err(error) => return Err(error).with_context(|| name.to_string_lossy().into_owned()),
+        };
+        let inner = match kind {
+            Kind::Jsonl => Inner::Jsonl(input),
+            Kind::Rdb | Kind::Live => Inner::Rdb(input),
+            Kind::Aof | Kind::Resp
+                if input.is_repeatable() && input.form().is_none() && !is_typed(input.bytes()) =>
+            {
+                Inner::Log(kind, Commands::open(path)?.into())
+            }
+            Kind::Aof | Kind::Resp => {
+                let are_inline = kind == Kind::Resp && is_typed(input.bytes());
+                Inner::Log(kind, Commands::spool(name, input, are_inline)?.into())
+            }
         };
         Ok(Self { name: name.to_owned(), reading, inner })
     }
@@ -97,6 +143,7 @@ impl Source {
         match &self.inner {
             Inner::Rdb(_) | Inner::Damaged(_) => Kind::Rdb,
             Inner::Jsonl(_) => Kind::Jsonl,
+            Inner::Log(kind, _) => *kind,
         }
     }
 
@@ -112,7 +159,7 @@ impl Source {
     pub fn rdb_input(&mut self) -> Option<&mut Input> {
         match &mut self.inner {
             Inner::Rdb(input) => Some(input),
-            Inner::Jsonl(_) | Inner::Damaged(_) => None,
+            Inner::Jsonl(_) | Inner::Log(..) | Inner::Damaged(_) => None,
         }
     }
 
@@ -125,12 +172,13 @@ impl Source {
             Inner::Rdb(input) => {
                 let progress = self.reading.progress(input);
                 drive(input, &mut Decoder::new(Options::default()), &progress, sink)?;
-                check_packing(input).map_err(Stop::Read)
+                check_end(input)
             }
             Inner::Jsonl(input) => {
                 let progress = self.reading.progress(input);
                 jsonl::read(input, &progress, sink)
             }
+            Inner::Log(_, commands) => commands.read(self.reading, sink),
             Inner::Damaged(error) => error.take().map_or(Ok(()), |error| Err(Stop::Read(error))),
         }
     }
@@ -143,19 +191,28 @@ impl Source {
     pub fn reopen(&self) -> anyhow::Result<Option<Self>> {
         let is_repeatable = match &self.inner {
             Inner::Rdb(input) | Inner::Jsonl(input) => input.is_repeatable(),
+            Inner::Log(_, commands) => commands.is_repeatable(),
             Inner::Damaged(_) => false,
         };
         if is_repeatable { Self::open(&self.name, self.reading).map(Some) } else { Ok(None) }
     }
 }
 
-/// Reads what is left of a packed input: its own checksum is behind the last byte of what it holds.
+/// Looks at what follows the RDB file in an input: commands would change its keys, and a packed
+/// input has its own checksum behind the last byte of what it holds.
 ///
 /// # Errors
-/// Whatever reading says.
-pub fn check_packing(input: &mut Input) -> io::Result<()> {
+/// Whatever reading says, and [`Stop::Other`] for commands.
+pub fn check_end<E>(input: &mut Input) -> Result<(), Stop<E>> {
+    input.fill(1).map_err(Stop::Read)?;
+    if matches!(input.bytes().first(), Some(b'*' | b'#')) {
+        let place = Place::Offset(input.position());
+        let what = "commands follow the RDB file: it begins an append only file, which is read to its end if it \
+                    is a file whose name ends in .aof";
+        return Err(Stop::Other(Fault::of_input(place, what)));
+    }
     match input.form() {
-        Some(_) => input.skip_rest().map(|_| ()),
+        Some(_) => input.skip_rest().map(|_| ()).map_err(Stop::Read),
         None => Ok(()),
     }
 }

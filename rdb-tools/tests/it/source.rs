@@ -184,3 +184,134 @@ fn a_dump_can_be_made_a_file_again() {
         );
     }
 }
+
+#[test]
+fn commands_make_the_keys_that_they_made_on_a_server() {
+    let expected = dump_of(
+        "keys.jsonl",
+        br#"{"db":0,"key":"a","type":"string","value":"1"}
+{"db":0,"key":"b","type":"list","value":["x","y z"]}
+{"db":2,"key":"c","type":"set","rdb_type":11,"value":["7"]}
+"#,
+    );
+    let resp =
+        b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*4\r\n$5\r\nRPUSH\r\n$1\r\nb\r\n$1\r\nx\r\n$3\r\ny z\r\n\
+        *2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n*3\r\n$4\r\nSADD\r\n$1\r\nc\r\n$1\r\n7\r\n";
+    let typed = b"SET a 1\r\n\r\nRPUSH b x \"y z\"\nselect 2\nSADD c 7";
+    let keys = |output: &Output| {
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+        let mut lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("is JSON"))
+            .collect();
+        lines.iter_mut().for_each(|line| drop(line.as_object_mut().expect("an object").remove("rdb_type")));
+        lines
+    };
+    let expected = keys(&expected);
+    assert_eq!(expected.len(), 3);
+    assert_eq!(keys(&dump_of("any name", resp)), expected);
+    assert_eq!(keys(&dump_of("old.aof", resp)), expected);
+    assert_eq!(keys(&dump_of("old.aof.gz", &gzip(resp))), expected);
+    assert_eq!(keys(&dump_of_stdin(resp)), expected);
+    assert_eq!(keys(&dump_of_stdin(&zstd(resp))), expected);
+    assert_eq!(keys(&dump_of("typed.resp", typed)), expected);
+    assert_eq!(keys(&dump_of("typed.redis", &lz4(typed))), expected);
+    // A set of files, by its folder, the folder around it, and its manifest.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let set = folder.path().join("appendonlydir");
+    fs::create_dir(&set).expect("a folder");
+    let (base, incr) = resp.split_at(27);
+    fs::write(set.join("a.aof.1.base.aof"), base).expect("write");
+    fs::write(set.join("a.aof.1.incr.aof"), incr).expect("write");
+    let manifest = set.join("a.aof.manifest");
+    fs::write(&manifest, "file a.aof.1.base.aof seq 1 type b\nfile a.aof.1.incr.aof seq 1 type i\n")
+        .expect("write");
+    for path in [folder.path(), &set, &manifest] {
+        assert_eq!(keys(&dump(path)), expected, "{}", path.display());
+    }
+    // Before commands an RDB file, packed as Valkey packs it, and both packed again.
+    let rdb = b"REDIS0011\xfa\x08aof-base\xc0\x01\xfe\x00\x00\x01a\x03old\xff\0\0\0\0\0\0\0\0";
+    let preamble = [&b"VCS\x01\x01\x00\x01"[..], &lz4(rdb), resp].concat();
+    for bytes in [&[rdb, &resp[..]].concat(), &preamble, &gzip(&preamble)] {
+        assert_eq!(keys(&dump_of("appendonly.aof", bytes)), expected);
+        assert_eq!(keys(&dump_of_stdin(bytes)), expected);
+    }
+    // One that calls itself something else has commands where nothing should be.
+    let other = dump_of("dump.rdb", &[rdb, &resp[..]].concat());
+    assert!(
+        other.status.code() == Some(1) && stderr(&other).contains("commands follow"),
+        "{}",
+        stderr(&other)
+    );
+    // Torn in the middle of the last command: the keys before it, and a word about it.
+    let torn = dump_of("torn.aof", &resp[..resp.len() - 3]);
+    assert_eq!(keys(&torn), expected[..2]);
+    assert!(stderr(&torn).contains("torn off"), "{}", stderr(&torn));
+    let typed = dump_of("typed.resp", b"SET a 1\nSET b \"2\n");
+    assert!(typed.status.code() == Some(1) && stderr(&typed).contains("unbalanced"), "{}", stderr(&typed));
+}
+
+#[test]
+fn lines_that_are_wrong_are_told_by_number() {
+    let good = r#"{"key":"a","type":"string","value":"1"}"#;
+    let deep = format!(r#"{{"key":"a","type":"list","value":{}"x"{}}}"#, "[".repeat(5000), "]".repeat(5000));
+    let cases: &[(&[u8], &str)] = &[
+        (b"{\"key\":\"a\"", "ends inside"),
+        (b"{}", "\"type\" is missing"),
+        (br#"{"key":"a","type":"string"}"#, "\"value\" is missing"),
+        (br#"{"key":"a","type":"string","value":"1","x":2}"#, "no member \"x\""),
+        (br#"{"key":"a","key":"b","type":"string","value":"1"}"#, "there twice"),
+        (br#"{"key":"a","type":"string","value":"1"} x"#, "follows the end"),
+        (br#"{"key":"a","type":"strung","value":"1"}"#, "no type \"strung\""),
+        (br#"{"key":"a","type":"string","rdb_type":16,"value":"1"}"#, "not of a string"),
+        (br#"{"key":"a","type":"string","rdb_type":300,"value":"1"}"#, "one byte"),
+        (br#"{"key":"a","type":"string","string_form":"int8","value":"128"}"#, "does not fit"),
+        (br#"{"key":"a","type":"string","value":1}"#, "a string should"),
+        (b"{\"key\":\"a\",\"type\":\"string\",\"value\":\"\0\"}", "control character"),
+        (b"{\"key\":\"\xff\",\"type\":\"string\",\"value\":\"1\"}", "not UTF-8"),
+        (br#"{"db":99999999999999999999,"key":"a","type":"string","value":"1"}"#, "no unsigned 64-bit"),
+        (br#"{"pexpireat":1e9,"key":"a","type":"string","value":"1"}"#, "no 64-bit"),
+        (br#"{"freq":256,"key":"a","type":"string","value":"1"}"#, "one byte"),
+        (br#"{"key":"a","type":"zset","value":[["m","nan"]]}"#, "no double"),
+        (br#"{"key":"a","type":"hash","value":[["f"]]}"#, "','"),
+        (br#"{"key":"a","type":"stream","value":{"entries":[["1-1",["f"]]]}}"#, "a value for every field"),
+        (br#"{"key":"a","type":"stream","value":{"entries":[["2-1",[]],["1-1",[]]]}}"#, "in the order"),
+        (br#"{"key":"a","type":"vectorset","value":{"quant_type":"f32"}}"#, "--raw-modules"),
+        (deep.as_bytes(), "nested deeper"),
+    ];
+    for (bad, what) in cases {
+        // A blank line counts as one, and the lines before are told.
+        let output = dump_of("x.jsonl", &[good.as_bytes(), b"\n\n", bad, b"\n"].concat());
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{} {told}", bad.escape_ascii());
+        assert!(told.contains(": line 3: byte ") && told.contains(what), "{}: {told}", bad.escape_ascii());
+        assert_eq!(output.stdout.iter().filter(|b| **b == b'\n').count(), 1);
+        assert!(told.is_ascii() && !told.contains('\0'));
+    }
+}
+
+#[test]
+fn lines_by_hand_need_little() {
+    let lines = br#"
+{"type":"hash","key":"h","value":{"f":"v","g":{"b64":"AA=="}}}
+ { "value" : { "m" : 1.5, "n" : "-inf" } , "type" : "zset" , "key" : "z" , "db" : 3 }
+{"key":"s","type":"stream","value":{"entries":[["1-1",["f","v"]]],"groups":[{"name":"g","last_id":"0-0"}]}}
+{"key":"e","type":"hash","value":{"f":"v"},"field_pexpireat":[["f",4000000000000]]}
+{"key":"n","type":"string","value":"12"}"#;
+    let output = dump_of("x.jsonl", lines);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for expected in [
+        r#""value":[["f","v"],["g",{"b64":"AA=="}]]"#,
+        r#"{"db":3,"key":"z","type":"zset","rdb_type":5,"pexpireat":-1,"value":[["n","-inf"],["m","1.5"]]}"#,
+        r#""length":1,"last_id":"1-1","first_id":"1-1","max_deleted_id":"0-0","entries_added":1"#,
+        r#""rdb_type":24,"pexpireat":-1,"value":[["f","v"]],"field_pexpireat":[["f",4000000000000]]"#,
+        r#""string_form":"int8","value":"12""#,
+    ] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+    // What comes through a pipe, with a mark of Windows in front and its line ends, is the same.
+    let windows = [b"\xef\xbb\xbf", &lines[1..]].concat();
+    let windows = String::from_utf8(windows).expect("is UTF-8").replace('\n', "\r\n");
+    assert_eq!(dump_of_stdin(windows.as_bytes()).stdout, output.stdout);
+}
