@@ -18,7 +18,8 @@ mod walk;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use rdb_tools::cmd::shell;
 use rdb_tools::dropin::basename;
 use rdb_tools::output;
 
@@ -40,6 +41,8 @@ enum Command {
     Log(Box<cmd::log::LogCommand>),
     Replay(Box<cmd::replay::Replay>),
     Repair(cmd::repair::Repair),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
         Command::Log(args) => cmd::log::run(args),
         Command::Replay(args) => cmd::replay::run(args),
         Command::Repair(args) => cmd::repair::run(args),
+        Command::Completions(args) => shell::completions(args, Cli::command()),
+        Command::Man(args) => shell::man(args, Cli::command()),
     };
     output::finish("aof-tools", result)
 }

@@ -8,6 +8,7 @@ pub mod dump;
 pub mod get;
 pub mod index;
 pub mod info;
+pub mod shell;
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use rdb_tools::{cmd, dropin, output};
 
 /// Look into RDB files of every Redis and Valkey, and check them
@@ -23,6 +23,8 @@ enum Command {
     Dump(Box<cmd::dump::Dump>),
     Get(cmd::get::Get),
     Index(cmd::index::Index),
+    Completions(cmd::shell::Completions),
+    Man(cmd::shell::Man),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         Command::Dump(args) => cmd::dump::run(args),
         Command::Get(args) => cmd::get::run(args),
         Command::Index(args) => cmd::index::run(args),
+        Command::Completions(args) => cmd::shell::completions(args, Cli::command()),
+        Command::Man(args) => cmd::shell::man(args, Cli::command()),
     };
     output::finish("rdb-tools", result)
 }

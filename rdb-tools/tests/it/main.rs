@@ -11,5 +11,6 @@ mod fold_split;
 mod get;
 mod patch;
 mod server;
+mod shell;
 mod source;
 mod support;
