@@ -8,6 +8,7 @@ pub mod array;
 pub mod csv;
 pub mod elements;
 pub mod keys;
+pub mod parquet;
 pub mod rows;
 pub mod sorted;
 pub mod table;

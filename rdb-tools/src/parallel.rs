@@ -89,6 +89,21 @@ pub trait Worker: Sink {
     }
 }
 
+/// A worker that is lent is one.
+impl<S: Worker + ?Sized> Worker for &mut S {
+    fn begin(&mut self, start: &Start) -> Result<(), Self::Error> {
+        (**self).begin(start)
+    }
+
+    fn finish(&mut self) -> Result<(), Self::Error> {
+        (**self).finish()
+    }
+
+    fn again(&mut self, stop: &Stop<Self::Error>) -> bool {
+        (**self).again(stop)
+    }
+}
+
 /// What is known at the start of a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Start {

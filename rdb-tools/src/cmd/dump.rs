@@ -18,7 +18,7 @@ use crate::dump::array::Array;
 use crate::dump::elements::{ElementRows, ElementText};
 use crate::dump::keys::Keys;
 use crate::dump::rows::{KeyRows, KeyText, RowError};
-use crate::dump::{csv, sorted, table};
+use crate::dump::{csv, parquet, sorted, table};
 use crate::index::{Found, Lookup};
 use crate::jsonl::{Handover, Jsonl, Lines, Options, function_name, write_in_parallel};
 use crate::output::exit;
@@ -53,7 +53,7 @@ pub struct Dump {
     #[arg(long)]
     pub force: bool,
 
-    /// With csv: what is in a line
+    /// With csv and parquet: what is in a row
     #[arg(long, value_enum, default_value_t = Rows::Keys)]
     pub rows: Rows,
 
@@ -110,6 +110,8 @@ pub enum Format {
     Csv,
     /// The names of the keys, one a line
     Keys,
+    /// Parquet, compressed with zstd: a row for each key, or with --rows elements for each element
+    Parquet,
     /// A table of the keys for people
     Table,
 }
@@ -177,6 +179,9 @@ impl From<RowError> for End {
 /// # Errors
 /// What keeps it from reading or writing.
 pub fn run(args: &Dump) -> anyhow::Result<u8> {
+    if args.format == Format::Parquet && args.output.as_os_str() == "-" && io::stdout().is_terminal() {
+        bail!("Parquet is nothing for a terminal: give --output FILE, or a pipe");
+    }
     let mut selection = args.selection.clone();
     if args.format == Format::Keys {
         // Libraries are no keys, and must not count as some.
@@ -186,8 +191,8 @@ pub fn run(args: &Dump) -> anyhow::Result<u8> {
     // A bar between the lines of the dump would help nobody.
     let no_progress = args.reading.no_progress || io::stdout().is_terminal();
     let reading = Reading { no_progress, ..args.reading };
-    if args.rows == Rows::Elements && args.format != Format::Csv {
-        bail!("--rows goes with --format csv");
+    if args.rows == Rows::Elements && !matches!(args.format, Format::Csv | Format::Parquet) {
+        bail!("--rows goes with --format csv and parquet");
     }
     if args.null && args.format != Format::Keys {
         bail!("--null goes with --format keys");
@@ -334,6 +339,20 @@ pub(super) fn write(
                 KeyRows::new(KeyText::new(to, move |line: &mut Vec<u8>, row: &_| table::line(line, row, now)))
             })
         }
+        Format::Parquet if args.rows == Rows::Elements => {
+            let begun = parquet::Elements::new(out).map_err(|error| Stop::Sink(End::Write(error)))?;
+            let mut sink = ElementRows::new(begun);
+            let read = pass(args, picked, source, &mut sink);
+            sink.into_inner().finish().map_err(|error| Stop::Sink(End::Write(error)))?;
+            read
+        }
+        Format::Parquet => {
+            let begun = parquet::Keys::new(out).map_err(|error| Stop::Sink(End::Write(error)))?;
+            let mut sink = KeyRows::new(begun);
+            let read = pass(args, picked, source, &mut sink);
+            sink.into_inner().finish().map_err(|error| Stop::Sink(End::Write(error)))?;
+            read
+        }
         Format::Keys => text(args, picked, source, out, |to| Keys::new(to, args.null)),
     }
 }
@@ -376,26 +395,40 @@ where
 {
     let Picked { chosen, counter } = picked;
     let source = match origin {
-        Origin::Source(source) => source,
-        Origin::Index { index, found, key } => {
-            let mut sink = Selected::new(chosen, make(To::Here(out))).counted(counter);
-            let read = found.iter().try_for_each(|found| index.read(*found, key, &mut sink));
-            let finished = sink.finish().map_err(Stop::Sink);
-            return read.and(finished).map_err(|stop| through(stop).map_sink(Into::into));
-        }
+        Origin::Source(source) if !args.sort => source,
+        origin => return pass(args, picked, origin, &mut make(To::Here(out))),
     };
-    if args.sort {
-        let mut sink = make(To::Here(out));
-        let read = sorted::read(source, chosen, args.limit, &args.spill, &mut sink);
-        let finished = sink.finish().map_err(Stop::Sink);
-        return read.and(finished).map_err(|stop| stop.map_sink(Into::into));
-    }
     let jobs = if args.limit.is_some() { Jobs::ONE } else { args.jobs };
     let result = write_in_parallel(source, jobs, out, |to| {
         Selected::new(chosen, make(To::Writer(to))).limited(args.limit).counted(counter)
     });
     match result {
         Ok(()) | Err(Stop::Sink(Halted::Enough)) => Ok(()),
+        Err(stop) => Err(through(stop).map_sink(Into::into)),
+    }
+}
+
+/// Gives a sink the keys that are wanted, on this thread.
+fn pass<S>(args: &Dump, picked: Picked<'_>, origin: Origin<'_>, sink: &mut S) -> Result<(), Stop<End>>
+where
+    S: Worker,
+    S::Error: From<io::Error> + Into<End>,
+{
+    let Picked { chosen, counter } = picked;
+    let read = match origin {
+        Origin::Source(source) if args.sort => sorted::read(source, chosen, args.limit, &args.spill, sink)
+            .map_err(|stop| stop.map_sink(Halted::Sink)),
+        Origin::Source(source) => {
+            source.read(&mut Selected::new(chosen, &mut *sink).limited(args.limit).counted(counter))
+        }
+        Origin::Index { index, found, key } => {
+            let mut selected = Selected::new(chosen, &mut *sink).counted(counter);
+            found.iter().try_for_each(|found| index.read(*found, key, &mut selected))
+        }
+    };
+    let finished = sink.finish().map_err(|error| Stop::Sink(error.into()));
+    match read {
+        Ok(()) | Err(Stop::Sink(Halted::Enough)) => finished,
         Err(stop) => Err(through(stop).map_sink(Into::into)),
     }
 }

@@ -9,6 +9,7 @@ mod expected;
 mod fold;
 mod fold_split;
 mod get;
+mod parquet;
 mod patch;
 mod server;
 mod shell;
