@@ -9,6 +9,9 @@ pub mod get;
 pub mod index;
 pub mod info;
 pub mod shell;
+pub mod merge;
+pub mod sort;
+pub mod split;
 
 use std::path::Path;
 

@@ -16,6 +16,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Info(cmd::info::Info),
+    Merge(cmd::merge::Merge),
+    Sort(cmd::sort::Sort),
+    Split(cmd::split::Split),
     Check(cmd::check::Check),
     Diff(cmd::diff::Diff),
     Digest(cmd::digest::Digest),
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Info(args) => cmd::info::run(args),
+        Command::Merge(args) => cmd::merge::run(args),
+        Command::Sort(args) => cmd::sort::run(args),
+        Command::Split(args) => cmd::split::run(args),
         Command::Check(args) => cmd::check::run(args),
         Command::Diff(args) => cmd::diff::run(args),
         Command::Digest(args) => cmd::digest::run(args),

@@ -10,9 +10,9 @@ use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{Depth, KeyHead, Sink, Trailer, ValueEvent, Version};
 
 use crate::canon::{SubExpiry, library_name};
-use crate::cmd::Reading;
 use crate::drive::Stop;
 use crate::parallel::{self, Jobs, Start, Worker};
+use crate::select::{Chosen, Halted, Selected, through};
 use crate::source::Source;
 
 /// Looks at one key after the other.
@@ -74,20 +74,23 @@ pub trait Visit {
 /// [`Stop`]: what is wrong with the source, or what a visitor or the taker said.
 pub fn read<V: Visit + Send>(
     source: &mut Source,
-    reading: Reading,
+    chosen: &Chosen,
     jobs: Jobs,
     make: impl Fn() -> V,
     mut take: impl FnMut(V::Item) -> io::Result<()>,
 ) -> Result<(), Stop<io::Error>> {
+    let reading = source.reading();
     if let Some(input) = source.rdb_input() {
         let progress = reading.progress(input);
         let worker = |outlet: parallel::Outlet<V::Item>| {
-            Walker::new(make(), move |item| outlet.send(item).map_err(io::Error::from))
+            let walker = Walker::new(make(), move |item| outlet.send(item).map_err(io::Error::from));
+            Selected::new(chosen, walker)
         };
-        return parallel::run(input, jobs, &progress, worker, take).result;
+        let take = |item| take(item).map_err(Halted::Sink);
+        return parallel::run(input, jobs, &progress, worker, take).result.map_err(through);
     }
     let mut walker = Walker::new(make(), &mut take);
-    source.read(&mut walker)?;
+    source.read(&mut Selected::new(chosen, &mut walker)).map_err(through)?;
     walker.finish().map_err(Stop::Sink)
 }
 

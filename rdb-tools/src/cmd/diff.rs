@@ -14,10 +14,11 @@ use crate::diff::join::{Change, Class, Counts, ExpiryRules, join};
 use crate::diff::patch::{Form, Patch};
 use crate::diff::report::{Differing, Json, Report, Text};
 use crate::diff::spool::Twice;
-use crate::diff::survey::Survey;
+use crate::diff::survey::{How, Survey};
 use crate::drive::Stop;
 use crate::output::{exit, stdout};
 use crate::parallel::Jobs;
+use crate::select::Selection;
 use crate::source::Source;
 use crate::spill::{Sorter, Spill};
 
@@ -73,6 +74,10 @@ pub struct Diff {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub counting: Counting,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub selection: Selection,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -132,11 +137,10 @@ fn compare(args: &Diff) -> Result<Counts, End> {
     let differing = Differing { expiry, ignore_order: args.counting.ignore_order };
     let rules = args.counting.rules();
     let (mut a, mut b) = (open(args, &args.a)?, open(args, &args.b)?);
-    let keyed = Keyed::new();
+    let chosen = args.selection.compile().map_err(End::Trouble)?;
+    let how = How { chosen: &chosen, rules, keyed: Keyed::new(), jobs: args.jobs };
     let third = args.spill.part(3);
-    let survey = |source: &mut Twice, name| {
-        Survey::of(source, rules, keyed, args.jobs, &third).map_err(|stop| told(stop, name))
-    };
+    let survey = |source: &mut Twice, name| Survey::of(source, &how, &third).map_err(|stop| told(stop, name));
     let (mut survey_a, mut survey_b) = (survey(&mut a, &args.a)?, survey(&mut b, &args.b)?);
     let mut counts = Counts { a: survey_a.keys, b: survey_b.keys, ..Counts::default() };
 

@@ -19,6 +19,7 @@ use crate::diff::digest::{Keys, Scope, Total, Totals};
 use crate::json;
 use crate::output::{Shown, exit, stdout};
 use crate::parallel::Jobs;
+use crate::select::Selection;
 use crate::source::Source;
 use crate::spill::Spill;
 use crate::walk;
@@ -66,6 +67,10 @@ pub struct Digest {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub counting: Counting,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub selection: Selection,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -130,6 +135,7 @@ pub fn run(args: &Digest) -> anyhow::Result<u8> {
 }
 
 fn digest_input(args: &Digest, name: &OsString, out: &mut impl Write) -> anyhow::Result<u8> {
+    let chosen = args.selection.compile()?;
     let mut source = Source::open(name, args.reading)?;
     let checksum = if args.file { Some(file_sum(Path::new(name))?) } else { None };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -143,7 +149,7 @@ fn digest_input(args: &Digest, name: &OsString, out: &mut impl Write) -> anyhow:
             None => keys,
         }
     };
-    let read = walk::read(&mut source, args.reading, args.jobs, visitor, |mut batch| {
+    let read = walk::read(&mut source, &chosen, args.jobs, visitor, |mut batch| {
         total.debug = match (total.debug.take(), batch.debug.take()) {
             (Some(mut all), Some(more)) => {
                 all.merge(more);

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 
 use cairn_engine::codec::rdb::{
-    Depth, Drain, KeyHead, Sink, Trailer, ValueEvent, Version, Writer, WriterOptions, opcode,
+    Depth, Dialect, Drain, KeyHead, Sink, Trailer, ValueEvent, Version, Writer, WriterOptions, opcode,
 };
 
 use crate::canon::SubExpiry;
@@ -38,7 +38,7 @@ impl Twice {
             return Ok(Self { path: name.clone(), name, reading, first: Some(source), _copy: None });
         }
         let file = spill.temp_file().map_err(|error| Stop::Sink(error.into()))?;
-        let mut copier = Copier::new(io::BufWriter::new(&file));
+        let mut copier = Copier::new(io::BufWriter::new(&file), KeptAux::OfKeys);
         source.read(&mut copier).map_err(|stop| stop.map_sink(Into::into))?;
         copier.finish().map_err(|error| Stop::Sink(error.into()))?;
         let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
@@ -70,7 +70,8 @@ impl Twice {
     }
 }
 
-struct ToFile<W>(W);
+/// An output as a drain.
+pub struct ToFile<W>(W);
 
 impl<W: Write> Drain for ToFile<W> {
     type Error = io::Error;
@@ -80,20 +81,47 @@ impl<W: Write> Drain for ToFile<W> {
     }
 }
 
-/// Copies events to a file that has them again.
-struct Copier<W: Write> {
+/// Copies events to a file that has them again: the same bytes but for what is around records.
+pub struct Copier<W: Write> {
     out: Writer<ToFile<W>>,
+    db: Option<u64>,
+    aux: KeptAux,
 }
 
+/// Which auxiliary fields are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptAux {
+    /// Those that belong to keys.
+    OfKeys,
+    /// All but sizes of slots.
+    All,
+}
+
+/// Older versions are written as this one, which has all of theirs, and a checksum.
+const FIRST_WRITTEN: u16 = 6;
+
 impl<W: Write> Copier<W> {
-    fn new(out: W) -> Self {
+    /// A copier to `out`.
+    pub fn new(out: W, aux: KeptAux) -> Self {
         // The checksum is kept: a temporary disk can be as bad as any other.
-        Self { out: Writer::new(ToFile(out), WriterOptions { compress: false, checksum: true }) }
+        let options = WriterOptions { compress: false, checksum: true };
+        Self { out: Writer::new(ToFile(out), options), db: None, aux }
     }
 
-    fn finish(self) -> io::Result<()> {
+    /// Writes the end. Answers the output.
+    ///
+    /// # Errors
+    /// Of writing.
+    pub fn finish(self) -> io::Result<W> {
         let (mut file, _) = self.out.finish()?;
-        file.0.flush()
+        file.0.flush()?;
+        Ok(file.0)
+    }
+}
+
+impl<W: Write> std::fmt::Debug for Copier<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Copier").field("out", &self.out).finish_non_exhaustive()
     }
 }
 
@@ -101,15 +129,20 @@ impl<W: Write> Sink for Copier<W> {
     type Error = io::Error;
 
     fn start(&mut self, version: Version) -> io::Result<()> {
-        self.out.raw(&version.magic())
+        let number = match version.dialect {
+            Dialect::Redis => version.number.max(FIRST_WRITTEN),
+            Dialect::Valkey => version.number,
+        };
+        self.out.raw(&Version { number, ..version }.magic())
     }
 
     fn aux(&mut self, key: &[u8], value: &[u8], _end: u64) -> io::Result<()> {
-        if SubExpiry::is_one(key) { self.out.aux(key, value) } else { Ok(()) }
-    }
-
-    fn select_db(&mut self, db: u64, _end: u64) -> io::Result<()> {
-        self.out.select_db(db)
+        match self.aux == KeptAux::All && ![&b"slot-info"[..], b"mvcc-tstamp"].contains(&key)
+            || SubExpiry::is_one(key)
+        {
+            true => self.out.aux(key, value),
+            false => Ok(()),
+        }
     }
 
     fn function(&mut self, _at: u64, code: &[u8]) -> io::Result<()> {
@@ -132,6 +165,10 @@ impl<W: Write> Sink for Copier<W> {
     }
 
     fn key(&mut self, head: &KeyHead<'_>) -> io::Result<Depth> {
+        if self.db != Some(head.db) {
+            self.db = Some(head.db);
+            self.out.select_db(head.db)?;
+        }
         if let Some(at) = head.expire_at {
             self.out.expire_ms(at)?;
         }
@@ -154,6 +191,19 @@ impl<W: Write> Sink for Copier<W> {
 
     fn value(&mut self, event: ValueEvent<'_>) -> io::Result<()> {
         if let ValueEvent::Raw(piece) = event { self.out.raw(piece) } else { Ok(()) }
+    }
+
+    fn slot_import(&mut self, job: &[u8], ranges: &[(u64, u64)]) -> io::Result<()> {
+        if self.aux == KeptAux::OfKeys {
+            return Ok(());
+        }
+        self.out.byte(opcode::SLOT_IMPORT)?;
+        self.out.string(job)?;
+        self.out.len(ranges.len() as u64)?;
+        ranges.iter().try_for_each(|(first, last)| {
+            self.out.len(*first)?;
+            self.out.len(*last)
+        })
     }
 
     fn end(&mut self, _trailer: Trailer) -> io::Result<()> {

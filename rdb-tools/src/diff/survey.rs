@@ -10,6 +10,7 @@ use super::spool::Twice;
 use crate::canon::{Canon, Content, Keyed, Parts, Rules, Section, expiry};
 use crate::drive::Stop;
 use crate::parallel::Jobs;
+use crate::select::Chosen;
 use crate::spill::{Record, Sorted, Sorter, Spill};
 use crate::walk::{self, Visit};
 
@@ -178,6 +179,19 @@ impl Visit for Surveyor {
     }
 }
 
+/// How surveys that are to be compared are made.
+#[derive(Debug)]
+pub struct How<'a> {
+    /// Which keys.
+    pub chosen: &'a Chosen,
+    /// What of their values counts.
+    pub rules: Rules,
+    /// The same for all of them.
+    pub keyed: Keyed,
+    /// Threads.
+    pub jobs: Jobs,
+}
+
 /// The keys of a source in order.
 #[derive(Debug)]
 pub struct Survey {
@@ -189,27 +203,17 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Reads a source. `keyed` is the same for all surveys that are compared.
+    /// Reads a source.
     ///
     /// # Errors
     /// What is wrong with the source, or with temporary files.
-    pub fn of(
-        source: &mut Twice,
-        rules: Rules,
-        keyed: Keyed,
-        jobs: Jobs,
-        spill: &Spill,
-    ) -> Result<Self, Stop<anyhow::Error>> {
-        let reading = source.reading();
+    pub fn of(source: &mut Twice, how: &How<'_>, spill: &Spill) -> Result<Self, Stop<anyhow::Error>> {
         let mut opened = source.open().map_err(Stop::Sink)?;
         let mut sorter = Sorter::new(spill);
-        let read = walk::read(
-            &mut opened,
-            reading,
-            jobs,
-            || Surveyor::new(rules, keyed),
-            |batch| batch.records().try_for_each(|record| sorter.push(record.key, record.payload)),
-        );
+        let surveyor = || Surveyor::new(how.rules, how.keyed);
+        let read = walk::read(&mut opened, how.chosen, how.jobs, surveyor, |batch| {
+            batch.records().try_for_each(|record| sorter.push(record.key, record.payload))
+        });
         read.map_err(|stop| stop.map_sink(Into::into))?;
         let keys = sorter.len();
         let sorted = sorter.finish().map_err(|error| Stop::Sink(error.into()))?;

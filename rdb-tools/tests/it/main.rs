@@ -11,6 +11,7 @@ mod fold_split;
 mod get;
 mod parquet;
 mod patch;
+mod rearrange;
 mod server;
 mod shell;
 mod source;
