@@ -12,6 +12,7 @@ use clap::Args;
 use rdb_tools::check::Depths;
 use rdb_tools::cmd::Reading;
 use rdb_tools::output::{exit, stdout};
+use rdb_tools::spill::Spill;
 
 use crate::set;
 use crate::vocabulary::Vocabulary;
@@ -34,6 +35,16 @@ pub(crate) struct Check {
     #[arg(long)]
     quick: bool,
 
+    /// Run the commands, too, and list those that answer with an error
+    ///
+    /// A command on a key of another type is one of them. Servers log such errors and go on. Left out for a log
+    /// that cannot be read to its end.
+    #[arg(long)]
+    replay: bool,
+
+    #[command(flatten)]
+    spill: Spill,
+
     /// Print one JSON object a line for each log
     #[arg(long)]
     json: bool,
@@ -47,7 +58,7 @@ pub(crate) struct Check {
 }
 
 /// Threads that a check uses by itself: more gain little on one file.
-fn usual_jobs() -> usize {
+pub(crate) fn usual_jobs() -> usize {
     const MOST: usize = 4;
     std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST))
 }
@@ -63,6 +74,7 @@ pub(crate) fn run(args: &Check) -> anyhow::Result<u8> {
         reading: args.reading,
         threads: args.jobs.unwrap_or_else(usual_jobs).max(1),
         vocabulary: Vocabulary::new(),
+        replay: args.replay.then(|| args.spill.clone()),
     };
     let mut code = exit::CLEAN;
     let mut out = stdout();

@@ -10,6 +10,7 @@
 mod commands;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -22,6 +23,10 @@ use rdb_tools::input::{Access, Input};
 use rdb_tools::output::stdout;
 
 use crate::blocks;
+use crate::check::usual_jobs;
+use crate::scan::{Ended as Scanned, Job, Mark, Note, PIECE_BYTES, scan_file};
+use crate::transaction::Open;
+use crate::vocabulary::{Vocabulary, Wrong};
 use commands::{Commands, Ended, leading_long};
 
 /// Runs the tool with its arguments (without `argv[0]`) and answers its exit code.
@@ -30,7 +35,8 @@ use commands::{Commands, Ended, leading_long};
 /// What keeps it from writing.
 pub(crate) fn main(argv0: &str, args: &[OsString]) -> anyhow::Result<u8> {
     let mut out = stdout();
-    let mut tool = Tool { out: &mut out, tool: tool_name(argv0), fix: false, to_timestamp: 0, lines: 1 };
+    let mut tool =
+        Tool { out: &mut out, tool: tool_name(argv0), fix: false, yes: false, to_timestamp: 0, lines: 1 };
     let result = tool.run(argv0, args);
     let code = match result {
         Ok(()) => 0,
@@ -65,6 +71,8 @@ struct Tool<'o> {
     out: &'o mut dyn Write,
     tool: &'static str,
     fix: bool,
+    /// The question is answered already: `--yes` or `-y`, which the original has not.
+    yes: bool,
     /// 0 for none, which is why nobody can truncate to the epoch.
     to_timestamp: i64,
     /// Line ends seen so far, over all files.
@@ -103,16 +111,20 @@ impl Tool<'_> {
     }
 
     fn run(&mut self, argv0: &str, args: &[OsString]) -> Step {
-        let file = match args {
-            [flag] if flag == "-v" || flag == "--version" => {
+        let is_yes = |arg: &&OsString| *arg == "--yes" || *arg == "-y";
+        // Alone it is a file's name, as for the original.
+        self.yes = args.len() > 1 && args.iter().any(|arg| is_yes(&arg));
+        let args: Vec<&OsString> = args.iter().filter(|arg| !self.yes || !is_yes(arg)).collect();
+        let file = match &args[..] {
+            [flag] if *flag == "-v" || *flag == "--version" => {
                 return self.say(&[self.tool.as_bytes(), b" ", env!("CARGO_PKG_VERSION").as_bytes()]);
             }
             [file] => file,
-            [flag, file] if flag == "--fix" => {
+            [flag, file] if *flag == "--fix" => {
                 self.fix = true;
                 file
             }
-            [flag, time, file] if flag == "--truncate-to-timestamp" => {
+            [flag, time, file] if *flag == "--truncate-to-timestamp" => {
                 match leading_long(time.as_bytes()) {
                     Some((seconds, [])) => self.to_timestamp = seconds,
                     _ => return self.exit(&[b"Invalid timestamp, aborting..."]),
@@ -279,6 +291,15 @@ impl Tool<'_> {
             true => self.preamble(target, bytes)?,
             false => 0,
         };
+        if self.to_timestamp == 0
+            && let Some(lines) = whole_lines(target, start, bytes.len())
+        {
+            self.lines += lines;
+            let (size, lines) = (bytes.len(), self.lines);
+            let numbers = format!(", size={size}, ok_up_to={size}, ok_up_to_line={lines}, diff=0");
+            self.say(&[b"AOF analyzed: filename=", target.name, numbers.as_bytes()])?;
+            return Ok(Outcome::Valid);
+        }
         let mut commands = Commands::new(bytes, start, target.path, self.to_timestamp);
         let ended = commands.run(self.lines);
         self.lines = commands.lines();
@@ -371,8 +392,11 @@ impl Tool<'_> {
         self.say(&[b"This will shrink the AOF ", target.name, sizes.as_bytes()])?;
         self.out.write_all(b"Continue? [y/N]: ")?;
         self.out.flush()?;
-        let mut answer = [0];
-        let answered = io::stdin().read(&mut answer).unwrap_or(0);
+        let mut answer = [b'y'];
+        let answered = if self.yes { 1 } else { io::stdin().read(&mut answer).unwrap_or(0) };
+        if self.yes {
+            self.out.write_all(b"y\n")?;
+        }
         if answered == 0 || !answer[0].eq_ignore_ascii_case(&b'y') {
             return self.exit(&[b"Aborting..."]);
         }
@@ -381,6 +405,43 @@ impl Tool<'_> {
             Err(_) => self.exit(&[b"Failed to truncate AOF ", target.name]),
         }
     }
+}
+
+/// The lines of a file's commands from `start` on, if a quick look finds nothing wrong with them that the
+/// slow one could mind.
+fn whole_lines(target: &Target<'_>, start: usize, size: usize) -> Option<i64> {
+    let path = Path::new(OsStr::from_bytes(target.path));
+    let file = File::open(path).ok()?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size as u64) {
+        return None;
+    }
+    let from = start as u64;
+    let job = Job {
+        file: &file,
+        from,
+        end: size as u64,
+        in_blocks: target.marks.blocks == Some(from),
+        wants_sum: false,
+        threads: usual_jobs(),
+        piece_bytes: PIECE_BYTES,
+    };
+    let (mut open, mut is_paired) = (Open::default(), true);
+    let scanned = scan_file(&Vocabulary::new(), job, &mut |tally, _| {
+        for (at, mark) in tally.marks.drain(..) {
+            // DISCARD is a command like any other there.
+            is_paired &= mark == Mark::Discard || open.step(at, mark).is_ok();
+        }
+    });
+    let scanned = scanned.ok().filter(|scanned| scanned.ended == Scanned::Reached)?;
+    // A NUL ends a name there, so another name may be meant; and a block is judged in full by the slow look.
+    let is_plain = |(_, note): &(u64, Note)| match note {
+        Note::Command(Wrong::Unknown { name }) => !name.contains(&0),
+        note => !matches!(note, Note::InBlock(_)),
+    };
+    let tally = scanned.tally;
+    let is_listed = tally.noted == tally.notes.len() as u64;
+    let is_whole = is_paired && open.at().is_none() && is_listed && tally.notes.iter().all(is_plain);
+    is_whole.then(|| i64::try_from(tally.lines).ok())?
 }
 
 /// A file in memory, mapped where that is possible.

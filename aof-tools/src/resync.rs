@@ -13,10 +13,8 @@ use cairn_engine::codec::aof::record::{self, Content, Parser, Step};
 use crate::feed::Feed;
 use crate::vocabulary::{Vocabulary, is_of_module};
 
-/// So many commands in a row show that they are some.
-const CHAIN: usize = 4;
-/// So many do if the rest is not at hand.
-const SHORT_CHAIN: usize = 2;
+/// So many commands in a row show that they are some. More would cost what is good between two damages.
+const CHAIN: usize = 2;
 /// A record or a block behind damage that is longer is not found.
 const MOST_AHEAD: u64 = 32 << 20;
 /// What is looked at at a time.
@@ -41,7 +39,6 @@ pub(crate) fn plausible(vocabulary: &Vocabulary, bytes: &[u8], is_last: bool) ->
     while commands < CHAIN {
         let record = match parser.next(&bytes[at..], is_last) {
             Ok(Step::Record(record)) => record,
-            Ok(Step::More { .. }) if commands >= SHORT_CHAIN => return Plausible::Yes,
             Ok(Step::More { at_least }) => return Plausible::More((at as u64).saturating_add(at_least)),
             Ok(Step::Done) if commands > 0 => return Plausible::Yes,
             Ok(Step::Done) => return Plausible::No,

@@ -61,6 +61,8 @@ pub(crate) struct Special {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) commands: u64,
+    /// Line ends of their own: behind each length and each argument.
+    pub(crate) lines: u64,
     pub(crate) blocks: u64,
     pub(crate) first_time: Option<i64>,
     pub(crate) last_time: Option<i64>,
@@ -92,6 +94,7 @@ impl Tally {
     /// Adds what was found in the piece behind.
     pub(crate) fn add(&mut self, other: Tally) {
         self.commands += other.commands;
+        self.lines += other.lines;
         self.blocks += other.blocks;
         self.first_time = self.first_time.or(other.first_time);
         self.last_time = other.last_time.or(self.last_time);
@@ -309,6 +312,7 @@ impl<'v> Scan<'v> {
     #[inline]
     fn command(&mut self, at: u64, name: &[u8], argc: u64, first: Option<&[u8]>) {
         self.tally.commands += 1;
+        self.tally.lines = self.tally.lines.wrapping_add(argc.wrapping_mul(2).wrapping_add(1));
         let is_last = self.last_len == name.len() && self.last[..self.last_len] == *name;
         if !is_last {
             self.look_up(name);

@@ -480,7 +480,7 @@ impl Opened {
 }
 
 /// Steps over an RDB file.
-struct StepOver;
+pub(crate) struct StepOver;
 
 impl Sink for StepOver {
     type Error = std::convert::Infallible;

@@ -13,6 +13,8 @@ pub(super) enum Fate {
     StartsEmpty,
     /// It does not start if it knows checksums of logs; others load it as it is.
     Damaged,
+    /// It puts what follows in another database, unless it is Cairn and does not start.
+    Misplaces,
     /// What it does with a fault of an RDB file.
     Rdb(RdbFate),
 }
@@ -31,6 +33,7 @@ impl Fate {
             Self::Truncates => "truncates",
             Self::StartsEmpty => "starts-empty",
             Self::Damaged => "damaged",
+            Self::Misplaces => "misplaces",
             Self::Rdb(fate) => fate.name(),
         }
     }
@@ -43,6 +46,7 @@ impl fmt::Display for Fate {
                 f.write_str("servers cut it off and start; with aof-load-truncated no they refuse")
             }
             Self::Damaged => f.write_str("Cairn refuses to start; others know no checksums and load it"),
+            Self::Misplaces => f.write_str("Cairn refuses to start; others go on in the database before it"),
             Self::StartsEmpty => f.write_str("servers start empty and write over it"),
             Self::Rdb(RdbFate::Accepts) => f.write_str("servers do not mind"),
             Self::Rdb(RdbFate::Refuses) => f.write_str("servers refuse to start"),

@@ -10,9 +10,12 @@ use cairn_engine::codec::aof::record::Error;
 use cairn_engine::codec::aof::{MAGIC_BYTES, block, starts_with_rdb};
 use rdb_tools::check::{self, Depths, Report};
 use rdb_tools::cmd::Reading;
+use rdb_tools::drive::Stop;
+use rdb_tools::fold::{self, OnBad};
 use rdb_tools::input::Input;
 use rdb_tools::output::Shown;
 use rdb_tools::progress::Progress;
+use rdb_tools::spill::Spill;
 
 use super::fate::Fate;
 use crate::blocks;
@@ -22,6 +25,7 @@ use crate::scan::{Ended, Job, Note, PIECE_BYTES, Scan, Special, Tally, scan_file
 use crate::set::{self, Log, Member, Role, folder_of, is_part, name_of, names_in};
 use crate::transaction::{Open, Unpaired};
 use crate::vocabulary::{Vocabulary, Wrong};
+use crate::walk::StepOver;
 
 /// Faults of a file that are listed; more are counted.
 const MOST_LISTED: usize = 1000;
@@ -75,6 +79,8 @@ pub(super) struct LogReport {
     pub(super) findings: Vec<Finding>,
     /// Faults that are not listed.
     pub(super) unlisted: u64,
+    /// Whether the commands were run; `None` if nobody wanted that.
+    pub(super) replayed: Option<bool>,
 }
 
 /// How to check.
@@ -83,6 +89,8 @@ pub(super) struct Checker {
     pub(super) reading: Reading,
     pub(super) threads: usize,
     pub(super) vocabulary: Vocabulary,
+    /// Memory for running the commands; `None` if they are not run.
+    pub(super) replay: Option<Spill>,
 }
 
 impl Checker {
@@ -92,7 +100,8 @@ impl Checker {
     /// A file that is there cannot be read. A file that is not there is a finding.
     pub(super) fn check(&self, log: &Log) -> anyhow::Result<LogReport> {
         let path = log.path().to_owned();
-        let mut report = LogReport { path, files: Vec::new(), findings: Vec::new(), unlisted: 0 };
+        let mut report =
+            LogReport { path, files: Vec::new(), findings: Vec::new(), unlisted: 0, replayed: None };
         match log {
             Log::Single(path) => self.check_file(&mut report, &set::single_member(path))?,
             Log::Headless(folder, parts) => {
@@ -108,7 +117,49 @@ impl Checker {
             }
             Log::Manifest(path) => self.check_manifest(&mut report, path)?,
         }
+        if let Some(spill) = &self.replay {
+            self.run_commands(&mut report, spill)?;
+        }
         Ok(report)
+    }
+
+    /// Runs the commands of a log that can be read, and adds those that answer with an error.
+    fn run_commands(&self, report: &mut LogReport, spill: &Spill) -> anyhow::Result<()> {
+        let is_minor = |finding: &Finding| {
+            matches!(finding.kind, "unknown-command" | "arity" | "timestamp" | "orphan" | "temporary")
+                || matches!(finding.fate, Fate::ACCEPTS | Fate::Truncates)
+        };
+        report.replayed = Some(report.findings.iter().all(is_minor) && report.unlisted == 0);
+        if report.replayed == Some(false) {
+            return Ok(());
+        }
+        let log = fold::Log::open(&report.path)?;
+        let options =
+            fold::Options { on_bad: OnBad::Skip, spill: spill.clone(), ..fold::Options::new(self.reading) };
+        match fold::fold(&log, &options, &mut StepOver) {
+            Ok(summary) => {
+                report.unlisted += summary.skips - summary.skipped.len() as u64;
+                for skipped in summary.skipped {
+                    let file = name_of(&skipped.file);
+                    let is_told = |finding: &Finding| finding.file == file && finding.at == Some(skipped.at);
+                    // Commands that only some servers have are told as a note.
+                    if !skipped.what.contains("unknown command") && !report.findings.iter().any(is_told) {
+                        report.find(file, Some(skipped.at), "replay", Fate::ACCEPTS, skipped.what);
+                    }
+                }
+            }
+            Err(Stop::Read(error)) => return Err(error).with_context(|| report.path.display().to_string()),
+            Err(Stop::Sink(never)) => match never {},
+            Err(Stop::Format(error)) => {
+                let what = rdb_tools::output::clean(&error.to_string());
+                report.find(name_of(&log.path), Some(error.at), "replay", Fate::REFUSES, what);
+            }
+            Err(Stop::Other(fault)) => {
+                let what = fault.to_string();
+                report.find(name_of(&log.path), None, "replay", Fate::REFUSES, what);
+            }
+        }
+        Ok(())
     }
 
     fn check_manifest(&self, report: &mut LogReport, path: &Path) -> anyhow::Result<()> {
@@ -193,7 +244,9 @@ impl Checker {
             open: Open::default(),
             is_whole: true,
         };
+        let first = work.report.findings.len();
         work.run(input).with_context(|| member.path.display().to_string())?;
+        work.report.findings[first..].sort_by_key(|finding| finding.at);
         report.files.push(file);
         Ok(())
     }
@@ -288,9 +341,7 @@ impl FileCheck<'_> {
         };
         if let Some(at) = self.open.at() {
             let fate = if self.member.is_last { Fate::Truncates } else { Fate::REFUSES };
-            if self.is_whole {
-                self.find(at, "transaction", fate, "the transaction that starts here has no EXEC".to_owned());
-            }
+            self.find(at, "transaction", fate, "the transaction that starts here has no EXEC".to_owned());
         }
         if self.file.rdb.is_none() {
             self.compare_size(sum)?;
@@ -587,7 +638,7 @@ fn say(note: &Note) -> (&'static str, Fate, String) {
             ("timestamp", Fate::ACCEPTS, format!("timestamp \"{}\" is not a number", Shown(text)))
         }
         Note::Database(word) => {
-            ("database", Fate::REFUSES, format!("SELECT of \"{}\", which is no database", Shown(word)))
+            ("database", Fate::Misplaces, format!("SELECT of \"{}\", which is no database", Shown(word)))
         }
         Note::InBlock(text) => {
             let what = format!("the checksum of this block is right, and its commands are not: {text}");

@@ -36,6 +36,9 @@ pub(super) fn text(out: &mut dyn Write, report: &LogReport) -> io::Result<()> {
             writeln!(out, "{}: note: needs 'databases {}'", Shown(&file.name), file.databases)?;
         }
     }
+    if report.replayed == Some(false) {
+        writeln!(out, "{}: its commands were not run: it is damaged", report.path.display())?;
+    }
     let verdict = match report.findings.len() as u64 + report.unlisted {
         0 => "ok".to_owned(),
         1 => "1 fault".to_owned(),
@@ -78,6 +81,10 @@ pub(super) fn json(out: &mut dyn Write, report: &LogReport) -> io::Result<()> {
     json::push_text(&mut line, &report.path.to_string_lossy());
     json::push_name(&mut line, "ok");
     line.extend_from_slice(report.is_ok().to_string().as_bytes());
+    if let Some(replayed) = report.replayed {
+        json::push_name(&mut line, "replayed");
+        line.extend_from_slice(replayed.to_string().as_bytes());
+    }
     json::push_name(&mut line, "files");
     json::push_array(&mut line, &report.files, |line, file| {
         line.push(b'{');

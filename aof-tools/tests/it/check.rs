@@ -175,3 +175,67 @@ fn trouble_is_not_a_finding() {
     check(folder.path(), &["."], 2, &["no append only file in this folder"]);
     check(folder.path(), &[], 2, &["Usage: aof-tools check"]);
 }
+
+#[test]
+fn all_faults_of_a_file_are_told_and_reading_goes_on() {
+    let command = |line: &str| crate::blocks::command(&line.split(' ').collect::<Vec<_>>());
+    let mut log: Vec<u8> =
+        ["SET a 1", "NOSUCH x", "GET a b", "XGROUP NO g", "SELECT x", "JSON.SET k . 1", "EXEC"]
+            .iter()
+            .flat_map(|line| command(line))
+            .collect();
+    let first = log.len();
+    log.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$x\r\na\r\n$1\r\n1\r\n");
+    log.extend([command("SET b 2"), command("SET b 3")].concat());
+    let second = log.len();
+    log.extend_from_slice(b"garbage\r\n#TS:today\r\n");
+    log.extend([command("MULTI"), command("SELECT 20"), command("SET c 3")].concat());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("a.aof"), &log).expect("write");
+    check(
+        folder.path(),
+        &["a.aof"],
+        1,
+        &[
+            "no server knows the command \"NOSUCH\" [servers refuse to start]",
+            "GET cannot have 3 arguments, its name counted",
+            "XGROUP has no subcommand \"NO\"",
+            "SELECT of \"x\", which is no database",
+            "note: JSON.SET, first at offset",
+            "EXEC without MULTI",
+            &format!("offset {}: the length after '$' is not a number", first + 14),
+            &format!("offset {second}: a command must start with '*', not with 'g'"),
+            "the transaction that starts here has no EXEC",
+            "note: needs 'databases 21'",
+            &format!("good up to offset {first}"),
+            "a.aof: 8 faults\n",
+        ],
+    );
+    let output = aof_tools(folder.path(), &["check", "--json", "a.aof"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+    assert_eq!((&report["files"][0]["faults"], &report["files"][0]["databases"]), (&8.into(), &21.into()));
+    let resumed: Vec<_> =
+        report["findings"].as_array().expect("a list").iter().map(|f| &f["resumed_at"]).collect();
+    assert!(resumed.contains(&&serde_json::json!(first + 30)), "{resumed:?}");
+    // The same from a pipe.
+    let mut bytes = log.clone();
+    bytes.splice(0..0, command("SET z 1"));
+    let piped = std::process::Command::new("sh")
+        .args(["-c", "cat a.aof | \"$0\" check -", env!("CARGO_BIN_EXE_aof-tools")])
+        .current_dir(folder.path())
+        .output()
+        .expect("sh runs");
+    assert!(stdout(&piped).contains("-: 8 faults\n"), "{}", stdout(&piped));
+}
+
+#[test]
+fn commands_that_fail_when_they_are_run_are_told() {
+    let command = |line: &str| crate::blocks::command(&line.split(' ').collect::<Vec<_>>());
+    let log = [command("SET a 1"), command("LPUSH a x"), command("INCR a"), command("HSET a f v")].concat();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("a.aof"), &log).expect("write");
+    check(folder.path(), &["a.aof"], 0, &["a.aof: ok\n"]);
+    check(folder.path(), &["--replay", "a.aof"], 1, &["offset 27: ", "WRONGTYPE", "a.aof: 2 faults\n"]);
+    fs::write(folder.path().join("a.aof"), [&log[..30], b"\0\0", &log[30..]].concat()).expect("write");
+    check(folder.path(), &["--replay", "a.aof"], 1, &["its commands were not run"]);
+}

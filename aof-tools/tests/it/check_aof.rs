@@ -141,6 +141,20 @@ fn a_torn_tail_is_cut_after_a_yes() {
 }
 
 #[test]
+fn a_question_can_be_answered_in_advance() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = "*1\r\n$4\r\nPING\r\n";
+    for args in [["--fix", "--yes", "a.aof"], ["-y", "--fix", "a.aof"], ["--fix", "a.aof", "-y"]] {
+        write(folder.path(), "a.aof", &format!("{whole}*2\r\n"));
+        let output = check_aof(folder.path(), &args, "");
+        assert!(stdout(&output).ends_with("Continue? [y/N]: y\nSuccessfully truncated AOF a.aof\n"));
+        assert_eq!(fs::read(folder.path().join("a.aof")).expect("a file"), whole.as_bytes());
+    }
+    write(folder.path(), "-y", whole);
+    assert_eq!(check_aof(folder.path(), &["-y"], "").status.code(), Some(0));
+}
+
+#[test]
 fn a_read_only_file_can_be_checked() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write(folder.path(), "a.aof", "*1\r\n$4\r\nPING\r\n");
