@@ -216,10 +216,8 @@ fn all_faults_of_a_file_are_told_and_reading_goes_on() {
     assert_eq!((&report["files"][0]["faults"], &report["files"][0]["databases"]), (&8.into(), &21.into()));
     let resumed: Vec<_> =
         report["findings"].as_array().expect("a list").iter().map(|f| &f["resumed_at"]).collect();
-    assert!(resumed.contains(&&serde_json::json!(first + 30)), "{resumed:?}");
+    assert!(resumed.contains(&&serde_json::json!(first + 27)), "{resumed:?}");
     // The same from a pipe.
-    let mut bytes = log.clone();
-    bytes.splice(0..0, command("SET z 1"));
     let piped = std::process::Command::new("sh")
         .args(["-c", "cat a.aof | \"$0\" check -", env!("CARGO_BIN_EXE_aof-tools")])
         .current_dir(folder.path())
