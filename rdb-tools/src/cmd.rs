@@ -8,10 +8,11 @@ pub mod dump;
 pub mod get;
 pub mod index;
 pub mod info;
-pub mod shell;
 pub mod merge;
+pub mod shell;
 pub mod sort;
 pub mod split;
+pub mod stats;
 
 use std::path::Path;
 

@@ -28,6 +28,7 @@ enum Command {
     Index(cmd::index::Index),
     Completions(cmd::shell::Completions),
     Man(cmd::shell::Man),
+    Stats(Box<cmd::stats::Stats>),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Index(args) => cmd::index::run(args),
         Command::Completions(args) => cmd::shell::completions(args, Cli::command()),
         Command::Man(args) => cmd::shell::man(args, Cli::command()),
+        Command::Stats(args) => cmd::stats::run(args),
     };
     output::finish("rdb-tools", result)
 }

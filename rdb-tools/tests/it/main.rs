@@ -15,4 +15,6 @@ mod rearrange;
 mod server;
 mod shell;
 mod source;
+mod stats;
+mod stats_memory;
 mod support;
