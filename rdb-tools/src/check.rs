@@ -20,9 +20,10 @@ use crate::output::clean;
 use crate::parallel::{self, Jobs, wrapping_bytes};
 use crate::progress::Progress;
 
-use distinct::Hasher;
+pub(crate) use distinct::{Filter, Hasher};
 pub use fate::{Fate, kind_name};
 use keys::Keys;
+pub(crate) use value::Inspector;
 use worker::{Checker, Halt};
 
 /// How thorough a check is.

@@ -9,6 +9,7 @@ pub mod get;
 pub mod index;
 pub mod info;
 pub mod merge;
+pub mod salvage;
 pub mod shell;
 pub mod sort;
 pub mod split;

@@ -26,6 +26,7 @@ pub mod output;
 pub mod parallel;
 pub mod progress;
 pub mod report;
+pub mod salvage;
 pub mod select;
 pub mod source;
 pub mod spill;

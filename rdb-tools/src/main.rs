@@ -29,6 +29,7 @@ enum Command {
     Completions(cmd::shell::Completions),
     Man(cmd::shell::Man),
     Stats(Box<cmd::stats::Stats>),
+    Salvage(cmd::salvage::Salvage),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => cmd::shell::completions(args, Cli::command()),
         Command::Man(args) => cmd::shell::man(args, Cli::command()),
         Command::Stats(args) => cmd::stats::run(args),
+        Command::Salvage(args) => cmd::salvage::run(args),
     };
     output::finish("rdb-tools", result)
 }

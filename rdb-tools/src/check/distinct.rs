@@ -14,24 +14,24 @@ use crate::spill::{Sorter, Spill};
 
 /// A hash of this run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     seed: u64,
 }
 
 impl Hasher {
-    pub(super) fn random() -> Self {
+    pub(crate) fn random() -> Self {
         Self { seed: RandomState::new().hash_one(0) }
     }
 
     /// Never zero.
     #[inline]
-    pub(super) fn part(self, bytes: &[u8]) -> u64 {
+    pub(crate) fn part(self, bytes: &[u8]) -> u64 {
         xxh3_64_with_seed(bytes, self.seed).max(1)
     }
 
     /// Of a key and its database.
     #[inline]
-    pub(super) fn key(self, db: u64, key: &[u8]) -> u128 {
+    pub(crate) fn key(self, db: u64, key: &[u8]) -> u128 {
         xxh3_128_with_seed(key, self.seed.wrapping_add(db.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }
@@ -43,7 +43,7 @@ const MOST_IN_TABLE: usize = 1 << 19;
 
 /// Hashes of the parts of one value.
 #[derive(Debug)]
-pub(super) struct Distinct {
+pub(crate) struct Distinct {
     /// Open addressing; 0 is a free slot.
     slots: Vec<u64>,
     len: usize,
@@ -54,12 +54,12 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { slots: vec![0; LEAST_SLOTS], len: 0, twice: None, sorter: None, failed: None }
     }
 
     /// Another value follows.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if self.slots.len() > 16 * LEAST_SLOTS {
             self.slots = vec![0; LEAST_SLOTS];
         } else if self.len > 0 {
@@ -72,7 +72,7 @@ impl Distinct {
 
     /// Adds a hash, which is not 0.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64) {
+    pub(crate) fn add(&mut self, hash: u64) {
         if self.len * 2 >= self.slots.len() {
             self.grow();
         }
@@ -123,7 +123,7 @@ impl Distinct {
     }
 
     /// A hash that was added twice.
-    pub(super) fn twice(&mut self) -> Option<u64> {
+    pub(crate) fn twice(&mut self) -> Option<u64> {
         if let Some(sorter) = self.sorter.take() {
             match first_twice(sorter) {
                 Ok(twice) => self.twice = self.twice.or(twice),
@@ -134,7 +134,7 @@ impl Distinct {
     }
 
     /// What kept it from looking at all that was added.
-    pub(super) fn failed(&mut self) -> Option<io::Error> {
+    pub(crate) fn failed(&mut self) -> Option<io::Error> {
         self.failed.take()
     }
 }
@@ -163,13 +163,13 @@ const BYTES_A_BLOCK: u64 = 64;
 
 /// Keys that may have been there before. A key that was is always told.
 #[derive(Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     blocks: Vec<Block>,
 }
 
 impl Filter {
     /// A filter for a file of that length.
-    pub(super) fn new(file_bytes: u64) -> Self {
+    pub(crate) fn new(file_bytes: u64) -> Self {
         let blocks = (file_bytes / BYTES_A_BLOCK).clamp(1, MOST_BLOCKS).next_power_of_two();
         Self { blocks: vec![[0; LANES]; blocks as usize] }
     }
@@ -177,7 +177,7 @@ impl Filter {
     /// Adds a key's hash; true if all of its bits were there. All lanes at once, and without a branch, so that
     /// the next keys' blocks are on their way while this one's is.
     #[inline]
-    pub(super) fn add(&mut self, hash: u128) -> bool {
+    pub(crate) fn add(&mut self, hash: u128) -> bool {
         // Odd numbers that spread 32 bits of the hash differently for each lane.
         const SPREAD: [u32; LANES] = [
             0x47b6_137b,

@@ -14,15 +14,15 @@ use crate::output::Shown;
 
 /// A fault of a value.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) kind: &'static str,
-    pub(super) what: String,
-    pub(super) fate: Fate,
+pub(crate) struct Problem {
+    pub(crate) kind: &'static str,
+    pub(crate) what: String,
+    pub(crate) fate: Fate,
 }
 
 /// Looks at the events of one value after another.
 #[derive(Debug)]
-pub(super) struct Inspector {
+pub(crate) struct Inspector {
     object: ObjectType,
     hasher: Hasher,
     /// Of the parts that must differ.
@@ -31,7 +31,7 @@ pub(super) struct Inspector {
     elements: u64,
     stream: Stream,
     last_index: Option<u64>,
-    pub(super) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ struct Stream {
 }
 
 impl Inspector {
-    pub(super) fn new(hasher: Hasher) -> Self {
+    pub(crate) fn new(hasher: Hasher) -> Self {
         Self {
             object: ObjectType::String,
             hasher,
@@ -58,7 +58,7 @@ impl Inspector {
     }
 
     /// A value of this type follows.
-    pub(super) fn begin(&mut self, object: ObjectType) {
+    pub(crate) fn begin(&mut self, object: ObjectType) {
         self.object = object;
         self.parts.clear();
         self.elements = 0;
@@ -70,7 +70,7 @@ impl Inspector {
     }
 
     /// The depth at which values of the current type are looked at.
-    pub(super) fn depth(&self) -> Depth {
+    pub(crate) fn depth(&self) -> Depth {
         match self.object.family() {
             Family::Stream => Depth::Item,
             _ => Depth::Packed,
@@ -79,7 +79,7 @@ impl Inspector {
 
     /// Whether the type is looked at in the decoder's own pass. Others are when all their bytes are
     /// there, which lets the check go on behind a fault.
-    pub(super) fn is_inspected_while_read(&self, is_mapped: bool) -> bool {
+    pub(crate) fn is_inspected_while_read(&self, is_mapped: bool) -> bool {
         use ObjectType as T;
         match self.object {
             // They refer to what the decoder has read before.
@@ -114,7 +114,7 @@ impl Inspector {
         }
     }
 
-    pub(super) fn event(&mut self, event: &ValueEvent<'_>) {
+    pub(crate) fn event(&mut self, event: &ValueEvent<'_>) {
         match *event {
             ValueEvent::Element(member) if self.object.family() == Family::Set => self.distinct(member),
             ValueEvent::Element(_) => self.elements += 1,
@@ -285,7 +285,7 @@ impl Inspector {
 
     /// The value has ended. The hash of a part that is there twice, if there is one: its finding is
     /// to be added with its name.
-    pub(super) fn end(&mut self) -> Option<u64> {
+    pub(crate) fn end(&mut self) -> Option<u64> {
         use ObjectType as T;
         match self.object.family() {
             Family::Stream => self.end_group(),
@@ -304,12 +304,12 @@ impl Inspector {
     }
 
     /// What kept it from looking at all parts of a value.
-    pub(super) fn failed(&mut self) -> Option<std::io::Error> {
+    pub(crate) fn failed(&mut self) -> Option<std::io::Error> {
         self.parts.failed()
     }
 
     /// Adds the finding about a part that is there twice; its name where it is known.
-    pub(super) fn add_duplicate(&mut self, name: Option<&[u8]>) {
+    pub(crate) fn add_duplicate(&mut self, name: Option<&[u8]>) {
         use ObjectType as T;
         let part = part_name(self.object.family());
         let what = match name {
@@ -353,18 +353,18 @@ fn stride(object: ObjectType) -> usize {
 }
 
 /// Finds the part of a value that has a hash, and whether it is there twice.
-pub(super) struct Finder {
+pub(crate) struct Finder {
     hasher: Hasher,
     hash: u64,
     is_set: bool,
     stride: usize,
     first: Option<Vec<u8>>,
     /// The part that is there twice.
-    pub(super) found: Option<Vec<u8>>,
+    pub(crate) found: Option<Vec<u8>>,
 }
 
 impl Finder {
-    pub(super) fn new(inspector: &Inspector, hash: u64) -> Self {
+    pub(crate) fn new(inspector: &Inspector, hash: u64) -> Self {
         let is_set = inspector.object.family() == Family::Set;
         let stride = stride(inspector.object);
         Self { hasher: inspector.hasher, hash, is_set, stride, first: None, found: None }

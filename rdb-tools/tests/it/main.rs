@@ -12,6 +12,7 @@ mod get;
 mod parquet;
 mod patch;
 mod rearrange;
+mod salvage;
 mod server;
 mod shell;
 mod source;
