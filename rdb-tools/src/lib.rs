@@ -11,6 +11,7 @@ pub mod diff;
 pub mod drive;
 pub mod dropin;
 pub mod dump;
+pub mod edit;
 pub mod encoding;
 pub mod escape;
 pub mod facts;
