@@ -202,18 +202,25 @@ pub struct Edited<'e, S> {
     /// Whether the key whose events come, or that came last, is left out.
     is_dropped: bool,
     dropped: u64,
+    passed: u64,
 }
 
 impl<'e, S: Sink> Edited<'e, S> {
     /// A sink in front of `sink`; `resolver` decides between keys that get one name.
     pub fn new(edits: &'e Edits, now: UnixMs, resolver: Option<Resolver>, sink: S) -> Self {
-        Self { edits, now, resolver, sink, is_dropped: false, dropped: 0 }
+        Self { edits, now, resolver, sink, is_dropped: false, dropped: 0, passed: 0 }
     }
 
     /// Keys left out, because they had expired or another one has their name.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Keys passed on.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// The sink behind it.
@@ -281,6 +288,7 @@ impl<S: Sink> Sink for Edited<'_, S> {
             self.dropped += 1;
             return Ok(Depth::Skip);
         }
+        self.passed += 1;
         let expire_at = self.edits.expiry(head.expire_at, self.now);
         let depth = self.sink.key(&KeyHead { db, key: &key, expire_at, ..*head })?;
         // Instants of fields are changed in their events.

@@ -22,7 +22,7 @@ enum Command {
     Check(cmd::check::Check),
     Diff(cmd::diff::Diff),
     Digest(cmd::digest::Digest),
-    Convert(cmd::convert::Convert),
+    Convert(Box<cmd::convert::Convert>),
     Dump(Box<cmd::dump::Dump>),
     Get(cmd::get::Get),
     Index(cmd::index::Index),

@@ -168,10 +168,18 @@ impl Source {
     /// # Errors
     /// [`Stop`]; every key that was whole has gone to the sink before.
     pub fn read<S: Sink>(&mut self, sink: &mut S) -> Result<(), Stop<S::Error>> {
+        self.read_with(Options::default(), sink)
+    }
+
+    /// As [`Source::read`], with an RDB file decoded in another way than by default.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_with<S: Sink>(&mut self, options: Options, sink: &mut S) -> Result<(), Stop<S::Error>> {
         match &mut self.inner {
             Inner::Rdb(input) => {
                 let progress = self.reading.progress(input);
-                drive(input, &mut Decoder::new(Options::default()), &progress, sink)?;
+                drive(input, &mut Decoder::new(options), &progress, sink)?;
                 check_end(input)
             }
             Inner::Jsonl(input) => {

@@ -68,6 +68,8 @@ pub struct Options {
     pub target: Choice,
     /// Whether every key is a RESTORE with its payload.
     pub restore: bool,
+    /// Whether the first loss is an error.
+    pub stops_at_loss: bool,
 }
 
 /// Says keys as commands.
@@ -239,11 +241,20 @@ impl<T: Taker> Commands<T> {
     }
 
     fn lose(&mut self, feature: Feature, name: &[u8]) -> io::Result<()> {
-        self.losses.add(Loss { feature, db: None, key: name.to_vec(), count: 1 })
+        self.losses.add(Loss { feature, db: None, key: name.to_vec(), count: 1 })?;
+        self.go_on()
     }
 
     fn lose_of_key(&mut self, feature: Feature, count: u64) -> io::Result<()> {
-        self.losses.add(Loss { feature, db: Some(self.head.db), key: self.head.key.clone(), count })
+        self.losses.add(Loss { feature, db: Some(self.head.db), key: self.head.key.clone(), count })?;
+        self.go_on()
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        match self.options.stops_at_loss {
+            true => Err(io::Error::other("something cannot be said in commands")),
+            false => Ok(()),
+        }
     }
 
     fn enter_db(&mut self) -> io::Result<()> {

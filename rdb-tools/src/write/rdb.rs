@@ -70,6 +70,8 @@ pub struct Options {
     pub no_checksum: bool,
     /// Which auxiliary fields are written.
     pub aux: Aux,
+    /// Whether the file is the base of a log, which its servers want to be told.
+    pub is_aof_base: bool,
     /// Whether hashes whose fields expire are never copied: the events say other instants than the input.
     pub field_ttls_anew: bool,
 }
@@ -241,7 +243,15 @@ impl<W: Write> RdbWriter<W> {
 
     fn begin_file(&mut self, target: Target) -> io::Result<()> {
         self.target = Some(target);
-        if self.out.offset() == 0 { self.out.start(target) } else { Ok(()) }
+        if self.out.offset() > 0 {
+            return Ok(());
+        }
+        self.out.start(target)?;
+        match self.options.is_aof_base {
+            true if target >= Target::Redis70 => self.write_aux(b"aof-base", b"1"),
+            true => self.write_aux(b"aof-preamble", b"1"),
+            false => Ok(()),
+        }
     }
 
     fn enter_db(&mut self, db: u64) -> io::Result<()> {
@@ -422,6 +432,7 @@ impl<W: Write> Sink for RdbWriter<W> {
             // KeyDB reads this version and nothing else does.
             _ if is_keydb => target == Target::Redis62,
             _ if self.options.aux == Aux::None => false,
+            b"aof-base" | b"aof-preamble" => !self.options.is_aof_base,
             VALKEY_SLOT_INFO => !is_edited && target >= Target::Redis72 && !target.has_slot_info(),
             _ => !(is_edited && REPLICATION_AUX.contains(&key)),
         };

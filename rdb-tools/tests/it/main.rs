@@ -2,6 +2,7 @@
 
 mod check_rdb;
 mod cli;
+mod convert;
 mod diff;
 mod digest;
 mod dump;

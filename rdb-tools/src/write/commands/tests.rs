@@ -60,7 +60,7 @@ fn commands_make_the_keys_again() {
         Decoder::new(Decoding::default()).advance(&bytes, true, &mut sorted(&mut out)).expect("a sound file");
         let expected = lines(&out);
         for restore in [false, true] {
-            let (found, lost) = folded(&bytes, Options { restore, target: Choice::Same });
+            let (found, lost) = folded(&bytes, Options { restore, ..Options::default() });
             let only_told = |feature: &Feature| {
                 matches!(
                     feature,
@@ -93,7 +93,7 @@ fn large_collections_go_in_pieces() {
         Ok(())
     };
     let target = Choice::Target(Target::Redis32);
-    let mut sink = Commands::new(take, Options { target, restore: false });
+    let mut sink = Commands::new(take, Options { target, ..Options::default() });
     Decoder::new(Decoding::default()).advance(&bytes, true, &mut sink).expect("a sound file");
     let shapes: Vec<_> = commands.iter().map(|words| (words[0].as_str(), words.len())).collect();
     assert_eq!(shapes, [("SELECT", 2), ("HMSET", 130), ("HMSET", 74), ("PEXPIREAT", 3)]);
