@@ -2,7 +2,7 @@
 //!
 //! Which it is follows from the name, or from what was asked for. The data are written by `rdb_tools`.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -17,7 +17,9 @@ use rdb_tools::output::exit;
 use rdb_tools::source::Source;
 use rdb_tools::spill::Spill;
 use rdb_tools::write::aof_set::NewSet;
+use rdb_tools::write::commands::{self, Commands};
 use rdb_tools::write::rdb::{Aux, Choice, Options, RdbWriter};
+use rdb_tools::write::resp::Resp;
 use rdb_tools::write::{Output, refuse_same};
 
 /// What is written.
@@ -43,9 +45,22 @@ impl Form {
     }
 }
 
+/// What a log begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BaseFormat {
+    /// An RDB file
+    Rdb,
+    /// Commands
+    Commands,
+}
+
 /// How data are written.
 #[derive(Debug, Args)]
 pub(crate) struct Writing {
+    /// What a new log begins with
+    #[arg(long, value_enum, default_value_t = BaseFormat::Rdb)]
+    pub(crate) base_format: BaseFormat,
+
     /// Server that is to read the output [default: what wrote the input]
     #[arg(long, value_name = "NAME", value_parser = parse_target)]
     pub(crate) target: Option<Target>,
@@ -171,10 +186,11 @@ pub(crate) fn write(
     stem: &str,
     inputs: &[&Path],
 ) -> anyhow::Result<Result<Written, u8>> {
+    let is_rdb = form == Form::Rdb || writing.base_format == BaseFormat::Rdb;
     if form == Form::Set {
         let mut set = NewSet::begin(output, stem, writing.force, inputs)?;
-        let file = set.base(None, "rdb")?;
-        let (written, file) = match write_rdb(&mut from, file, writing)? {
+        let file = set.base(None, if is_rdb { "rdb" } else { "aof" })?;
+        let (written, file) = match write_base(&mut from, file, writing, is_rdb)? {
             Ok(done) => done,
             Err(code) => return Ok(Err(code)),
         };
@@ -185,12 +201,46 @@ pub(crate) fn write(
     }
     // An RDB file is a log of one file as well, whose commands are still to come.
     let out = Output::create(output, writing.force)?;
-    let (written, out) = match write_rdb(&mut from, out, writing)? {
+    let (written, out) = match write_base(&mut from, out, writing, is_rdb)? {
         Ok(done) => done,
         Err(code) => return Ok(Err(code)),
     };
     out.commit()?;
     Ok(Ok(written))
+}
+
+fn write_base<W: Write>(
+    from: &mut From<'_>,
+    out: W,
+    writing: &Writing,
+    is_rdb: bool,
+) -> anyhow::Result<Result<(Written, W), u8>> {
+    if is_rdb { write_rdb(from, out, writing) } else { write_commands(from, out, writing) }
+}
+
+/// Writes data as commands.
+fn write_commands<W: Write>(
+    from: &mut From<'_>,
+    out: W,
+    writing: &Writing,
+) -> anyhow::Result<Result<(Written, W), u8>> {
+    const BUFFER_BYTES: usize = 256 << 10;
+    let target = writing.target.map_or(Choice::Same, Choice::Target);
+    let options = commands::Options { target, ..commands::Options::default() };
+    let out = Resp::new(BufWriter::with_capacity(BUFFER_BYTES, out));
+    let mut writer = Commands::new(out, options);
+    let summary = match from.tell(&mut writer)? {
+        Ok(summary) => summary,
+        Err(code) => return Ok(Err(code)),
+    };
+    let (keys, target) = (writer.keys(), writer.target().unwrap_or_default());
+    let (out, losses) = writer.finish().context("writing")?;
+    if let Some(code) = lost(&losses, target, writing.lossy)? {
+        return Ok(Err(code));
+    }
+    let bytes = out.bytes();
+    let out = out.into_inner().into_inner().map_err(io::IntoInnerError::into_error).context("writing")?;
+    Ok(Ok((Written { keys, bytes, summary }, out)))
 }
 
 /// Writes data as an RDB file.
@@ -214,16 +264,17 @@ fn write_rdb<W: Write>(
     let keys = writer.keys();
     let bytes = writer.bytes();
     let (out, losses) = writer.finish().context("writing")?;
-    if !losses.is_empty() {
-        tell_losses(&losses, target, writing.lossy)?;
-        if writing.lossy == Lossy::Fail {
-            return Ok(Err(exit::FINDINGS));
-        }
+    if let Some(code) = lost(&losses, target, writing.lossy)? {
+        return Ok(Err(code));
     }
     Ok(Ok((Written { keys, bytes, summary }, out)))
 }
 
-fn tell_losses(losses: &Losses, target: Target, lossy: Lossy) -> anyhow::Result<()> {
+/// Tells what a target cannot hold; answers the exit code if that keeps it from being written.
+fn lost(losses: &Losses, target: Target, lossy: Lossy) -> anyhow::Result<Option<u8>> {
+    if losses.is_empty() {
+        return Ok(None);
+    }
     let mut err = io::stderr().lock();
     let name = target.name();
     match lossy {
@@ -232,7 +283,8 @@ fn tell_losses(losses: &Losses, target: Target, lossy: Lossy) -> anyhow::Result<
         }
         Lossy::Warn | Lossy::Drop => writeln!(err, "aof-tools: left out, as {name} cannot hold it:")?,
     }
-    losses.list(&mut err, lossy != Lossy::Drop).context("writing")
+    losses.list(&mut err, lossy != Lossy::Drop).context("writing")?;
+    Ok((lossy == Lossy::Fail).then_some(exit::FINDINGS))
 }
 
 /// Refuses to write over a file that is read.

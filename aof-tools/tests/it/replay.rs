@@ -24,9 +24,14 @@ fn data(path: &Path) -> BTreeMap<String, String> {
     let keys = text.lines().map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let name = format!("{}/{}", line["db"], line["key"].as_str().expect("text"));
-        // A log without them makes consumers that were seen when it was run.
+        // A log without them makes consumers that were seen when it was run; old versions do not count entries.
         let mut value = line["value"].clone();
+        if let Some(stream) = value.as_object_mut().filter(|value| value.contains_key("entries")) {
+            stream
+                .retain(|name, _| !["entries_added", "first_id", "max_deleted_id"].contains(&name.as_str()));
+        }
         for group in value.get_mut("groups").and_then(|v| v.as_array_mut()).into_iter().flatten() {
+            group.as_object_mut().expect("an object").remove("entries_read");
             for consumer in group["consumers"].as_array_mut().into_iter().flatten() {
                 consumer["seen_time"] = 0.into();
                 consumer.as_object_mut().expect("an object").remove("active_time");
@@ -297,6 +302,8 @@ fn every_form_holds_the_same() {
             &["convert", "one.rdb", "-o", "again"],
             &["convert", "again", "-o", "one.aof"],
             &["compact", "one.aof", "-o", "last.rdb"],
+            &["compact", "log", "-o", "said", "--base-format", "commands"],
+            &["convert", "one.rdb", "-o", "said.aof", "--base-format", "commands"],
         ] {
             run(home, args, 0);
             let got = data(&home.join(args[3]));
