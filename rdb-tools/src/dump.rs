@@ -5,6 +5,7 @@
 //! into order. Form and columns are written down in this crate's README. Knows no arguments and no files.
 
 pub mod array;
+pub mod commands;
 pub mod csv;
 pub mod elements;
 pub mod keys;

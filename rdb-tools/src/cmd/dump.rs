@@ -3,29 +3,35 @@
 use std::collections::BinaryHeap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, bail};
-use cairn_engine::codec::rdb::{Depth, KeyHead, Sink, ValueEvent};
+use cairn_engine::codec::rdb::{Depth, KeyHead, Sink, Target, ValueEvent};
 use clap::{Args, ValueEnum};
 
 use super::Reading;
+use super::convert::parse_target;
 use crate::drive::Stop;
 use crate::dump::array::Array;
+use crate::dump::commands::CommandLines;
 use crate::dump::elements::{ElementRows, ElementText};
 use crate::dump::keys::Keys;
 use crate::dump::rows::{KeyRows, KeyText, RowError};
 use crate::dump::{csv, parquet, sorted, table};
 use crate::index::{Found, Lookup};
 use crate::jsonl::{Handover, Jsonl, Lines, Options, function_name, write_in_parallel};
+use crate::lossy::Losses;
 use crate::output::exit;
 use crate::parallel::{Jobs, Worker};
 use crate::select::{Chosen, Halted, Selected, Selection, Share, through};
 use crate::source::Source;
 use crate::spill::Spill;
+use crate::write::commands::{self, Commands};
+use crate::write::rdb::Choice;
+use crate::write::resp::Resp;
 use crate::write::{Output, refuse_same};
 
 /// Print what is in an RDB file, an AOF, JSON lines or a server
@@ -60,6 +66,15 @@ pub struct Dump {
     /// With keys: names as they are, with a NUL behind each, as xargs -0 takes them
     #[arg(short = '0', long = "null")]
     pub null: bool,
+
+    /// With resp and commands: the server that is to take them [default: the one that wrote the file]
+    #[arg(long, value_name = "SERVER", value_parser = parse_target)]
+    pub target: Option<Target>,
+
+    /// With resp and commands: a RESTORE for each key, which keeps everything, for servers of this version and
+    /// newer ones
+    #[arg(long)]
+    pub restore: bool,
 
     /// No more than so many keys
     #[arg(long, value_name = "N")]
@@ -110,6 +125,10 @@ pub enum Format {
     Csv,
     /// The names of the keys, one a line
     Keys,
+    /// The commands that make the keys again, as clients send them: for redis-cli --pipe
+    Resp,
+    /// The same as lines that redis-cli reads
+    Commands,
     /// Parquet, compressed with zstd: a row for each key, or with --rows elements for each element
     Parquet,
     /// A table of the keys for people
@@ -165,6 +184,12 @@ impl From<io::Error> for End {
     }
 }
 
+impl From<io::Error> for Stop<End> {
+    fn from(error: io::Error) -> Self {
+        Self::Sink(End::Write(error))
+    }
+}
+
 impl From<RowError> for End {
     fn from(error: RowError) -> Self {
         match error {
@@ -193,6 +218,9 @@ pub fn run(args: &Dump) -> anyhow::Result<u8> {
     let reading = Reading { no_progress, ..args.reading };
     if args.rows == Rows::Elements && !matches!(args.format, Format::Csv | Format::Parquet) {
         bail!("--rows goes with --format csv and parquet");
+    }
+    if (args.restore || args.target.is_some()) && !matches!(args.format, Format::Resp | Format::Commands) {
+        bail!("--target and --restore go with --format resp and commands");
     }
     if args.null && args.format != Format::Keys {
         bail!("--null goes with --format keys");
@@ -322,7 +350,7 @@ pub(super) fn write(
             let mut array = Array::new(out);
             let result = text(args, picked, source, &mut array, |to| Jsonl::new(to, json));
             // Also of a damaged file: what is there can be read, and the exit code tells.
-            array.finish().map_err(|error| Stop::Sink(End::Write(error)))?;
+            array.finish()?;
             result
         }
         Format::Csv if args.rows == Rows::Elements => {
@@ -340,21 +368,52 @@ pub(super) fn write(
             })
         }
         Format::Parquet if args.rows == Rows::Elements => {
-            let begun = parquet::Elements::new(out).map_err(|error| Stop::Sink(End::Write(error)))?;
+            let begun = parquet::Elements::new(out)?;
             let mut sink = ElementRows::new(begun);
             let read = pass(args, picked, source, &mut sink);
-            sink.into_inner().finish().map_err(|error| Stop::Sink(End::Write(error)))?;
+            sink.into_inner().finish()?;
             read
         }
         Format::Parquet => {
-            let begun = parquet::Keys::new(out).map_err(|error| Stop::Sink(End::Write(error)))?;
+            let begun = parquet::Keys::new(out)?;
             let mut sink = KeyRows::new(begun);
             let read = pass(args, picked, source, &mut sink);
-            sink.into_inner().finish().map_err(|error| Stop::Sink(End::Write(error)))?;
+            sink.into_inner().finish()?;
+            read
+        }
+        Format::Resp => {
+            let mut sink = Commands::new(Resp::new(BufWriter::new(out)), said(args));
+            let read = pass(args, picked, source, &mut sink);
+            let (taker, losses) = sink.finish()?;
+            Write::flush(&mut taker.into_inner())?;
+            tell_losses(&losses)?;
+            read
+        }
+        Format::Commands => {
+            let mut sink = Commands::new(CommandLines::new(BufWriter::new(out)), said(args));
+            let read = pass(args, picked, source, &mut sink);
+            let (taker, losses) = sink.finish()?;
+            Write::flush(&mut taker.into_inner())?;
+            tell_losses(&losses)?;
             read
         }
         Format::Keys => text(args, picked, source, out, |to| Keys::new(to, args.null)),
     }
+}
+
+/// How keys are said in commands.
+fn said(args: &Dump) -> commands::Options {
+    commands::Options { target: args.target.map_or(Choice::Same, Choice::Target), restore: args.restore }
+}
+
+/// Tells what commands could not say.
+fn tell_losses(losses: &Losses) -> io::Result<()> {
+    if losses.is_empty() {
+        return Ok(());
+    }
+    let mut err = io::stderr().lock();
+    writeln!(err, "rdb-tools: no command says this, so it was left out:")?;
+    losses.list(&mut err, true)
 }
 
 /// Where the text of a sink goes.

@@ -87,6 +87,8 @@ pub fn run(args: &Get) -> anyhow::Result<u8> {
         force: false,
         rows: args.rows,
         null: false,
+        target: None,
+        restore: false,
         limit: None,
         sample: None,
         seed: 0,

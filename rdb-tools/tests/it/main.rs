@@ -6,6 +6,7 @@ mod convert;
 mod diff;
 mod digest;
 mod dump;
+mod dump_commands;
 mod expected;
 mod fold;
 mod fold_split;
