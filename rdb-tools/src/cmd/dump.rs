@@ -403,7 +403,11 @@ pub(super) fn write(
 
 /// How keys are said in commands.
 fn said(args: &Dump) -> commands::Options {
-    commands::Options { target: args.target.map_or(Choice::Same, Choice::Target), restore: args.restore }
+    commands::Options {
+        target: args.target.map_or(Choice::Same, Choice::Target),
+        restore: args.restore,
+        ..commands::Options::default()
+    }
 }
 
 /// Tells what commands could not say.
