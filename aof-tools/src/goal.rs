@@ -21,6 +21,7 @@ use rdb_tools::write::commands::{self, Commands};
 use rdb_tools::write::rdb::{Aux, Choice, Options, RdbWriter};
 use rdb_tools::write::resp::Resp;
 use rdb_tools::write::{Output, refuse_same};
+use tempfile::NamedTempFile;
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -285,6 +286,45 @@ fn lost(losses: &Losses, target: Target, lossy: Lossy) -> anyhow::Result<Option<
     }
     losses.list(&mut err, lossy != Lossy::Drop).context("writing")?;
     Ok((lossy == Lossy::Fail).then_some(exit::FINDINGS))
+}
+
+/// A log that is at hand.
+pub(crate) struct Opened {
+    pub(crate) log: Log,
+    /// Where it was put for as long as this lives, if it was no file, or was packed.
+    _spool: Option<NamedTempFile>,
+}
+
+/// Opens a log; `-` is standard input. What comes through a pipe or is packed goes to a temporary file first:
+/// a log's end must be known before its middle counts.
+///
+/// # Errors
+/// There is no such log.
+pub(crate) fn open(path: &Path, folding: &Folding) -> anyhow::Result<Opened> {
+    if Log::is_set(path) {
+        return Ok(Opened { log: Log::open(path)?, _spool: None });
+    }
+    let mut input = folding.reading.open(path)?;
+    if path.is_file() && input.form().is_none() {
+        return Ok(Opened { log: Log::open(path)?, _spool: None });
+    }
+    let at = || format!("{}: a copy of it", path.display());
+    let folder = folding.spill.folder();
+    let mut spool = NamedTempFile::new_in(&folder).with_context(|| folder.display().to_string())?;
+    loop {
+        input.fill(1).with_context(|| path.display().to_string())?;
+        let len = input.bytes().len();
+        if len == 0 {
+            break;
+        }
+        spool.write_all(input.bytes()).with_context(at)?;
+        input.consume(len);
+    }
+    let mut log = Log::open(spool.path())?;
+    for part in &mut log.parts {
+        part.name = path.file_name().unwrap_or(path.as_os_str()).as_encoded_bytes().to_vec();
+    }
+    Ok(Opened { log, _spool: Some(spool) })
 }
 
 /// Refuses to write over a file that is read.

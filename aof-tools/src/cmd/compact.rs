@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use rdb_tools::fold::{Edits, Log};
+use rdb_tools::fold::Edits;
 use rdb_tools::output::{exit, stdout};
+use rdb_tools::write::refuse_same;
 
 use crate::goal::{self, Folding, Form, From, Writing};
 
@@ -21,7 +22,7 @@ use crate::goal::{self, Folding, Form, From, Writing};
                         cannot be repeated, 2 for other trouble."
 )]
 pub(crate) struct Compact {
-    /// Manifest, the folder it is in, a server's data folder, or a single file
+    /// Manifest, the folder it is in, a server's data folder, or a single file (packed or not); - for standard input
     log: PathBuf,
 
     /// Folder of the new log; or a file: NAME.aof for a log in one file, NAME.rdb for an RDB file
@@ -40,11 +41,13 @@ pub(crate) struct Compact {
 /// # Errors
 /// What keeps it from reading or writing.
 pub(crate) fn run(args: &Compact) -> anyhow::Result<u8> {
-    let log = Log::open(&args.log)?;
+    let opened = goal::open(&args.log, &args.folding)?;
+    let log = &opened.log;
+    refuse_same(&args.log, &args.output)?;
     let options = args.folding.options(Edits::default());
     let form = Form::of(&args.output);
-    goal::refuse_inputs(&log, &args.output)?;
-    let from = From::Log(&log, &options);
+    goal::refuse_inputs(log, &args.output)?;
+    let from = From::Log(log, &options);
     let inputs: Vec<_> = log.parts.iter().map(|part| part.path.as_path()).collect();
     let written = match goal::write(from, form, &args.output, &args.writing, &log.stem(), &inputs)? {
         Ok(written) => written,

@@ -52,11 +52,12 @@ pub(crate) fn run(args: &Convert) -> anyhow::Result<u8> {
     let form = args.to.unwrap_or_else(|| Form::of(&args.output));
     let path = Path::new(&args.input);
     let written = if is_log(path)? {
-        let log = Log::open(path)?;
-        goal::refuse_inputs(&log, &args.output)?;
+        let opened = goal::open(path, &args.folding)?;
+        let log = &opened.log;
+        goal::refuse_inputs(log, &args.output)?;
         let options = args.folding.options(Edits::default());
         let inputs: Vec<_> = log.parts.iter().map(|part| part.path.as_path()).collect();
-        let from = From::Log(&log, &options);
+        let from = From::Log(log, &options);
         goal::write(from, form, &args.output, &args.writing, &log.stem(), &inputs)?
     } else {
         refuse_same(path, &args.output)?;

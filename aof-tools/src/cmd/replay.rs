@@ -9,10 +9,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use rdb_tools::fold::{Edits, Exclude, Log};
+use rdb_tools::fold::{Edits, Exclude};
 use rdb_tools::output::{exit, stdout};
 use rdb_tools::write::Output;
 use rdb_tools::write::aof_set::NewSet;
+use rdb_tools::write::refuse_same;
 
 use crate::goal::{self, Folding, Form, From, Writing};
 use until::Until;
@@ -33,7 +34,7 @@ use until::Until;
         Exit status: 0 if the output is there (or was only planned), 1 if the log is damaged or has commands that \
         cannot be repeated, 2 for other trouble.")]
 pub(crate) struct Replay {
-    /// Manifest, the folder it is in, a server's data folder, or a single file
+    /// Manifest, the folder it is in, a server's data folder, or a single file (packed or not); - for standard input
     log: PathBuf,
 
     /// Where to stop
@@ -62,6 +63,10 @@ pub(crate) struct Replay {
     #[arg(long)]
     dry_run: bool,
 
+    /// Say it as one JSON object
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     writing: Writing,
 
@@ -74,7 +79,8 @@ pub(crate) struct Replay {
 /// # Errors
 /// What keeps it from reading or writing.
 pub(crate) fn run(args: &Replay) -> anyhow::Result<u8> {
-    let mut log = Log::open(&args.log)?;
+    let opened = goal::open(&args.log, &args.folding)?;
+    let mut log = opened.log.clone();
     let edits = Edits { exclude: args.exclude.clone(), dbs: args.rewrite_db.iter().copied().collect() };
     let options = args.folding.options(edits.clone());
     let cut = match &args.until {
@@ -86,15 +92,21 @@ pub(crate) fn run(args: &Replay) -> anyhow::Result<u8> {
         Err(fault) => return goal::told_fault(&fault),
     };
     let is_piped = args.output.as_ref().is_some_and(|output| output.as_os_str() == "-");
+    let mut account = Vec::new();
+    match args.json {
+        true => plan.json(&mut account, &log),
+        false => plan.tell(&mut account, &log).context("writing")?,
+    }
     let told = match is_piped {
-        true => plan.tell(&mut std::io::stderr().lock(), &log),
+        true => std::io::stderr().write_all(&account),
         false => {
             let mut out = stdout();
-            plan.tell(&mut out, &log).and_then(|()| out.flush())
+            out.write_all(&account).and_then(|()| out.flush())
         }
     };
     told.context("writing")?;
     let (Some(output), false) = (&args.output, args.dry_run) else { return Ok(exit::CLEAN) };
+    refuse_same(&args.log, output)?;
     goal::refuse_inputs(&log, output)?;
     let form = args.to.unwrap_or_else(|| Form::of(output));
     let inputs: Vec<PathBuf> = log.parts.iter().map(|part| part.path.clone()).collect();

@@ -10,7 +10,7 @@ use rdb_tools::cmd::Reading;
 use rdb_tools::fold::{Log, Options, fold};
 use rdb_tools::jsonl::{self, Jsonl};
 
-use crate::support::{aof_tools, copy_folder, testdata};
+use crate::support::{aof_tools, copy_folder, run as run_tool, testdata};
 
 /// The keys of a log or an RDB file, `db/key` to value.
 fn data(path: &Path) -> BTreeMap<String, String> {
@@ -140,7 +140,28 @@ fn what_is_cut_is_told_and_a_dry_run_writes_nothing() {
                     FLUSHALL 1, SELECT 1\n\
                     the last second that is kept: 1970-01-01T00:05:00Z\n";
     assert_eq!(told, expected);
+    let told = run(home.path(), &["replay", "log", "--dry-run", "--json", "--until", "before FLUSHALL"], 0);
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["file"], "a.aof.2.incr.aof");
+    assert_eq!(told["offset"], 59);
+    assert_eq!(told["files"][2]["kept_commands"], 2);
+    assert_eq!(told["dropped"]["FLUSHALL"], 1);
+    assert_eq!(told["dropped_from"], 400);
     assert_eq!(fs::read_dir(home.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn logs_come_through_pipes() {
+    let home = log_of(&[]);
+    let input = String::from_utf8(commands("SET a 1\nFLUSHALL\nSET b 2")).expect("is text");
+    let tool = Path::new(env!("CARGO_BIN_EXE_aof-tools"));
+    let pipe = |args: &[&str]| run_tool(tool, "aof-tools", home.path(), args, &input);
+    let output = pipe(&["replay", "-", "--until", "before FLUSHALL", "-o", "-"]);
+    assert!(output.status.success() && output.stdout.starts_with(b"REDIS"), "{output:?}");
+    fs::write(home.path().join("out.rdb"), output.stdout).expect("written");
+    assert_eq!(names(&data(&home.path().join("out.rdb"))), "0/a");
+    assert!(pipe(&["compact", "-", "-o", "new"]).status.success());
+    assert_eq!(names(&data(&home.path().join("new"))), "0/b");
 }
 
 #[test]

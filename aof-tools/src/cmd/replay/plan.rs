@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use rdb_tools::drive::Fault;
 use rdb_tools::fold::{Edits, Log, Options, Role, Torn, What, scan};
+use rdb_tools::json;
 use rdb_tools::output::Shown;
 
 use super::until::Cut;
@@ -150,5 +151,57 @@ impl Plan {
             writeln!(out, "left out: {name} {count}")?;
         }
         Ok(())
+    }
+
+    /// Appends it as one JSON object in one line.
+    pub(crate) fn json(&self, out: &mut Vec<u8>, log: &Log) {
+        let number = |out: &mut Vec<u8>, name: &str, value: u64| {
+            json::push_name(out, name);
+            json::push_u64(out, value);
+        };
+        let time = |out: &mut Vec<u8>, name: &str, value: i64| {
+            json::push_name(out, name);
+            out.extend_from_slice(value.to_string().as_bytes());
+        };
+        let counts = |out: &mut Vec<u8>, name: &str, counts: &BTreeMap<String, u64>| {
+            json::push_name(out, name);
+            out.push(b'{');
+            for (name, count) in counts {
+                number(out, name, *count);
+            }
+            out.push(b'}');
+        };
+        out.push(b'{');
+        if let Some(Cut { place, meant }) = self.cut {
+            json::push_name(out, "file");
+            json::push_bytes(out, &log.parts[place.part].name);
+            number(out, "offset", place.at);
+            if let Some(meant) = meant {
+                number(out, "transaction_of", meant.at);
+            }
+        }
+        json::push_name(out, "files");
+        let numbers: Vec<usize> = (0..log.parts.len()).collect();
+        json::push_array(out, &numbers, |out, at| {
+            let (part, share) = (&log.parts[*at], &self.shares[*at]);
+            out.push(b'{');
+            json::push_name(out, "file");
+            json::push_bytes(out, &part.name);
+            number(out, "bytes", part.bytes);
+            number(out, "kept_bytes", self.ends.get(*at).copied().unwrap_or(0));
+            number(out, "kept_commands", share.kept);
+            number(out, "dropped_commands", share.dropped);
+            out.push(b'}');
+        });
+        counts(out, "dropped", &self.names);
+        if let Some((first, last)) = self.dropped_times {
+            time(out, "dropped_from", first);
+            time(out, "dropped_to", last);
+        }
+        if let Some(kept) = self.kept_time {
+            time(out, "kept_to", kept);
+        }
+        counts(out, "excluded", &self.excluded);
+        out.extend_from_slice(b"}\n");
     }
 }
