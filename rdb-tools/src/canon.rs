@@ -14,6 +14,7 @@
 //! data that were made to fool it.
 
 mod debug;
+mod key_meta;
 mod keyed;
 mod stable;
 mod stream;
@@ -220,7 +221,7 @@ impl Canon {
             _ => {}
         }
         if let Some(meta) = head.meta {
-            out.part(Section::Meta, meta::KEY_META, meta)?;
+            out.part(Section::Meta, meta::KEY_META, &key_meta::canonical(meta))?;
         }
         if head.no_evict {
             out.part(Section::Meta, meta::NO_EVICT, b"")?;

@@ -206,7 +206,7 @@ impl<W: Write> Patch<W> {
                 }
                 Section::Member => commands.add(&[b"SADD", key], &[identity])?,
                 Section::Field => commands.add(&[b"HSET", key], &[identity, content])?,
-                Section::FieldTtl => field_expires(commands, key, identity, content)?,
+                Section::FieldTtl => member_expires(commands, change, identity, content)?,
                 Section::Scored => commands.add(&[b"ZADD", key], &[&score(content), identity])?,
                 Section::Raw if identity == RAW_HEAD => {
                     let head = content.first_chunk().copied().unwrap_or_default();
@@ -264,11 +264,10 @@ impl<W: Write> Patch<W> {
             if pair.section() == Section::FieldTtl {
                 // Setting a field takes its expiry away, so those of all fields are set again then.
                 match pair.b.first() {
-                    Some(at) if is_different || sets_fields => field_expires(commands, key, identity, at)?,
-                    None if is_different => {
-                        commands.flush()?;
-                        commands.send(&[b"HPERSIST", key, b"FIELDS", b"1", identity])?;
+                    Some(at) if is_different || sets_fields => {
+                        member_expires(commands, change, identity, at)?;
                     }
+                    None if is_different => member_persists(commands, change, identity)?,
                     _ => {}
                 }
                 continue;
@@ -444,15 +443,28 @@ fn score(bits: &[u8]) -> Vec<u8> {
     text
 }
 
-fn field_expires<W: Write>(
+/// A field expires; of other types, members do in KeyDB, which has commands of its own.
+fn member_expires<W: Write>(
     commands: &mut Commands<W>,
-    key: &[u8],
-    field: &[u8],
+    change: &Change,
+    member: &[u8],
     at: &[u8],
 ) -> io::Result<()> {
     let at = at.first_chunk().map_or(0, |at| i64::from_be_bytes(*at)).to_string();
+    let (key, at) = (&change.name[..], at.as_bytes());
     commands.flush()?;
-    commands.send(&[b"HPEXPIREAT", key, at.as_bytes(), b"FIELDS", b"1", field])
+    match change.b.as_ref().is_some_and(|b| b.family == Family::Hash) {
+        true => commands.send(&[b"HPEXPIREAT", key, at, b"FIELDS", b"1", member]),
+        false => commands.send(&[b"PEXPIREMEMBERAT", key, member, at]),
+    }
+}
+
+fn member_persists<W: Write>(commands: &mut Commands<W>, change: &Change, member: &[u8]) -> io::Result<()> {
+    commands.flush()?;
+    match change.b.as_ref().is_some_and(|b| b.family == Family::Hash) {
+        true => commands.send(&[b"HPERSIST", &change.name, b"FIELDS", b"1", member]),
+        false => commands.send(&[b"PERSIST", &change.name, member]),
+    }
 }
 
 fn id_text(id: StreamId) -> Vec<u8> {

@@ -4,6 +4,7 @@ mod check_rdb;
 mod cli;
 mod convert;
 mod diff;
+mod diff_random;
 mod digest;
 mod dump;
 mod dump_commands;
