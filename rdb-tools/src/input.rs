@@ -27,7 +27,8 @@ use unpack::Form;
 /// What a mapped file is handed out in: enough to keep a decoder busy, small enough for a smooth
 /// progress bar.
 const WINDOW_BYTES: usize = 8 << 20;
-/// What a buffer starts with and grows by at least.
+/// What is read into a buffer at once, at least and at most.
+const READ_BYTES: usize = 256 << 10;
 const BUFFER_BYTES: usize = 1 << 20;
 /// How many bytes behind the reader are let go of at once.
 const RELEASE_BYTES: usize = 4 << 20;
@@ -248,10 +249,15 @@ impl Input {
                     if let Some(error) = error.take() {
                         return Err(error);
                     }
-                    let step = BUFFER_BYTES.max(bytes.len());
-                    let wanted = at_least.saturating_sub(bytes.len()).clamp(BUFFER_BYTES, step);
-                    match (&mut reader.0).take(wanted as u64).read_to_end(bytes) {
-                        Ok(read) => *ended = read < wanted,
+                    // As much as comes at once: a server at the other end may wait for us.
+                    let len = bytes.len();
+                    let wanted = at_least.saturating_sub(len).clamp(READ_BYTES, BUFFER_BYTES);
+                    bytes.resize(len + wanted, 0);
+                    let read = reader.0.read(&mut bytes[len..]);
+                    bytes.truncate(len + *read.as_ref().unwrap_or(&0));
+                    match read {
+                        Ok(read) => *ended = read == 0,
+                        Err(failed) if failed.kind() == io::ErrorKind::Interrupted => {}
                         Err(failed) => *error = Some(failed),
                     }
                 }

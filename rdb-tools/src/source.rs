@@ -7,11 +7,13 @@
 
 mod encode;
 mod jsonl;
+mod live;
 mod log;
 mod text;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -24,6 +26,7 @@ use crate::cmd::Reading;
 use crate::drive::{Fault, Place, Stop, drive};
 use crate::fold::Log;
 use crate::input::{Input, damage};
+use live::{Address, Live};
 use log::Commands;
 
 /// What a source is.
@@ -88,17 +91,23 @@ enum Inner {
     Rdb(Input),
     Jsonl(Input),
     Log(Kind, Box<Commands>),
+    Live(Box<Live>),
     /// Nothing comes out of it but this.
     Damaged(Option<io::Error>),
 }
 
 impl Source {
     /// Opens a source: a path, or `-` for standard input. A path may be an RDB file, JSON lines, commands, an
-    /// append only file, its manifest, or the folder that it is in; files may be packed.
+    /// append only file, its manifest, or the folder that it is in; files may be packed. `redis://` and
+    /// `unix://` are servers; [`Source::name`] is then without the password.
     ///
     /// # Errors
     /// The name with what keeps it from being opened.
     pub fn open(name: &OsStr, reading: Reading) -> anyhow::Result<Self> {
+        if Address::is_one(name.as_bytes()) {
+            let (live, shown) = Live::open(name)?;
+            return Ok(Self { name: shown.into(), reading, inner: Inner::Live(live.into()) });
+        }
         let path = Path::new(name);
         let is_stdin = name == "-";
         if !is_stdin && Log::is_set(path) {
@@ -144,6 +153,7 @@ impl Source {
             Inner::Rdb(_) | Inner::Damaged(_) => Kind::Rdb,
             Inner::Jsonl(_) => Kind::Jsonl,
             Inner::Log(kind, _) => *kind,
+            Inner::Live(_) => Kind::Live,
         }
     }
 
@@ -159,7 +169,7 @@ impl Source {
     pub fn rdb_input(&mut self) -> Option<&mut Input> {
         match &mut self.inner {
             Inner::Rdb(input) => Some(input),
-            Inner::Jsonl(_) | Inner::Log(..) | Inner::Damaged(_) => None,
+            Inner::Jsonl(_) | Inner::Log(..) | Inner::Live(_) | Inner::Damaged(_) => None,
         }
     }
 
@@ -187,6 +197,7 @@ impl Source {
                 jsonl::read(input, &progress, sink)
             }
             Inner::Log(_, commands) => commands.read(self.reading, sink),
+            Inner::Live(live) => live.read(self.reading, sink),
             Inner::Damaged(error) => error.take().map_or(Ok(()), |error| Err(Stop::Read(error))),
         }
     }
@@ -200,7 +211,7 @@ impl Source {
         let is_repeatable = match &self.inner {
             Inner::Rdb(input) | Inner::Jsonl(input) => input.is_repeatable(),
             Inner::Log(_, commands) => commands.is_repeatable(),
-            Inner::Damaged(_) => false,
+            Inner::Live(_) | Inner::Damaged(_) => false,
         };
         if is_repeatable { Self::open(&self.name, self.reading).map(Some) } else { Ok(None) }
     }

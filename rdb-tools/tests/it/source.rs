@@ -315,3 +315,137 @@ fn lines_by_hand_need_little() {
     let windows = String::from_utf8(windows).expect("is UTF-8").replace('\n', "\r\n");
     assert_eq!(dump_of_stdin(windows.as_bytes()).stdout, output.stdout);
 }
+
+/// A server of the environment with a data set, on a socket of its own; ended with the value.
+struct Server {
+    child: std::process::Child,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(test: &str, rdb: &Path) -> Option<Self> {
+        let Some(binary) = std::env::var_os("CAIRN_REFERENCE_SERVER") else {
+            println!("{test}: skipped, CAIRN_REFERENCE_SERVER is not set");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::copy(rdb, folder.path().join("dump.rdb")).expect("a copy");
+        let child = Command::new(binary)
+            .args([
+                "--port",
+                "0",
+                "--unixsocket",
+                "s",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--requirepass",
+                "p@ss",
+            ])
+            .args(["--repl-diskless-sync-delay", "0", "--maxmemory-policy", "allkeys-lfu"])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let server = Self { child, folder };
+        for _ in 0..200 {
+            if std::os::unix::net::UnixStream::connect(server.folder.path().join("s")).is_ok() {
+                return Some(server);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("the server does not answer");
+    }
+
+    fn dump(&self, password: &str, options: &str) -> Output {
+        let address = format!("unix://:{password}@{}?{options}", self.folder.path().join("s").display());
+        rdb_tools(["dump", "--no-progress", "--sort", &address])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_server_is_read_by_transfer_and_key_by_key() {
+    let rdb = testdata().join("rdb/redis-7.0.15-all-types.rdb");
+    let Some(server) = Server::start("a_server_is_read_by_transfer_and_key_by_key", &rdb) else { return };
+    let keys = |output: &Output| {
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+        // Counters of accesses decay, encodings are the server's, and of a DUMP nothing is compressed.
+        let mut lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("is JSON"))
+            .collect();
+        for line in &mut lines {
+            let line = line.as_object_mut().expect("an object");
+            line.remove("freq");
+            line.remove("rdb_type");
+            line.remove("string_form");
+        }
+        lines
+    };
+    let file = keys(&rdb_tools(["dump".as_ref(), "--sort".as_ref(), rdb.as_os_str()]));
+    let (transfer, scanned) = (server.dump("p%40ss", ""), server.dump("p%40ss", "scan"));
+    let counters = |output: &Output| String::from_utf8_lossy(&output.stdout).matches("\"freq\":").count();
+    assert!(counters(&transfer) > 20 && counters(&transfer) == counters(&scanned));
+    let (transfer, scanned) = (keys(&transfer), keys(&scanned));
+    assert!(transfer.len() > 20 && transfer == scanned, "{} and {}", transfer.len(), scanned.len());
+    // What has expired, the server does not have.
+    assert!(transfer.iter().all(|line| file.contains(line)));
+    let of_db = |lines: &[serde_json::Value], db: i64| {
+        lines.iter().filter(|line| line["db"] == db || line["db"] == -1).cloned().collect::<Vec<_>>()
+    };
+    for db in [0, 3, 9] {
+        for options in [format!("db={db}"), format!("db={db}&scan")] {
+            assert_eq!(keys(&server.dump("p%40ss", &options)), of_db(&transfer, db), "{options}");
+        }
+    }
+    let wrong = server.dump("secret", "");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("WRONGPASS") && !stderr(&wrong).contains("secret"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn what_is_no_server_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    // One that speaks no RESP, one that hangs up, one that never answers, one with a reply without end.
+    let answers: [&[u8]; 3] = [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"*1000000000\r\n"];
+    let server = std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.write_all(answer).expect("write");
+            if !answer.is_empty() {
+                held.push(stream);
+            }
+        }
+        // Until the last one has run out of time.
+        let (stream, _) = listener.accept().expect("a connection");
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        drop((stream, held));
+    });
+    let address = format!("unix://{}?timeout=1", path.display());
+    for what in ["no RESP server", "connection", "", ""] {
+        let output = rdb_tools(["dump", &address]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains(what) && stderr(&output).starts_with("rdb-tools: unix://"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    server.join().expect("does not panic");
+    let gone = rdb_tools(["dump", "unix:///no/such/socket"]);
+    assert_eq!(gone.status.code(), Some(2));
+    let tls = rdb_tools(["dump", "rediss://:secret@localhost"]);
+    assert!(tls.status.code() == Some(2) && stderr(&tls).contains("TLS") && !stderr(&tls).contains("secret"));
+}
