@@ -165,6 +165,8 @@ pub struct Stats {
     now_ms: i64,
     /// Of all keys.
     pub total: Tally,
+    /// Bytes in that which the server's `MEMORY USAGE` counts though nobody has allocated them.
+    pub overcounted: u64,
     types: [TypeStats; FAMILIES.len()],
     /// By type and by how the server would hold them.
     pub encodings: BTreeMap<(Family, Encoding), Tally>,
@@ -207,6 +209,7 @@ impl Stats {
             target: Target { server, allocator: options.allocator },
             now_ms,
             total: Tally::default(),
+            overcounted: 0,
             types: Default::default(),
             encodings: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -244,6 +247,7 @@ impl Stats {
     /// Adds the keys of another one, which was made with the same options and origin.
     pub fn merge(&mut self, other: Self) {
         self.total.add(&other.total);
+        self.overcounted += other.overcounted;
         self.types.iter_mut().zip(&other.types).for_each(|(own, more)| own.merge(more));
         merge_tallies(&mut self.encodings, other.encodings);
         merge_tallies(&mut self.records, other.records);
@@ -273,6 +277,7 @@ impl Stats {
             expired: u64::from(span == 1),
         };
         self.total.add(&one);
+        self.overcounted += measured.overcounted;
         let family = key.object.family();
         let of_type = &mut self.types[family as usize];
         of_type.tally.add(&one);

@@ -14,6 +14,8 @@ use ObjectType as T;
 pub struct Measured {
     /// Bytes of key and value together, as `MEMORY USAGE key SAMPLES 0` counts them.
     pub bytes: u64,
+    /// Bytes that `MEMORY USAGE` counts though nobody has allocated them.
+    pub overcounted: u64,
     /// How the value is held.
     pub encoding: Encoding,
     /// Elements, pairs or entries; 1 for a string.
@@ -247,7 +249,14 @@ impl Meter {
                     }
                     Server::Cairn => cairn::string(self.key, len, int),
                 };
-                return Measured { bytes, encoding, elements: 1, longest: len, expiring_fields: 0 };
+                return Measured {
+                    bytes,
+                    overcounted: 0,
+                    encoding,
+                    elements: 1,
+                    longest: len,
+                    expiring_fields: 0,
+                };
             }
             (Family::Stream, _) => {
                 let bytes = match self.target.server {
@@ -277,7 +286,18 @@ impl Meter {
             _ => self.seen.elements,
         };
         let (longest, expiring_fields) = (self.seen.longest, self.seen.expiring);
-        Measured { bytes, encoding, elements, longest, expiring_fields }
+        let overcounted = match (self.target.server, encoding) {
+            (Server::Redis70 | Server::Redis72 | Server::Redis8, Encoding::Stream) => {
+                redis::overcounted_trees(&self.stream)
+            }
+            (Server::Redis72 | Server::Redis8, Encoding::Hashtable)
+                if self.object.family() == Family::Set =>
+            {
+                redis::overcounted_entries(self.seen.elements)
+            }
+            _ => 0,
+        };
+        Measured { bytes, overcounted, encoding, elements, longest, expiring_fields }
     }
 
     /// A value whose form in memory is not known: as long as in the file, with the key around it.

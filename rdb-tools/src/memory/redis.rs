@@ -164,20 +164,42 @@ fn hash(target: Target, object: ObjectType, seen: &Seen) -> (u64, Encoding) {
     (target.allocator.class(bytes), Encoding::Listpack)
 }
 
-/// A stream. Redis estimates its radix trees by their nodes.
-pub(super) fn stream(target: Target, key: Key, seen: &StreamSeen) -> u64 {
+/// What Redis takes radix trees to be: it does not know, and estimates it by their keys and nodes.
+fn estimated_tree(keys: u64, nodes: u64) -> u64 {
     const BY_NODE: u64 = 4 + 8 * 30;
     const BY_KEY: u64 = 16;
-    let estimate = |keys: u64, nodes: u64| BY_KEY * keys + BY_NODE * nodes;
+    BY_KEY * keys + BY_NODE * nodes
+}
+
+/// A stream.
+pub(super) fn stream(target: Target, key: Key, seen: &StreamSeen) -> u64 {
     let (nodes, _) = seen.nodes.totals();
     let trees = seen.finished_trees();
     around(target, key)
         + STREAM
-        + estimate(seen.nodes.len(), nodes)
+        + estimated_tree(seen.nodes.len(), nodes)
         + seen.packs
         + seen.groups_bytes
-        + estimate(trees.keys, trees.nodes)
+        + estimated_tree(trees.keys, trees.nodes)
         + NACK * trees.pending
+}
+
+/// How much more Redis estimates a stream's trees than they are.
+pub(super) fn overcounted_trees(seen: &StreamSeen) -> u64 {
+    const TREE: u64 = 24;
+    let (nodes, bytes) = seen.nodes.totals();
+    let trees = seen.finished_trees();
+    let estimate = estimated_tree(seen.nodes.len() + trees.keys, nodes + trees.nodes);
+    estimate.saturating_sub(bytes + trees.bytes + TREE * (trees.count + 1))
+}
+
+/// How much more Redis from 7.2 on counts for the entries of a set's dict than they are: a member that
+/// is alone in its place has none, the others have short ones.
+pub(super) fn overcounted_entries(members: u64) -> u64 {
+    const SHORT_ENTRY: f64 = 16.0;
+    let (members, places) = (members as f64, places(members) as f64);
+    let alone = places * (1.0 - (-members / places).exp());
+    (DICT_ENTRY as f64 * members - SHORT_ENTRY * (members - alone)) as u64
 }
 
 /// What members of sorted sets take in skip lists, where chance decides how tall a node is: the mean over

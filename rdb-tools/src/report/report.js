@@ -94,8 +94,8 @@
     };
     const heads = columns.map(([title, value, , kind], at) => {
       const sort = () => { down = by === at ? !down : kind === undefined; by = at; fill(); };
-      const isPlain = options.fixed || kind === "plain" || !value;
-      return make("th", { scope: "col", class: kind && kind !== "plain" ? "text" : undefined }, isPlain ? title : make("button", { type: "button", onclick: sort }, title));
+      const isPlain = options.fixed || kind === "bare" || !value;
+      return make("th", { scope: "col", class: kind && kind !== "bare" ? "text" : undefined }, isPlain ? title : make("button", { type: "button", onclick: sort }, title));
     });
     fill();
     if (options.fixed) heads.forEach((head) => head.removeAttribute("aria-sort"));
@@ -121,7 +121,7 @@
     const memory = data.memory;
     const tiles = [
       ["Keys", number(data.total.keys), data.dbs.length === 1 ? "in one database" : `in ${data.dbs.length} databases`],
-      ["Memory, estimated", bytes(memory.sum), `${bytes(data.total.keys ? whole / data.total.keys : 0)} a key`],
+      ["Memory", bytes(memory.sum), `estimated; ${bytes(data.total.keys ? whole / data.total.keys : 0)} a key`],
       ["In the file", bytes(data.total.file_bytes), data.total.file_bytes ? (whole / data.total.file_bytes).toFixed(1) + "\u00d7 as much in memory" : ""],
       ["Elements", number(data.total.elements), "strings count as one"],
       ["Keys that expire", share(data.total.expiring, data.total.keys), number(data.total.expiring) + " keys"],
@@ -134,7 +134,7 @@
   const memorySection = () => {
     const memory = data.memory;
     const parts = [
-      ["Keys and values", memory.keys_and_values, colour(0)], ["Tables of keys", memory.key_tables, colour(1)], ["Tables of expiries", memory.expiry_tables, colour(2)],
+      ["Keys and values", memory.keys_and_values - memory.overcounted, colour(0)], ["Tables of keys", memory.key_tables, colour(1)], ["Tables of expiries", memory.expiry_tables, colour(2)],
       ["Function libraries", memory.functions, colour(3)], ["An empty server", memory.startup, colour(8)],
     ].filter((part) => part[1] > 0);
     const rest = memory.unexplained;
@@ -148,7 +148,8 @@
     if (memory.used_mem !== null) rows.push(make("tr", { class: "sum" }, make("th", { class: "text", scope: "row" }, "used-mem, as the file's writer counted it"), make("td", {}, number(memory.used_mem)), make("td", {}, bytes(memory.used_mem)), make("td", {}, "")));
     const why = memory.unexplained === null ? "Not compared with used-mem: " + memory.not_compared + "."
       : rest >= 0 ? "Not explained are " + data.unexplained_is + "." : "The estimate is " + bytes(-rest) + " above what the writer used.";
-    section("memory", "Where the memory goes", `An estimate of what ${data.for} allocates after loading this file with default limits.`,
+    const over = memory.overcounted > 0 ? ` The ${data.for} command MEMORY USAGE counts ${bytes(memory.overcounted)} more for keys and values than are allocated; that is left out here, and is in the other tables.` : "";
+    section("memory", "Where the memory goes", `An estimate of what ${data.for} allocates after loading this file with default limits.` + over,
       stack, make("div", { class: "scroll" }, make("table", { "aria-label": "Parts of the memory" }, make("thead", {}, make("tr", {}, make("th", { class: "text", scope: "col" }, "Part"), make("th", { scope: "col" }, "Bytes"), make("th", { scope: "col" }, ""), make("th", { scope: "col" }, "Share"))), make("tbody", {}, ...rows))),
       make("p", { class: "note" }, why));
   };
@@ -157,7 +158,7 @@
     [name, (row) => row.label, (label, row) => make("span", {}, make("span", { class: "swatch", style: { background: fill(row) } }), label), "text"],
     ["Memory", (row) => row.memory, (value) => bytes(value)],
     ["Share", (row) => row.memory, (value) => share(value, whole)],
-    ["", null, (_, row) => bar(row.memory, row.most, fill(row)), "plain"],
+    ["", null, (_, row) => bar(row.memory, row.most, fill(row)), "bare"],
     ["Keys", (row) => row.keys, number],
     ["Bytes a key", (row) => (row.keys ? row.memory / row.keys : 0), number],
     ["In file", (row) => row.file_bytes, (value) => bytes(value)],
@@ -238,7 +239,7 @@
           box.append(button);
         }
         keep.add(node);
-        button.className = (isUp ? "up" : "") + (wanted && !node.name.toLowerCase().includes(wanted) ? " dim" : "");
+        button.className = (width * box.clientWidth / 100 < 42 ? "thin " : "") + (isUp ? "up" : "") + (wanted && !node.name.toLowerCase().includes(wanted) ? " dim" : "");
         Object.assign(button.style, { left: left + "%", width: width + "%", top: level * 26 + "px" });
         button.setAttribute("aria-level", level + 1);
         button.setAttribute("aria-label", [node.name, ...lines(node)].join(", "));
@@ -269,12 +270,23 @@
       buttons.get(next).focus();
     });
     const search = make("input", { type: "search", placeholder: "Find a prefix", "aria-label": "Find a prefix", oninput: () => { wanted = search.value.toLowerCase(); render(); } });
-    render();
     // A prefix of one key says nothing that the key does not.
-    const several = rows.filter((row) => row.keys > 1);
-    const rowsShown = several.slice(0, 50).map((row) => ({ ...row, label: shown(row.prefix) }));
+    const several = rows.filter((row) => row.keys > 1).map((row) => ({ ...row, label: shown(row.prefix) }));
+    const rowsShown = several.slice(0, 20);
     const most = Math.max(...rowsShown.map((row) => row.memory), 1);
     const without = data.prefixes.without;
+    const columns = [
+      ["Prefix", (row) => row.label, null, "key"],
+      ["Memory", (row) => row.memory, (value) => bytes(value)],
+      ["Share", (row) => row.memory, (value) => share(value, whole)],
+      ["", () => 0, (_, row) => bar(row.memory, most, "var(--c0)"), "bare"],
+      ["Keys", (row) => row.keys, number],
+      ["Bytes a key", (row) => (row.keys ? row.memory / row.keys : 0), number],
+      ["Elements", (row) => row.elements, number],
+      ["Expiring", (row) => row.expiring, (value, row) => share(value, row.keys)],
+    ];
+    const more = make("button", { class: "plain", type: "button", onclick: () => holder.replaceChildren(table("Prefixes", columns, several.slice(0, 500), { by: 1 })) }, `Show ${number(Math.min(several.length, 500))}`);
+    const holder = make("div", {}, table("Prefixes", columns, rowsShown, { by: 1 }), several.length > rowsShown.length ? make("p", { class: "tools" }, more) : null);
     const note = `A key counts below each of its prefixes, which end with \u201c${shown(data.prefixes.separator)}\u201d, up to ${data.prefixes.depth} of them. Click a box, or press Enter on it, to zoom; arrow keys move, Escape shows all.`;
     const exact = data.prefixes.exact ? null : make("p", { class: "note" }, `There were too many prefixes to keep: a row may lack up to ${bytes(data.prefixes.may_lack)}, and smaller rows may be missing.`);
     section("prefixes", "Prefixes", note,
@@ -282,16 +294,9 @@
       box, trail, exact,
       without.keys > 0 ? make("p", { class: "note" }, `${number(without.keys)} keys, ${bytes(without.memory)}, have no prefix.`) : null,
       make("h3", {}, several.length > rowsShown.length ? `The ${rowsShown.length} largest` : "All with more than one key"),
-      table("Prefixes", [
-        ["Prefix", (row) => row.label, null, "key"],
-        ["Memory", (row) => row.memory, (value) => bytes(value)],
-        ["Share", (row) => row.memory, (value) => share(value, whole)],
-        ["", () => 0, (_, row) => bar(row.memory, most, "var(--c0)"), "plain"],
-        ["Keys", (row) => row.keys, number],
-        ["Bytes a key", (row) => (row.keys ? row.memory / row.keys : 0), number],
-        ["Elements", (row) => row.elements, number],
-        ["Expiring", (row) => row.expiring, (value, row) => share(value, row.keys)],
-      ], rowsShown, { by: 1 }));
+      holder);
+    render();
+    addEventListener("resize", render);
   };
 
   const spans = () => {
@@ -350,7 +355,7 @@
     section("sizes", "Sizes", "Bars are doublings, from the least to the greatest, on a logarithmic scale. Percentiles are at most 1/32 too high; mean and greatest are exact.",
       table("Sizes", [
         ["Type", (row) => row.type, (type) => make("span", {}, make("span", { class: "swatch", style: { background: typeColour(type) } }), type), "text"],
-        ["What", (row) => row.what, null, "text"], ["Spread", () => 0, (_, row) => spark(row.histogram), "plain"],
+        ["What", (row) => row.what, null, "text"], ["Spread", () => 0, (_, row) => spark(row.histogram), "bare"],
         ["Mean", ...of((h) => h.sum / h.count)], ["Median", ...of((h) => h.p50)], ["p90", ...of((h) => h.p90)], ["p99", ...of((h) => h.p99)], ["Greatest", ...of((h) => h.greatest)],
       ], rows, { fixed: true }));
   };
@@ -407,7 +412,7 @@
         make("div", {},
           table("Nodes", [
             ["Node", (row) => row.first, (_, row) => `${row.first}\u2013${row.last}`, "text"], ["Keys", (row) => row.keys, number], ["Memory", (row) => row.memory, (value) => bytes(value)],
-            ["Share", (row) => row.memory, (value) => share(value, whole)], ["", () => 0, (_, row) => bar(row.memory, most, "var(--c6)"), "plain"],
+            ["Share", (row) => row.memory, (value) => share(value, whole)], ["", () => 0, (_, row) => bar(row.memory, most, "var(--c6)"), "bare"],
           ], nodes.slice(0, 64), { by: 0 }),
           make("h3", {}, "Hottest slots"),
           table("Hottest slots", [["Slot", (row) => row.slot, String, "text"], ["Keys", (row) => row.keys, number], ["Memory", (row) => row.memory, (value) => bytes(value)], ["Share", (row) => row.memory, (value) => share(value, whole)]], data.slots.hottest.slice(0, 10), { by: 2 }))));

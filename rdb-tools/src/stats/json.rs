@@ -130,6 +130,7 @@ fn push_tally(out: &mut Vec<u8>, tally: &Tally) {
 fn push_memory(out: &mut Vec<u8>, summary: &Summary) {
     let memory = &summary.memory;
     number(out, "keys_and_values", memory.keys);
+    number(out, "overcounted", memory.overcounted);
     number(out, "key_tables", memory.tables.keys);
     number(out, "expiry_tables", memory.tables.expires);
     number(out, "functions", memory.functions);

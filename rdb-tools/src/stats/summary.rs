@@ -11,6 +11,8 @@ use crate::memory::dataset::{Tables, startup, tables};
 pub struct Memory {
     /// Keys and values.
     pub keys: u64,
+    /// What is in that and not allocated: the server's `MEMORY USAGE` counts too much there.
+    pub overcounted: u64,
     /// The tables that lead to them.
     pub tables: Tables,
     /// Libraries of functions: their source, at the least.
@@ -23,7 +25,11 @@ impl Memory {
     /// All of it.
     #[must_use]
     pub fn sum(&self) -> u64 {
-        self.keys + self.tables.keys + self.tables.expires + self.functions + self.startup
+        self.keys.saturating_sub(self.overcounted)
+            + self.tables.keys
+            + self.tables.expires
+            + self.functions
+            + self.startup
     }
 }
 
@@ -66,6 +72,7 @@ impl Summary {
         });
         let memory = Memory {
             keys: stats.total.memory,
+            overcounted: stats.overcounted,
             tables,
             functions: origin.functions.1,
             startup: startup(target.server),

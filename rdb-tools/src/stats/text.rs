@@ -205,6 +205,9 @@ fn memory(out: &mut String, summary: &Summary) {
     let mut table = Table::new(&["", "bytes", ""], false);
     let mut row = |name: &str, bytes: u64| table.row([name.to_owned(), grouped(bytes), human(bytes)]);
     row("keys and values", memory.keys);
+    if memory.overcounted > 0 {
+        row("of that, counted too much by MEMORY USAGE", memory.overcounted);
+    }
     row("tables of keys", memory.tables.keys);
     row("tables of expiries", memory.tables.expires);
     if memory.functions > 0 {
