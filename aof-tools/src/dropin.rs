@@ -153,7 +153,7 @@ impl Tool<'_> {
 
     /// Reads a file; `aborting` is what the message about a file that cannot be opened ends with.
     fn read(&mut self, path: &[u8], aborting: &[u8]) -> Step<Content> {
-        let opened = Input::open(Path::new(OsStr::from_bytes(path)), Access::Map);
+        let opened = Input::open_as_it_is(Path::new(OsStr::from_bytes(path)), Access::Map);
         match opened.and_then(Content::new) {
             Ok(content) => Ok(content),
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
@@ -245,7 +245,9 @@ impl Tool<'_> {
             return Ok(());
         }
         let path = Path::new(OsStr::from_bytes(target.path));
-        match Input::open(path, Access::Map).and_then(|mut input| blocks::differs(&mut input, &marks)) {
+        match Input::open_as_it_is(path, Access::Map)
+            .and_then(|mut input| blocks::differs(&mut input, &marks))
+        {
             Ok(None) => Ok(()),
             Ok(Some(what)) => {
                 self.say(&[b"AOF ", target.name, b": ", what.as_bytes()])?;
@@ -258,8 +260,8 @@ impl Tool<'_> {
     /// Where the first block of a file is whose sum does not fit.
     fn bad_block(&mut self, target: &Target<'_>) -> Step<Option<usize>> {
         let path = Path::new(OsStr::from_bytes(target.path));
-        let found =
-            Input::open(path, Access::Map).and_then(|mut input| blocks::check(&mut input, &target.marks));
+        let found = Input::open_as_it_is(path, Access::Map)
+            .and_then(|mut input| blocks::check(&mut input, &target.marks));
         match found {
             Ok(None) => Ok(None),
             Ok(Some(bad)) => {

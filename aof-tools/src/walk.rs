@@ -113,6 +113,8 @@ pub(crate) struct Walk<'v> {
     in_blocks: bool,
     /// Whether the file has had blocks so far.
     pub(crate) has_blocks: bool,
+    /// The first block of the file that ends inside a transaction, as none may.
+    pub(crate) cut_transaction: Option<u64>,
     db: u64,
     /// The last timestamp; lasts from file to file.
     pub(crate) time: Option<i64>,
@@ -133,6 +135,7 @@ impl<'v> Walk<'v> {
             ignores_blocks: false,
             in_blocks: false,
             has_blocks: false,
+            cut_transaction: None,
             db: 0,
             time: None,
             open: Open::default(),
@@ -143,6 +146,7 @@ impl<'v> Walk<'v> {
     pub(crate) fn begin_file(&mut self, in_blocks: bool) {
         self.in_blocks = in_blocks;
         self.has_blocks = in_blocks;
+        self.cut_transaction = None;
         self.db = 0;
         self.open = Open::default();
     }
@@ -365,7 +369,12 @@ impl<'v> Walk<'v> {
                         return Ok(Stepped::Ended(Ended::Enough));
                     }
                 }
-                Ok(_) => return Ok(Stepped::On),
+                Ok(_) => {
+                    if self.open.at().is_some() {
+                        self.cut_transaction.get_or_insert(block.at);
+                    }
+                    return Ok(Stepped::On);
+                }
                 Err(error) => {
                     let what =
                         format!("the checksum of this block is right, and its commands are not: {error}");

@@ -14,7 +14,7 @@ use rdb_tools::json;
 use rdb_tools::output::{Shown, exit, stdout};
 
 use crate::repair::manifest::{Rebuilt, Told, has_blocks, manifest_of, rebuild};
-use crate::repair::plan::{Drop, FilePlan, Rules, plan};
+use crate::repair::plan::{FilePlan, Rules, plan};
 use crate::repair::write::{copy, sum_of, write};
 use crate::set::{self, Log, Member, folder_of, name_of, names_in};
 use crate::vocabulary::Vocabulary;
@@ -57,6 +57,10 @@ pub(crate) struct Repair {
     /// Keep the commands that can be read in blocks whose checksums do not fit: a value may be wrong then
     #[arg(long)]
     keep_unsure: bool,
+
+    /// Do with the keys that can be read in a damaged RDB base
+    #[arg(long)]
+    salvage: bool,
 
     /// Without a manifest: the base
     #[arg(long, value_name = "NAME")]
@@ -112,7 +116,7 @@ impl Whole {
     fn is_right(&self) -> bool {
         !matches!(self.manifest, ManifestPlan::New { .. })
             && self.obstacles.is_empty()
-            && self.files.iter().all(|file| file.drops.is_empty())
+            && self.files.iter().all(FilePlan::is_right)
     }
 }
 
@@ -201,7 +205,8 @@ fn look(log: &Log, args: &Repair) -> anyhow::Result<Whole> {
         }
     };
     let vocabulary = Vocabulary::new();
-    let rules = Rules { keep_unknown: args.keep_unknown, keep_unsure: args.keep_unsure };
+    let rules =
+        Rules { keep_unknown: args.keep_unknown, keep_unsure: args.keep_unsure, salvage: args.salvage };
     for member in &members {
         let file = plan(member, args.reading, &vocabulary, rules)?;
         if let Some(what) = &file.obstacle {
@@ -273,7 +278,7 @@ fn new_manifest(whole: &Whole, written: &[(u64, u64, bool)]) -> Option<(Vec<u8>,
             }
             let entries = manifest.base.iter_mut().chain(&mut manifest.incr);
             for (entry, (file, (bytes, sum, _))) in entries.zip(whole.files.iter().zip(written)) {
-                if file.drops.is_empty() {
+                if file.is_right() {
                     continue;
                 }
                 entry.marks.size = entry.marks.size.map(|_| *bytes);
@@ -364,7 +369,10 @@ fn in_place(whole: &Whole, args: &Repair, out: &mut dyn Write) -> anyhow::Result
     let mut saved = Vec::new();
     for file in &whole.files {
         for drop in &file.drops {
-            saved.push(save(file, drop)?);
+            saved.push(save(file, drop.from, drop.to, &format!(".cut-{}", drop.from))?);
+        }
+        if file.salvaged.is_some() {
+            saved.push(save(file, 0, file.bytes, ".damaged")?);
         }
     }
     sync_folder(&whole.folder).with_context(|| whole.folder.display().to_string())?;
@@ -384,7 +392,7 @@ fn in_place(whole: &Whole, args: &Repair, out: &mut dyn Write) -> anyhow::Result
             cuts.push((path, len));
             continue;
         }
-        if file.drops.is_empty() {
+        if file.is_right() {
             let sum = if needs_sum {
                 sum_of(&File::open(path).with_context(at)?, file.bytes).with_context(at)?
             } else {
@@ -440,13 +448,13 @@ fn replace_manifest(whole: &Whole, name: &[u8], text: &[u8]) -> anyhow::Result<(
 }
 
 /// Keeps bytes that are cut out of a file beside it.
-fn save(file: &FilePlan, drop: &Drop) -> anyhow::Result<PathBuf> {
-    let path = free_name(&file.member.path, &format!(".cut-{}", drop.from));
+fn save(file: &FilePlan, from: u64, to: u64, suffix: &str) -> anyhow::Result<PathBuf> {
+    let path = free_name(&file.member.path, suffix);
     let at = || path.display().to_string();
-    let from = File::open(&file.member.path).with_context(at)?;
-    let mut to = File::create_new(&path).with_context(at)?;
-    copy(&from, drop.from, drop.to, &mut to).with_context(at)?;
-    to.sync_all().with_context(at)?;
+    let source = File::open(&file.member.path).with_context(at)?;
+    let mut out = File::create_new(&path).with_context(at)?;
+    copy(&source, from, to, &mut out).with_context(at)?;
+    out.sync_all().with_context(at)?;
     Ok(path)
 }
 
@@ -497,6 +505,16 @@ fn as_text(whole: &Whole) -> Vec<u8> {
         out.push_str(&format!("note: {}\n", rdb_tools::output::clean(note)));
     }
     for file in &whole.files {
+        if let Some(salvaged) = &file.salvaged {
+            let name = Shown(&file.member.name);
+            out.push_str(&format!(
+                "{name}: {} keys come out of the damaged base; {} keys, {} bytes do not\n",
+                salvaged.keys, salvaged.lost_keys, salvaged.lost_bytes
+            ));
+            for lost in &salvaged.lost {
+                out.push_str(&format!("  - {lost}\n"));
+            }
+        }
         for drop in &file.drops {
             let bytes = drop.to - drop.from;
             out.push_str(&format!(
@@ -514,6 +532,12 @@ fn as_text(whole: &Whole) -> Vec<u8> {
             if let Some(db) = drop.select {
                 out.push_str(&format!("  + SELECT {db}, for what follows\n"));
             }
+        }
+        if let Some(at) = file.seal_from {
+            let name = Shown(&file.member.name);
+            out.push_str(&format!(
+                "{name}: offset {at}: a block ends inside a transaction: from here on blocks are made anew\n"
+            ));
         }
         if !file.drops.is_empty() {
             out.push_str(&format!(
@@ -606,6 +630,12 @@ fn as_json(whole: &Whole, done: &Done) -> Vec<u8> {
         {
             json::push_name(out, name);
             json::push_u64(out, value);
+        }
+        if let Some(salvaged) = &file.salvaged {
+            for (name, value) in [("salvaged_keys", salvaged.keys), ("lost_keys", salvaged.lost_keys)] {
+                json::push_name(out, name);
+                json::push_u64(out, value);
+            }
         }
         json::push_name(out, "drops");
         json::push_array(out, &file.drops, |out, drop| {

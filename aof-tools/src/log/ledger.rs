@@ -47,6 +47,8 @@ pub(crate) struct Ledger<'a> {
     /// The transaction whose MULTI was written.
     shown: Option<u64>,
     is_damaged: bool,
+    /// Whether damage is told only by the exit code.
+    is_quiet: bool,
 }
 
 impl<'a> Ledger<'a> {
@@ -66,7 +68,13 @@ impl<'a> Ledger<'a> {
             multi: None,
             shown: None,
             is_damaged: false,
+            is_quiet: false,
         }
+    }
+
+    /// Tells no damage.
+    pub(crate) fn keep_quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     /// The commands that all lines are made with.
@@ -213,6 +221,9 @@ impl Visit for Ledger<'_> {
 
     fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>> {
         self.is_damaged = true;
+        if self.is_quiet {
+            return Ok(None);
+        }
         self.flush()?;
         writeln!(io::stderr(), "aof-tools: {}: {}", Shown(&self.file), tell(damage)).context("writing")?;
         Ok(None)

@@ -60,6 +60,8 @@ pub(crate) struct Stats<'a> {
     prefixes: HashMap<Vec<u8>, Count>,
     other_prefixes: Count,
     is_damaged: bool,
+    /// Whether damage is told only by the exit code.
+    is_quiet: bool,
 }
 
 impl<'a> Stats<'a> {
@@ -84,7 +86,13 @@ impl<'a> Stats<'a> {
             prefixes: HashMap::new(),
             other_prefixes: Count::default(),
             is_damaged: false,
+            is_quiet: false,
         }
+    }
+
+    /// Tells no damage.
+    pub(crate) fn keep_quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     fn count_time(&mut self, at: Option<i64>, count: Count) {
@@ -298,6 +306,9 @@ impl Visit for Stats<'_> {
 
     fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>> {
         self.is_damaged = true;
+        if self.is_quiet {
+            return Ok(None);
+        }
         writeln!(io::stderr(), "aof-tools: {}: {}", Shown(&self.file), tell(damage)).context("writing")?;
         Ok(None)
     }

@@ -6,14 +6,17 @@
 //! another database.
 
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, bail};
 use cairn_engine::base::num;
-use cairn_engine::codec::aof::block;
+use cairn_engine::codec::aof::record::MAX_ANNOTATION_BYTES;
 use rdb_tools::check::{self, Depths, Fate};
 use rdb_tools::cmd::Reading;
 use rdb_tools::output::Shown;
+use rdb_tools::salvage;
+use tempfile::NamedTempFile;
 
 use crate::feed::InPlace;
 use crate::scan::Mark;
@@ -56,14 +59,36 @@ pub(crate) struct FilePlan {
     pub(crate) kept: u64,
     /// In order, apart from one another.
     pub(crate) drops: Vec<Drop>,
+    /// From here on its blocks have to be sealed anew: one ends inside a transaction.
+    pub(crate) seal_from: Option<u64>,
+    /// What came out of it in its stead: it is a damaged RDB file.
+    pub(crate) salvaged: Option<Salvaged>,
     /// What keeps it from being repaired here.
     pub(crate) obstacle: Option<String>,
+}
+
+/// The keys that came out of a damaged RDB file.
+#[derive(Debug)]
+pub(crate) struct Salvaged {
+    /// An RDB file with them.
+    pub(crate) file: NamedTempFile,
+    pub(crate) keys: u64,
+    pub(crate) lost_keys: u64,
+    pub(crate) lost_bytes: u64,
+    /// What did not come out: the first of them.
+    pub(crate) lost: Vec<String>,
 }
 
 impl FilePlan {
     /// Bytes that go.
     pub(crate) fn lost(&self) -> u64 {
-        self.drops.iter().map(|drop| drop.to - drop.from).sum()
+        let salvaged = self.salvaged.as_ref().map_or(0, |salvaged| salvaged.lost_bytes);
+        self.drops.iter().map(|drop| drop.to - drop.from).sum::<u64>() + salvaged
+    }
+
+    /// Whether it is right as it is.
+    pub(crate) fn is_right(&self) -> bool {
+        self.drops.is_empty() && self.seal_from.is_none() && self.salvaged.is_none()
     }
 
     /// Where to cut the file, if that is all there is to do: its end goes, and it has no blocks.
@@ -82,6 +107,8 @@ pub(crate) struct Rules {
     pub(crate) keep_unknown: bool,
     /// What can be read in blocks whose sums do not fit.
     pub(crate) keep_unsure: bool,
+    /// The readable keys of a damaged RDB base are enough.
+    pub(crate) salvage: bool,
 }
 
 /// Looks what has to go of a file.
@@ -102,6 +129,8 @@ pub(crate) fn plan(
         has_blocks: member.marks.blocks.is_some(),
         kept: 0,
         drops: Vec::new(),
+        seal_from: None,
+        salvaged: None,
         obstacle: None,
     };
     let mut opened = match Opened::open(member, reading)? {
@@ -109,6 +138,12 @@ pub(crate) fn plan(
         Opening::Rdb => {
             plan.start = bytes;
             plan.obstacle = rdb_fault(member, reading)?;
+            if plan.obstacle.is_some() && rules.salvage {
+                match salvage_base(member, reading)? {
+                    Some(salvaged) => (plan.salvaged, plan.obstacle) = (Some(salvaged), None),
+                    None => plan.obstacle = Some("no key can be read in its RDB file".to_owned()),
+                }
+            }
             return Ok(plan);
         }
         Opening::BadRdb(what) => {
@@ -140,6 +175,7 @@ pub(crate) fn plan(
     let mut walk = Walk::new(vocabulary);
     opened.walk(&mut walk, &mut planner).with_context(|| member.path.display().to_string())?;
     plan.has_blocks |= walk.has_blocks;
+    plan.seal_from = walk.cut_transaction;
     planner.end();
     plan.kept = planner.kept;
     plan.drops = joined(planner.drops);
@@ -155,12 +191,35 @@ fn rdb_fault(member: &Member, reading: Reading) -> anyhow::Result<Option<String>
     let bad = |fate: Fate| matches!(fate, Fate::Refuses | Fate::Crashes);
     let Some(finding) = report.findings.iter().find(|finding| bad(finding.fate)) else { return Ok(None) };
     Ok(Some(format!(
-        "its RDB file is damaged at offset {}: {}. Get its keys out with 'rdb-tools salvage {} -o NEW.rdb', put that in \
-         its place, and come back",
+        "its RDB file is damaged at offset {}: {}. Say --salvage to do with its readable keys ('rdb-tools salvage {} -o \
+         NEW.rdb' tells more of them)",
         finding.at,
         finding.what,
         shown()
     )))
+}
+
+/// Gets the readable keys out of an RDB base. `None` if there are none.
+fn salvage_base(member: &Member, reading: Reading) -> anyhow::Result<Option<Salvaged>> {
+    const TOLD: usize = 20;
+    let shown = || member.path.display().to_string();
+    let input = Reading { no_mmap: false, ..reading }.open(&member.path)?;
+    let progress = reading.progress(&input);
+    let file = NamedTempFile::new().context("a temporary file")?;
+    let Some(map) = input.share() else { return Ok(None) };
+    let open = || Ok(BufWriter::new(file.reopen().context("a temporary file")?));
+    let options = salvage::Options::default();
+    let (report, mut out) =
+        salvage::salvage(Some(&map), &options, salvage::Form::Rdb, &progress, open).with_context(shown)?;
+    out.flush().context("a temporary file")?;
+    let told = report.lost.iter().take(TOLD).map(ToString::to_string).collect();
+    Ok((report.keys > 0 || report.is_repaired).then_some(Salvaged {
+        file,
+        keys: report.keys,
+        lost_keys: report.lost_keys,
+        lost_bytes: report.lost_bytes,
+        lost: told,
+    }))
 }
 
 /// Drops that touch one another as one.
@@ -331,7 +390,7 @@ impl Planner<'_> {
         walk.begin_file(false);
         walk.choose(self.written_db.unwrap_or(0));
         let file = self.file.try_clone().context("reading again")?;
-        let mut head = [0; block::MAX_LINE_BYTES];
+        let mut head = [0; MAX_ANNOTATION_BYTES];
         let n = usize::try_from(damage.to - damage.from).unwrap_or(usize::MAX).min(head.len());
         file.read_exact_at(&mut head[..n], damage.from).context("reading again")?;
         let line =

@@ -53,7 +53,11 @@ impl Write for Summed<'_> {
 pub(crate) fn write(plan: &FilePlan, out: &mut dyn Write) -> io::Result<Written> {
     let file = File::open(&plan.member.path)?;
     let mut out = Summed { out, bytes: 0, sum: Crc64::new() };
-    if plan.drops.is_empty() {
+    if let Some(salvaged) = &plan.salvaged {
+        let file = salvaged.file.reopen()?;
+        let len = file.metadata()?.len();
+        copy(&file, 0, len, &mut out)?;
+    } else if plan.is_right() {
         copy(&file, 0, plan.bytes, &mut out)?;
     } else if plan.has_blocks {
         let from = whole_blocks(&file, plan)?;
@@ -94,6 +98,7 @@ fn select(db: Option<u64>) -> Vec<u8> {
 /// Up to where blocks can stay as they are: nothing is dropped before, or in the last of them.
 fn whole_blocks(file: &File, plan: &FilePlan) -> io::Result<u64> {
     let first = plan.drops.first().map_or(plan.bytes, |drop| drop.from);
+    let first = plan.seal_from.map_or(first, |from| from.min(first));
     let mut feed = InPlace::new(file, plan.start, plan.bytes);
     let mut reader = Reader::new(plan.start, Some(plan.bytes));
     loop {
