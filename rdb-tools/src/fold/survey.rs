@@ -344,3 +344,60 @@ impl Sink for Heads<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cairn_engine::command::spec::WRITE;
+    use cairn_engine::command::{self, DataCommand};
+
+    use super::{Route, Router};
+
+    /// Every command that writes names all its keys, but for those that the router knows.
+    #[test]
+    fn commands_that_write_name_their_keys() {
+        fn look(command: &'static DataCommand, nameless: &mut Vec<String>) {
+            let spec = &command.spec;
+            command.subcommands.iter().for_each(|sub| look(sub, nameless));
+            let is_nameless = spec.keys.is_empty() && spec.finder.is_none() && !spec.is_container;
+            if spec.flags.has(WRITE) && is_nameless {
+                nameless.push(spec.full_name());
+            }
+        }
+        let mut nameless = Vec::new();
+        command::all().for_each(|command| look(command, &mut nameless));
+        nameless.sort();
+        assert_eq!(nameless, ["flushall", "flushdb", "swapdb"]);
+    }
+
+    #[test]
+    fn keys_are_known_by_where_they_were_in_the_beginning() {
+        let find = |name: &str| command::all().find(|c| c.spec.name == name).expect("a command");
+        let mut router = Router::new();
+        let words = |line: &'static str| line.split(' ').map(str::as_bytes).collect::<Vec<_>>();
+        let (zero, one) = (router.key(0, b"k"), router.key(1, b"k"));
+        assert_ne!(zero, one);
+        assert!(matches!(router.route(0, find("swapdb"), &words("SWAPDB 0 1")), Route::Everywhere));
+        assert_eq!(router.key(1, b"k"), zero);
+        let Route::Together(keys) = router.route(1, find("move"), &words("MOVE k 0")) else {
+            panic!("keys of two databases")
+        };
+        assert_eq!(keys, [zero, one]);
+        let Route::Apart(keys) = router.route(1, find("mset"), &words("MSET k 1 l 2")) else {
+            panic!("two keys")
+        };
+        assert_eq!((keys.len(), keys[0]), (2, (zero, 1)));
+        let copied_to = router.key(1, b"b");
+        let Route::Together(keys) = router.route(0, find("copy"), &words("COPY a b DB 1")) else {
+            panic!("keys")
+        };
+        assert_eq!(keys[2], copied_to);
+        let sort = find("sort");
+        assert!(matches!(router.route(0, sort, &words("SORT l BY w_* STORE d")), Route::Whole));
+        assert!(matches!(
+            router.route(0, sort, &words("SORT l BY nosort GET # STORE d")),
+            Route::Together(_)
+        ));
+        router.restart();
+        assert_eq!(router.key(0, b"k"), zero);
+    }
+}
