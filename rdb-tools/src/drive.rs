@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use cairn_engine::codec::rdb::{Decoder, Error, Failure, Kind, Sink, State};
 
+use crate::erased;
 use crate::input::{self, Input};
 use crate::output::{Shown, clean, exit};
 use crate::progress::Progress;
@@ -172,7 +173,7 @@ pub fn drive<S: Sink>(
     let mut at_least = 1;
     loop {
         input.fill(at_least).map_err(Stop::Read)?;
-        let step = decoder.advance(input.bytes(), input.is_last(), sink);
+        let step = erased::advance(decoder, input.bytes(), input.is_last(), sink);
         let step = step.map_err(|failure| match failure {
             Failure::Format(error) => Stop::Format(error),
             Failure::Sink(error) => Stop::Sink(error),

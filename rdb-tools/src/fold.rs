@@ -33,6 +33,7 @@ use cairn_engine::codec::rdb::Sink;
 
 use crate::cmd::Reading;
 use crate::drive::Stop;
+use crate::erased::{self, Behind, Failed};
 use crate::spill::Spill;
 
 pub use edits::{Edits, Exclude};
@@ -145,6 +146,10 @@ pub struct Torn {
 /// # Errors
 /// [`Stop`]; it names file and offset. What was told until then is not all.
 pub fn fold<S: Sink>(log: &Log, options: &Options, sink: &mut S) -> Result<Summary, Stop<S::Error>> {
+    erased::read(sink, |any| fold_to(log, options, any))
+}
+
+fn fold_to(log: &Log, options: &Options, sink: &mut Behind<'_>) -> Result<Summary, Stop<Failed>> {
     let memory = options.spill.memory;
     // With no memory at all even the smallest log is split: that is for tests.
     if memory > 0

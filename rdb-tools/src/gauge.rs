@@ -9,6 +9,7 @@ use cairn_engine::codec::rdb::{
     Depth, Error, Failure, KeyHead, Sink, State, Templates, ValueDecoder, ValueEvent, Version,
 };
 
+use crate::erased;
 use crate::facts::Facts;
 
 /// A decoder of one value after another with what it has not consumed yet.
@@ -58,7 +59,7 @@ impl Feed {
             self.rest.extend_from_slice(piece);
         }
         let input = if from_rest { &self.rest[..] } else { piece };
-        let progress = self.decoder.advance(input, sink)?;
+        let progress = erased::advance_value(&mut self.decoder, input, sink)?;
         match from_rest {
             true => drop(self.rest.drain(..progress.consumed)),
             false => self.rest.extend_from_slice(&piece[progress.consumed..]),

@@ -13,6 +13,7 @@ pub mod dropin;
 pub mod dump;
 pub mod edit;
 pub mod encoding;
+pub mod erased;
 pub mod escape;
 pub mod facts;
 pub mod fold;

@@ -25,6 +25,7 @@ use clap::Args;
 use memmap2::Mmap;
 
 use crate::drive::{Stop, drive};
+use crate::erased;
 use crate::input::{Input, release};
 use crate::progress::Progress;
 use crate::source::{Source, check_end};
@@ -410,7 +411,7 @@ fn read_batch<S: Sink>(
     let mut window = WINDOW_BYTES;
     while at < bytes.end && !has_stopped.load(Ordering::Relaxed) {
         let until = at.saturating_add(window).min(bytes.end);
-        let step = decoder.advance(&map[at..until], is_last && until == bytes.end, sink);
+        let step = erased::advance(&mut decoder, &map[at..until], is_last && until == bytes.end, sink);
         let step = step.map_err(|failure| match failure {
             Failure::Format(error) => Stop::Format(error),
             Failure::Sink(error) => Stop::Sink(error),

@@ -19,11 +19,12 @@ use std::path::Path;
 use anyhow::Context;
 use cairn_engine::codec::aof;
 use cairn_engine::codec::rdb::{
-    Decoder, Depth, Failure, KeyHead, Options, Sink, Trailer, ValueEvent, Version, decode_value,
+    Decoder, Depth, Failure, KeyHead, Options, Sink, Trailer, ValueEvent, Version,
 };
 
 use crate::cmd::Reading;
 use crate::drive::{Fault, Place, Stop, drive};
+use crate::erased;
 use crate::fold::Log;
 use crate::input::{Input, damage};
 use live::{Address, Live};
@@ -194,7 +195,7 @@ impl Source {
             }
             Inner::Jsonl(input) => {
                 let progress = self.reading.progress(input);
-                jsonl::read(input, &progress, sink)
+                erased::read(sink, |any| jsonl::read(input, &progress, any))
             }
             Inner::Log(_, commands) => commands.read(self.reading, sink),
             Inner::Live(live) => live.read(self.reading, sink),
@@ -251,7 +252,7 @@ pub fn emit<S: Sink>(
         Depth::Skip => {}
         Depth::Raw => sink.value(ValueEvent::Raw(payload)).map_err(Stop::Sink)?,
         depth => {
-            let used = decode_value(version, head.type_byte, payload, depth, sink);
+            let used = erased::decode_value(version, head.type_byte, payload, depth, sink);
             let used = used.map_err(|failure| stop_at(failure, head))?;
             if used != payload.len() {
                 let what = format!(

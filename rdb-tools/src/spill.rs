@@ -171,12 +171,14 @@ impl Sorter {
 
     fn sort(&mut self) {
         let arena = &self.arena;
-        // The place decides between equal keys: the order in which they came.
+        // The place decides between equal keys: the order in which they came. Records without any bytes have
+        // the place of the next one that has some.
         self.entries.sort_unstable_by(|a, b| {
             a.prefix
                 .cmp(&b.prefix)
                 .then_with(|| a.record(arena).key.cmp(b.record(arena).key))
                 .then(a.at.cmp(&b.at))
+                .then(a.payload_len.cmp(&b.payload_len))
         });
     }
 

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{BLOCK_BYTES, BLOCK_ENTRIES, ENTRY_BYTES, FORM, MAGIC, MOST_HEAD_BYTES, Stamp, hash};
 use crate::drive::{Fault, Stop};
+use crate::erased;
 use crate::parallel::{Start, Worker};
 
 /// Why an index is not used: a phrase that goes behind its name.
@@ -257,10 +258,11 @@ impl Lookup {
                 at += step as u64;
             }
             let is_last = at == self.head.stamp.bytes;
-            let progress = decoder.advance(&bytes, is_last, sink).map_err(|failure| match failure {
-                Failure::Format(error) => Stop::Format(error),
-                Failure::Sink(error) => Stop::Sink(error),
-            })?;
+            let progress =
+                erased::advance(decoder, &bytes, is_last, sink).map_err(|failure| match failure {
+                    Failure::Format(error) => Stop::Format(error),
+                    Failure::Sink(error) => Stop::Sink(error),
+                })?;
             bytes.drain(..progress.consumed);
             match progress.state {
                 State::Done => return Ok(()),

@@ -49,6 +49,17 @@ proptest! {
 }
 
 #[test]
+fn records_without_bytes_keep_their_place() {
+    let mut sorter = with_memory(20_000);
+    let payloads: Vec<&[u8]> = (0..60u8).map(|i| if i % 3 == 0 { &b"full"[..] } else { b"" }).collect();
+    for payload in &payloads {
+        sorter.push(b"", payload).expect("push");
+    }
+    let found = collect(sorter.finish().expect("sort")).expect("read");
+    assert!(found.iter().map(|(_, payload)| &payload[..]).eq(payloads));
+}
+
+#[test]
 fn many_runs_are_merged_in_several_rounds() {
     // A few records a run: more runs than are merged at a time, more than once.
     let mut sorter = with_memory(3_000);
