@@ -8,6 +8,7 @@
 
 pub mod check_rdb;
 mod reader;
+mod stats;
 mod value;
 
 use std::io::{self, Write};

@@ -1,5 +1,7 @@
 //! `redis-check-rdb` and `valkey-check-rdb`: one file, the same lines, exit code 0 or 1.
 
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -7,39 +9,116 @@ use cairn_engine::base::crc64::crc64;
 use cairn_engine::codec::rdb::{Dialect, Doing, ObjectType, Version, module_opcode, opcode};
 
 use super::reader::{Fault, Reader, c_string};
+use super::stats::{Counted, Format, Stats};
 use super::value::{Templates, module_values, value};
 use super::{basename, log_line, now_ms};
 use crate::input::{Access, Input};
 use crate::jsonl::module_name;
 use crate::output::stdout;
 
+/// Whose tool it is called as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flavour {
+    Redis,
+    Valkey,
+}
+
+/// What the arguments ask for.
+#[derive(Debug)]
+struct Asked {
+    file: OsString,
+    stats: bool,
+    format: Format,
+    output: Option<OsString>,
+}
+
+impl Asked {
+    /// `None` if they are not understood.
+    fn parse(flavour: Flavour, args: &[OsString]) -> Option<Self> {
+        let (file, options) = args.split_first()?;
+        let mut asked = Self { file: file.clone(), stats: false, format: Format::default(), output: None };
+        let mut options = options.iter();
+        while let Some(option) = options.next() {
+            match option.to_str() {
+                _ if flavour == Flavour::Redis => return None,
+                Some("--stats") => asked.stats = true,
+                Some("--output") => asked.output = Some(options.next()?.clone()),
+                Some("--format") => asked.format = Format::parse(options.next()?)?,
+                _ => return None,
+            }
+        }
+        Some(asked)
+    }
+}
+
 /// Runs the tool with its arguments (without `argv[0]`) and answers its exit code.
 ///
 /// # Errors
 /// What keeps it from writing.
-pub fn main(argv0: &str, args: &[std::ffi::OsString]) -> anyhow::Result<u8> {
-    let [file] = args else {
-        writeln!(io::stderr(), "Usage: {argv0} <rdb-file-name>")?;
-        return Ok(1);
-    };
+pub fn main(argv0: &str, args: &[OsString]) -> anyhow::Result<u8> {
+    let flavour = if basename(argv0).contains("valkey") { Flavour::Valkey } else { Flavour::Redis };
     let mut out = stdout();
-    if file == "-v" || file == "--version" {
+    if args.first().is_some_and(|arg| arg == "-v" || arg == "--version") {
         writeln!(out, "{} {}", basename(argv0), env!("CARGO_PKG_VERSION"))?;
         out.flush()?;
         return Ok(0);
     }
-    let name = file.as_encoded_bytes();
-    let content = match Input::open_as_it_is(Path::new(file), Access::Map) {
-        // A pipe or a file that cannot be read to its end is cut there, as it is for the servers.
-        Ok(mut input) => input.rest().map_or(Ok(None), |bytes| Checker::new(&bytes).run(name, &mut out))?,
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Checker::new(&[]).run(name, &mut out)?,
-        Err(_) => {
-            start(&mut out, name)?;
-            None
-        }
+    let Some(asked) = Asked::parse(flavour, args) else {
+        let options = match flavour {
+            Flavour::Redis => "",
+            Flavour::Valkey => " [--format table|info|csv] [--stats] [--output <file>]",
+        };
+        writeln!(io::stderr(), "Usage: {argv0} <rdb-file-name>{options}")?;
+        return Ok(1);
     };
+    let figures = match &asked.output {
+        Some(path) if asked.stats => {
+            match File::options().write(true).create(true).truncate(false).open(path) {
+                Ok(file) => Some(file),
+                Err(error) => {
+                    let error = error.to_string();
+                    let error = error.split(" (os error").next().unwrap_or_default();
+                    writeln!(io::stderr(), "Cannot open output file: '{}': {error}", path.to_string_lossy())?;
+                    return Ok(1);
+                }
+            }
+        }
+        _ => None,
+    };
+    let name = asked.file.as_encoded_bytes();
+    // A pipe or a file that cannot be read to its end is cut there, as it is for the servers.
+    let opened = match Input::open(Path::new(&asked.file), Access::Map) {
+        Ok(input) => Some(input),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            Some(Input::from_reader(Path::new(&asked.file), Box::new(io::empty()))?)
+        }
+        Err(_) => None,
+    };
+    let mut content = None;
+    match opened {
+        Some(mut input) => {
+            if let Ok(bytes) = input.rest() {
+                let mut checker = Checker::new(&bytes, flavour);
+                checker.stats = asked.stats.then(Stats::default);
+                checker.format = asked.format;
+                checker.figures = figures;
+                content = checker.run(name, &mut out)?;
+            }
+        }
+        None => {
+            start(&mut out, name)?;
+            if flavour == Flavour::Valkey {
+                writeln!(out, "[offset 0] {}", returned(false))?;
+            }
+        }
+    }
     out.flush()?;
     Ok(u8::from(content.is_none()))
+}
+
+/// Valkey's line about the end.
+fn returned(is_good: bool) -> String {
+    format!("Check RDB returned error code {} (0 means success)", u8::from(!is_good))
 }
 
 /// Checks the RDB file at the start of `bytes`, which is called `name`, and answers its length if
@@ -48,7 +127,7 @@ pub fn main(argv0: &str, args: &[std::ffi::OsString]) -> anyhow::Result<u8> {
 /// # Errors
 /// Whatever writing says.
 pub fn check(bytes: &[u8], name: &[u8], out: &mut dyn Write) -> io::Result<Verdict> {
-    let mut checker = Checker::new(bytes);
+    let mut checker = Checker::new(bytes, Flavour::Redis);
     match checker.run(name, out)? {
         Some(len) => Ok(Verdict::Good { len }),
         None if checker.has_exited => Ok(Verdict::Exited),
@@ -76,12 +155,18 @@ fn start(out: &mut dyn Write, name: &[u8]) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
+/// Versions that Valkey takes for those of others, and its newest.
+const FOREIGN: std::ops::RangeInclusive<u16> = 12..=79;
+const NEWEST: u16 = 80;
+
 /// A line and the offset that it starts with.
 type Said = (usize, Vec<u8>);
 
 struct Checker<'a> {
     reader: Reader<'a>,
     version: Version,
+    /// The number in the file's magic.
+    number: u16,
     doing: Doing,
     key: Option<Vec<u8>>,
     /// The servers' tools start with 0, so that faults before the first key speak of strings.
@@ -91,21 +176,37 @@ struct Checker<'a> {
     already_expired: u64,
     has_exited: bool,
     templates: Templates,
+    flavour: Flavour,
+    functions: u64,
+    scripts: u64,
+    db: u64,
+    stats: Option<Stats>,
+    format: Format,
+    /// Where the figures go, if not where all else goes.
+    figures: Option<File>,
 }
 
 impl<'a> Checker<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    fn new(bytes: &'a [u8], flavour: Flavour) -> Self {
         Self {
             reader: Reader::new(bytes),
             version: Version { dialect: Dialect::Redis, number: 0 },
+            number: 0,
             doing: Doing::Start,
             key: None,
-            key_type: Some(0),
+            key_type: if flavour == Flavour::Redis { Some(0) } else { None },
             keys: 0,
             expires: 0,
             already_expired: 0,
             has_exited: false,
             templates: Templates::new(),
+            flavour,
+            functions: 0,
+            scripts: 0,
+            db: 0,
+            stats: None,
+            format: Format::default(),
+            figures: None,
         }
     }
 
@@ -113,12 +214,25 @@ impl<'a> Checker<'a> {
         start(out, name)?;
         match self.file(out)? {
             Ok(()) => {
-                self.info(out, b"\\o/ RDB looks OK! \\o/")?;
+                if self.flavour == Flavour::Valkey {
+                    self.info(out, returned(true).as_bytes())?;
+                }
+                let needs_relaxing = self.flavour == Flavour::Valkey && self.is_foreign_or_future();
+                self.info(
+                    out,
+                    match needs_relaxing {
+                        true => b"\\o/ RDB looks OK, but loading requires config 'rdb-version-check relaxed'",
+                        false => b"\\o/ RDB looks OK! \\o/",
+                    },
+                )?;
                 self.totals(out)?;
                 Ok(Some(self.reader.offset()))
             }
             Err(fault) => {
                 self.fault(out, &fault)?;
+                if self.flavour == Flavour::Valkey && !self.has_exited {
+                    self.info(out, returned(false).as_bytes())?;
+                }
                 Ok(None)
             }
         }
@@ -139,7 +253,23 @@ impl<'a> Checker<'a> {
     fn totals(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "[info] {} keys read", self.keys)?;
         writeln!(out, "[info] {} expires", self.expires)?;
-        writeln!(out, "[info] {} already expired", self.already_expired)
+        writeln!(out, "[info] {} already expired", self.already_expired)?;
+        if self.flavour == Flavour::Valkey {
+            writeln!(out, "[info] {} functions", self.functions)?;
+            if self.scripts > 0 {
+                writeln!(out, "[info] {} lua scripts read", self.scripts)?;
+            }
+        }
+        match (&self.stats, &self.figures) {
+            (Some(stats), Some(file)) => stats.print(self.format, &mut io::BufWriter::new(file)),
+            (Some(stats), None) => stats.print(self.format, out),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Whether the version is one that Valkey reads only if it is told to.
+    fn is_foreign_or_future(&self) -> bool {
+        FOREIGN.contains(&self.number) || self.number > NEWEST
     }
 
     fn fault(&mut self, out: &mut dyn Write, fault: &Fault) -> io::Result<()> {
@@ -174,6 +304,10 @@ impl<'a> Checker<'a> {
     fn file(&mut self, out: &mut dyn Write) -> io::Result<Result<(), Fault>> {
         if let Err(fault) = self.magic() {
             return Ok(Err(fault));
+        }
+        if self.flavour == Flavour::Valkey && self.is_foreign_or_future() {
+            let kind = if self.number > NEWEST { "Future" } else { "Foreign" };
+            self.info(out, format!("{kind} RDB version {} detected", self.number).as_bytes())?;
         }
         let now = now_ms();
         let mut expire_at = None;
@@ -215,11 +349,51 @@ impl<'a> Checker<'a> {
         };
         let number =
             digits.iter().take_while(|b| b.is_ascii_digit()).fold(0, |n, b| n * 10 + u16::from(b - b'0'));
+        self.number = number;
+        if self.flavour == Flavour::Valkey {
+            return self.valkey_version(dialect, &magic);
+        }
         self.version = Version { dialect, number };
         if !self.version.is_known() {
             return Err(Fault::Checker(format!("Can't handle RDB format version {number}")));
         }
         Ok(())
+    }
+
+    /// Which versions Valkey's tool goes on with: those of its own magic, foreign ones, and of these what it knows.
+    fn valkey_version(&mut self, dialect: Dialect, magic: &[u8; 9]) -> Result<(), Fault> {
+        if dialect == Dialect::Redis && magic[5] != b'0' {
+            return Err(Fault::Checker("Wrong signature trying to load DB from file".to_owned()));
+        }
+        let number = self.number;
+        let is_refused = match dialect {
+            Dialect::Redis => number > *FOREIGN.end(),
+            Dialect::Valkey => number < *FOREIGN.start(),
+        };
+        if number < 1 || is_refused {
+            return Err(Fault::Checker(format!("Can't handle RDB format version {number}")));
+        }
+        // Of what others define it knows what was common to all.
+        self.version = match number {
+            0..=11 => Version { dialect: Dialect::Redis, number },
+            _ if FOREIGN.contains(&number) => Version { dialect: Dialect::Redis, number: 11 },
+            _ => Version { dialect: Dialect::Valkey, number: NEWEST },
+        };
+        Ok(())
+    }
+
+    /// What Valkey says of a type that it does not know.
+    fn unknown_type(&self, byte: u8) -> Fault {
+        let number = self.number;
+        Fault::Checker(match self.flavour {
+            Flavour::Valkey if FOREIGN.contains(&number) => {
+                format!("Unknown object type {byte} in RDB file with foreign version {number}")
+            }
+            Flavour::Valkey if number > NEWEST => {
+                format!("Unknown object type {byte} in RDB file with future version {number}")
+            }
+            _ => format!("Invalid object type: {byte}"),
+        })
     }
 
     /// Reads an opcode or a key; true at the end of the records. `said` is the line about it, and its
@@ -248,6 +422,10 @@ impl<'a> Checker<'a> {
             opcode::SELECT_DB => {
                 self.doing = Doing::ReadLen;
                 let db = self.reader.len()?;
+                self.db = db;
+                if let Some(stats) = &mut self.stats {
+                    stats.select(db);
+                }
                 *said = Some((self.reader.offset(), format!("Selecting DB ID {db}").into_bytes()));
             }
             opcode::RESIZE_DB => {
@@ -258,6 +436,7 @@ impl<'a> Checker<'a> {
             opcode::AUX => {
                 self.doing = Doing::ReadAux;
                 let (key, value) = (self.reader.string()?, self.reader.string()?);
+                self.scripts += u64::from(c_string(&key).eq_ignore_ascii_case(b"lua"));
                 let text = [b"AUX FIELD ", c_string(&key), b" = '", c_string(&value), b"'"].concat();
                 *said = Some((self.reader.offset(), text));
             }
@@ -274,6 +453,7 @@ impl<'a> Checker<'a> {
                     }
                     other => other,
                 })?;
+                self.functions += 1;
             }
             _ if self.newer_opcode(byte)? => {}
             _ => self.key(byte, now, expire_at)?,
@@ -329,7 +509,7 @@ impl<'a> Checker<'a> {
 
     fn key(&mut self, byte: u8, now: i64, expire_at: &mut Option<i64>) -> Result<(), Fault> {
         let Some(object) = ObjectType::from_byte(byte, self.version) else {
-            return Err(Fault::Checker(format!("Invalid object type: {byte}")));
+            return Err(self.unknown_type(byte));
         };
         self.key_type = Some(byte);
         self.doing = Doing::ReadKey;
@@ -337,11 +517,17 @@ impl<'a> Checker<'a> {
         self.key = Some(key.into_owned());
         self.keys += 1;
         self.doing = Doing::ReadObjectValue;
+        let rest = self.reader.rest();
         value(&mut self.reader, object, self.version, &self.templates)?;
         // -1 is how the servers say that there is none.
-        if let Some(at) = expire_at.take().filter(|at| *at != -1) {
-            self.expires += 1;
-            self.already_expired += u64::from(at < now);
+        let expire_at = expire_at.take().filter(|at| *at != -1);
+        let has_expired = expire_at.is_some_and(|at| at < now);
+        self.expires += u64::from(expire_at.is_some());
+        self.already_expired += u64::from(has_expired);
+        if let (Some(stats), Some(key)) = (&mut self.stats, &self.key) {
+            let payload = &rest[..rest.len() - self.reader.rest().len()];
+            let (db, version, expires) = (self.db, self.version, expire_at.is_some());
+            stats.add(&Counted { db, key, expires, has_expired, object, version, payload });
         }
         self.key = None;
         self.key_type = None;

@@ -199,3 +199,51 @@ fn damaged_files_are_judged_as_the_original_judges_them() {
     println!("{same_text} of {rounds} damaged files gave the same lines");
     assert!(same_text * 100 >= rounds * 97, "only {same_text} of {rounds} gave the same lines");
 }
+
+/// Runs the binary as Valkey's tool.
+fn valkey_check_rdb(folder: &Path, args: &[&str]) -> Output {
+    let names = tempfile::tempdir().expect("a temporary folder");
+    let link = names.path().join("valkey-check-rdb");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rdb-tools"), &link).expect("a link");
+    Command::new(&link).args(args).current_dir(folder).output().expect("the binary runs")
+}
+
+#[test]
+fn valkeys_tool_has_figures_and_takes_foreign_versions() {
+    let folder = testdata().join("rdb");
+    let output = valkey_check_rdb(&folder, &["redis-7.0.15-all-types.rdb", "--stats", "--format", "info"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for line in [
+        "] Check RDB returned error code 0 (0 means success)\n",
+        "] \\o/ RDB looks OK! \\o/\n",
+        " functions\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(text.contains("[info] db.0.type.string.keys.total:"), "{text}");
+    // One of a version that is Redis's own, without any type of that version; and with one.
+    let temp = tempfile::tempdir().expect("a folder");
+    fs::write(temp.path().join("12.rdb"), b"REDIS0012\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0").expect("write");
+    let output = valkey_check_rdb(temp.path(), &["12.rdb"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("[offset 9] Foreign RDB version 12 detected\n"), "{text}");
+    assert!(text.contains("RDB looks OK, but loading requires config 'rdb-version-check relaxed'"), "{text}");
+    fs::write(temp.path().join("987.rdb"), b"VALKEY987\x96\x01k\x01v\xff\0\0\0\0\0\0\0\0").expect("write");
+    let output = valkey_check_rdb(temp.path(), &["987.rdb"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("[offset 9] Future RDB version 987 detected\n"), "{text}");
+    assert!(
+        text.contains("[offset 10] Unknown object type 150 in RDB file with future version 987\n"),
+        "{text}"
+    );
+    // The figures go where they are wanted.
+    let output =
+        valkey_check_rdb(temp.path(), &["12.rdb", "--stats", "--format", "csv", "--output", "out.csv"]);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("keys.total"));
+    let figures = fs::read_to_string(temp.path().join("out.csv")).expect("it is there");
+    assert!(figures.starts_with("db.0.type.name,string,list,set,zset,hash,module,stream\n"), "{figures}");
+    assert!(figures.contains("\ndb.0.keys.total,1,0,0,0,0,0,0\n"), "{figures}");
+    assert_eq!(valkey_check_rdb(temp.path(), &["12.rdb", "--format", "xml"]).status.code(), Some(1));
+}
