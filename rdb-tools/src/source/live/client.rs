@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 128 << 10;
 /// No line of a reply is longer, and no reply nested deeper.
 const MAX_LINE_BYTES: u64 = 64 << 10;
-const MAX_DEPTH: u32 = 4;
+const MAX_DEPTH: u32 = 8;
 
 /// What a server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -124,8 +124,7 @@ type Functions = (Option<Version>, Vec<Vec<u8>>);
 fn functions<E>(client: &mut Client) -> Result<Functions, Stop<E>> {
     let payload = match client.ask(&[b"FUNCTION", b"DUMP"]).map_err(Stop::Read)? {
         Reply::Bulk(payload) if payload.len() >= FOOTER_BYTES => payload,
-        // Before 7.0, or not for us.
-        _ => return Ok((None, Vec::new())),
+        _ => return Ok((None, listed_functions(client)?)),
     };
     let (body, footer) = payload.split_at(payload.len() - FOOTER_BYTES);
     let number = u16::from_le_bytes([footer[0], footer[1]]);
@@ -141,6 +140,26 @@ fn functions<E>(client: &mut Client) -> Result<Functions, Stop<E>> {
         Ok(_) => Ok((Some(version), libraries.0)),
         Err(_) => odd("FUNCTION DUMP"),
     }
+}
+
+/// The libraries of a server that does not dump them; none before 7.0, or if they are not for us.
+fn listed_functions<E>(client: &mut Client) -> Result<Vec<Vec<u8>>, Stop<E>> {
+    let Reply::Array(items) = client.ask(&[b"FUNCTION", b"LIST", b"WITHCODE"]).map_err(Stop::Read)? else {
+        return Ok(Vec::new());
+    };
+    let code_of = |library: Reply| {
+        let Reply::Array(members) = library else { return None };
+        let mut members = members.into_iter();
+        while let (Some(name), Some(value)) = (members.next(), members.next()) {
+            if let (Reply::Bulk(name), Reply::Bulk(code)) = (name, value)
+                && name == b"library_code"
+            {
+                return Some(code);
+            }
+        }
+        None
+    };
+    Ok(items.into_iter().filter_map(code_of).collect())
 }
 
 struct Libraries(Vec<Vec<u8>>);
