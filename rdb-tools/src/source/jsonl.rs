@@ -15,8 +15,8 @@ use cairn_engine::base::num;
 use cairn_engine::base::slot::key_slot;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{
-    Depth, Dialect, FIRST_REDIS_ONLY, Family, KeyHead, NEWEST_REDIS, NEWEST_VALKEY, ObjectType, Sink,
-    StringForm, ValueEvent, Version, decode_value,
+    Depth, Dialect, FIRST_REDIS_ONLY, FIRST_VALKEY, Family, KeyHead, NEWEST_REDIS, NEWEST_VALKEY, ObjectType,
+    Sink, StringForm, ValueEvent, Version, decode_value,
 };
 
 use super::Emitter;
@@ -103,9 +103,11 @@ fn version_of(head: &[u8], is_all: bool) -> Version {
         is_valkey |= byte == u64::from(T::HashExpiry.byte());
         newest = newest.max(byte);
     }
-    is_valkey |= memchr::memmem::find(head, b"\"radix\"").is_some();
+    let has_paths = memchr::memmem::find(head, b"\"radix\"").is_some();
+    is_valkey |= has_paths || memchr::memmem::find(head, b"\"importing\":").is_some();
     let redis = |number| Version { dialect: Dialect::Redis, number };
     match (is_valkey, is_all) {
+        (true, true) if !has_paths => Version { dialect: Dialect::Valkey, number: FIRST_VALKEY },
         (true, _) => Version { dialect: Dialect::Valkey, number: NEWEST_VALKEY },
         // What has no type of its own byte (expiries of fields, metadata) may need a newer one.
         (false, true) if newest < 22 && !needs_newer(head) => redis(FIRST_REDIS_ONLY - 1),
@@ -136,6 +138,7 @@ struct Members<'a> {
     field_pexpireat: Option<Text<'a>>,
     importing: Option<Text<'a>>,
     engine: Option<Text<'a>>,
+    encoding: Option<Text<'a>>,
     value: Option<Text<'a>>,
     /// Elements or members of `value`.
     elements: u64,
@@ -161,6 +164,8 @@ impl<'a> Members<'a> {
                 b"importing" => &mut members.importing,
                 b"engine" => &mut members.engine,
                 b"value" => &mut members.value,
+                // What a server would call it follows from the record, or from the server that loads it.
+                b"encoding" => &mut members.encoding,
                 _ => return at.bad(format!("there is no member \"{}\"", Shown(name))),
             };
             if place.is_some() {
