@@ -87,6 +87,14 @@ pub(crate) trait Visit {
     /// As above.
     fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>>;
 
+    /// A line that is no command.
+    ///
+    /// # Errors
+    /// As above.
+    fn annotation(&mut self, _at: u64, _end: u64, _text: &[u8]) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// So far everything has been read.
     fn progress(&mut self, _at: u64) {}
 }
@@ -260,6 +268,7 @@ impl<'v> Walk<'v> {
         match record.content {
             Content::Annotation(text) => {
                 self.time = timestamp(text).or(self.time);
+                visit.annotation(record.at, record.end, text)?;
                 Ok(true)
             }
             Content::Command(argv) => {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use cairn_engine::codec::aof::manifest::{FileKind, Manifest, Marks};
 use cairn_engine::codec::aof::record::timestamp;
 use cairn_engine::codec::aof::{block, starts_with_rdb};
@@ -45,6 +45,9 @@ const LOOKED_AT: usize = 256 << 10;
 /// # Errors
 /// What keeps it from reading or writing.
 pub(crate) fn run(args: &Info) -> anyhow::Result<u8> {
+    if args.path.as_os_str() == "-" {
+        bail!("both ends of a file are looked at, so standard input will not do");
+    }
     let mut out = stdout();
     let mut code = exit::CLEAN;
     for log in set::find(&args.path)? {

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, bail};
 use cairn_engine::base::num;
-use cairn_engine::codec::aof::record::MAX_ANNOTATION_BYTES;
+use cairn_engine::codec::aof::record::{MAX_ANNOTATION_BYTES, timestamp};
 use rdb_tools::check::{self, Depths, Fate};
 use rdb_tools::cmd::Reading;
 use rdb_tools::output::Shown;
@@ -21,7 +21,7 @@ use tempfile::NamedTempFile;
 use crate::feed::InPlace;
 use crate::scan::Mark;
 use crate::set::Member;
-use crate::vocabulary::{Vocabulary, Wrong, is_of_module};
+use crate::vocabulary::{self, Vocabulary, Wrong, is_of_module};
 use crate::walk::{Damage, Entry, Opened, Opening, Visit, Walk};
 
 /// A file with more to drop is no log any more.
@@ -292,7 +292,14 @@ impl Planner<'_> {
             let is_kept = self.rules.keep_unknown || is_of_module(name);
             return (!is_kept).then(|| format!("no server knows the command \"{}\"", Shown(name)));
         };
-        Some(match known.fault(entry.argc, entry.argv.get(1).copied())? {
+        let word = entry.argv.get(1).copied();
+        if known.role == vocabulary::Role::Select
+            && let Some(word) = word
+            && num::parse_i64(word).is_none_or(|db| db < 0)
+        {
+            return Some(format!("SELECT of \"{}\", which is no database", Shown(word)));
+        }
+        Some(match known.fault(entry.argc, word)? {
             Wrong::Unknown { name } => format!("no server knows the command \"{}\"", Shown(&name)),
             Wrong::Subcommand { name, word } => {
                 format!("{} has no subcommand \"{}\"", name.to_ascii_uppercase(), Shown(&word))
@@ -469,6 +476,13 @@ impl Visit for Planner<'_> {
         Ok(true)
     }
 
+    fn annotation(&mut self, at: u64, end: u64, text: &[u8]) -> anyhow::Result<()> {
+        if text.starts_with(b"TS:") && timestamp(text).is_none() {
+            self.drop(at, end, "a timestamp that is no number".to_owned(), None)?;
+        }
+        Ok(())
+    }
+
     fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>> {
         if damage.is_block && self.rules.keep_unsure {
             self.keep_unsure(damage)?;
@@ -501,6 +515,10 @@ struct Unsure<'p, 'a, 'd> {
 impl Visit for Unsure<'_, '_, '_> {
     fn command(&mut self, entry: &Entry<'_>) -> anyhow::Result<bool> {
         self.outer.command(entry)
+    }
+
+    fn annotation(&mut self, at: u64, end: u64, text: &[u8]) -> anyhow::Result<()> {
+        self.outer.annotation(at, end, text)
     }
 
     fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>> {

@@ -120,6 +120,9 @@ fn transactions_stay_whole_or_go() {
 fn commands_that_no_server_could_run_go() {
     let bytes = log(&["SET a 1", "SETT a 1", "GET a b", "XGROUP NO x", "JSON.SET k . 1", "SET b 2"]);
     check_left(&bytes, &["0 SET a 1", "0 JSON.SET k . 1", "0 SET b 2"]);
+    let stamps =
+        [b"#TS:today\r\n".to_vec(), log(&["SET a 1"]), b"#TS:7\r\n".to_vec(), log(&["SET b 2"])].concat();
+    check_left(&stamps, &["0 SET a 1", "0 SET b 2"]);
     let folder = folder_with("a.aof", &log(&["SETT a 1"]));
     assert!(repair(folder.path(), &["a.aof", "--keep-unknown"], 0).contains("nothing has to be repaired"));
 }
