@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use rdb_tools::{cmd, dropin, output};
 
-/// Look into RDB files of every Redis and Valkey, and check them
+/// Check, read, compare, convert and repair RDB files of every Redis and Valkey
 #[derive(Debug, Parser)]
 #[command(name = "rdb-tools", version, propagate_version = true)]
 struct Cli {
@@ -16,20 +16,20 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Info(cmd::info::Info),
-    Merge(cmd::merge::Merge),
-    Sort(cmd::sort::Sort),
-    Split(cmd::split::Split),
     Check(cmd::check::Check),
-    Diff(cmd::diff::Diff),
-    Digest(cmd::digest::Digest),
-    Convert(Box<cmd::convert::Convert>),
+    Stats(Box<cmd::stats::Stats>),
     Dump(Box<cmd::dump::Dump>),
     Get(cmd::get::Get),
     Index(cmd::index::Index),
+    Diff(cmd::diff::Diff),
+    Digest(cmd::digest::Digest),
+    Convert(Box<cmd::convert::Convert>),
+    Merge(cmd::merge::Merge),
+    Split(cmd::split::Split),
+    Sort(cmd::sort::Sort),
+    Salvage(cmd::salvage::Salvage),
     Completions(cmd::shell::Completions),
     Man(cmd::shell::Man),
-    Stats(Box<cmd::stats::Stats>),
-    Salvage(cmd::salvage::Salvage),
 }
 
 fn main() -> ExitCode {
@@ -42,20 +42,20 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Info(args) => cmd::info::run(args),
-        Command::Merge(args) => cmd::merge::run(args),
-        Command::Sort(args) => cmd::sort::run(args),
-        Command::Split(args) => cmd::split::run(args),
         Command::Check(args) => cmd::check::run(args),
-        Command::Diff(args) => cmd::diff::run(args),
-        Command::Digest(args) => cmd::digest::run(args),
-        Command::Convert(args) => cmd::convert::run(args),
+        Command::Stats(args) => cmd::stats::run(args),
         Command::Dump(args) => cmd::dump::run(args),
         Command::Get(args) => cmd::get::run(args),
         Command::Index(args) => cmd::index::run(args),
+        Command::Diff(args) => cmd::diff::run(args),
+        Command::Digest(args) => cmd::digest::run(args),
+        Command::Convert(args) => cmd::convert::run(args),
+        Command::Merge(args) => cmd::merge::run(args),
+        Command::Split(args) => cmd::split::run(args),
+        Command::Sort(args) => cmd::sort::run(args),
+        Command::Salvage(args) => cmd::salvage::run(args),
         Command::Completions(args) => cmd::shell::completions(args, Cli::command()),
         Command::Man(args) => cmd::shell::man(args, Cli::command()),
-        Command::Stats(args) => cmd::stats::run(args),
-        Command::Salvage(args) => cmd::salvage::run(args),
     };
     output::finish("rdb-tools", result)
 }

@@ -3,6 +3,7 @@
 mod blocks;
 mod check;
 mod check_aof;
+mod cookbook;
 mod log;
 mod repair;
 mod replay;

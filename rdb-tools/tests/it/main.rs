@@ -3,6 +3,7 @@
 mod check_rdb;
 mod cli;
 mod convert;
+mod cookbook;
 mod diff;
 mod diff_random;
 mod digest;
