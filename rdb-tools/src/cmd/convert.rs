@@ -10,6 +10,7 @@ use cairn_engine::codec::rdb::{Options as Decoding, Sink, Target};
 use clap::{Args, ValueEnum};
 
 use super::Reading;
+use crate::diff::spool::Twice;
 use crate::drive::Stop;
 use crate::edit::{Collisions, Edited, Edits, Named, OnCollision, Resolver};
 use crate::jsonl::{self, Jsonl};
@@ -165,8 +166,19 @@ pub fn run(args: &Convert) -> anyhow::Result<u8> {
     let form = args.to.map_or_else(|| Form::of(&args.output), Ok)?;
     refuse_contradictions(args, form)?;
     let chosen = args.selection.compile()?;
-    let mut reader =
-        Reader { args, chosen: &chosen, source: Source::open(&args.input, args.reading)?, resolver: None };
+    let mut source = Source::open(&args.input, args.reading)?;
+    let mut twice = None;
+    if args.edits.may_collide() {
+        // What can be read only once is copied to a temporary file.
+        match Twice::new(source, args.reading, &args.spill) {
+            Ok(mut opened) => {
+                source = opened.open()?;
+                twice = Some(opened);
+            }
+            Err(stop) => return stop.report("rdb-tools", &args.input),
+        }
+    }
+    let mut reader = Reader { args, chosen: &chosen, source, twice, resolver: None };
     if args.edits.may_collide()
         && let Some(code) = reader.find_collisions()?
     {
@@ -231,6 +243,8 @@ struct Reader<'a> {
     args: &'a Convert,
     chosen: &'a Chosen,
     source: Source,
+    /// What opens the source again.
+    twice: Option<Twice>,
     resolver: Option<Resolver>,
 }
 
@@ -241,7 +255,7 @@ impl Reader<'_> {
         let mut collisions = Collisions::new(edits, &self.args.spill);
         let read = self.source.read(&mut Selected::new(self.chosen, &mut collisions)).map_err(through);
         if let Err(stop) = read {
-            return stop.report("rdb-tools", self.source.name()).map(Some);
+            return stop.report("rdb-tools", &self.args.input).map(Some);
         }
         let resolver = collisions.resolve()?;
         self.again()?;
@@ -249,7 +263,7 @@ impl Reader<'_> {
             let mut named = Named::new(edits, &resolver);
             if let Err(stop) = self.source.read(&mut Selected::new(self.chosen, &mut named)).map_err(through)
             {
-                return stop.report("rdb-tools", self.source.name()).map(Some);
+                return stop.report("rdb-tools", &self.args.input).map(Some);
             }
             let mut err = io::stderr().lock();
             let names = resolver.names();
@@ -266,11 +280,9 @@ impl Reader<'_> {
     }
 
     fn again(&mut self) -> anyhow::Result<()> {
-        let again = self.source.reopen()?;
-        self.source = again.with_context(|| {
-            let name = self.source.name().to_string_lossy();
-            format!("{name}: names that change are looked at first, and this can be read only once: copy it to a file")
-        })?;
+        if let Some(twice) = &mut self.twice {
+            self.source = twice.open()?;
+        }
         Ok(())
     }
 
@@ -320,7 +332,7 @@ fn write_rdb<W: Write>(
     let mut writer = RdbWriter::new(out, options);
     reader.report_to(writer.losses_mut())?;
     if let Err(stop) = reader.read(&mut writer) {
-        return stop.report("rdb-tools", reader.source.name());
+        return stop.report("rdb-tools", &args.input);
     }
     let (target, keys) = (writer.target().unwrap_or_default(), writer.keys());
     let (out, losses) = writer.finish().with_context(|| args.output.display().to_string())?;
@@ -345,7 +357,7 @@ fn write_commands<W: Write>(
     reader.report_to(sink.losses_mut())?;
     match reader.read(&mut sink) {
         Err(Stop::Sink(_)) if stops_at_loss && !sink.losses().is_empty() => {}
-        Err(stop) => return stop.report("rdb-tools", reader.source.name()),
+        Err(stop) => return stop.report("rdb-tools", &args.input),
         Ok(_) => {}
     }
     let (target, keys) = (sink.target().unwrap_or_default(), sink.keys());
@@ -367,7 +379,7 @@ fn write_jsonl(mut reader: Reader<'_>) -> anyhow::Result<u8> {
     let mut sink = Jsonl::new(&mut out, options);
     let keys = match reader.read(&mut sink) {
         Ok(keys) => keys,
-        Err(stop) => return stop.report("rdb-tools", reader.source.name()),
+        Err(stop) => return stop.report("rdb-tools", &args.input),
     };
     drop(sink);
     let at = || args.output.display().to_string();

@@ -4,6 +4,7 @@ mod check_rdb;
 mod cli;
 mod convert;
 mod cookbook;
+mod convert_servers;
 mod diff;
 mod diff_random;
 mod digest;
