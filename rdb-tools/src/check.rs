@@ -1,18 +1,19 @@
 //! Checking an RDB file: every fault in one pass, each with its place and what a server makes of it.
 //!
 //! The decoder tells whether lengths hold; a value is then looked at on its own, so that a fault
-//! inside one does not end the check. When the lengths themselves are wrong, nothing after them can be
-//! trusted and the check ends there. Knows no output; `cmd/check.rs` has that.
+//! inside one does not end the check. When the lengths themselves are wrong, it goes on where records can be
+//! read again (a pipe ends there). Knows no output; `cmd/check.rs` has that.
 
 mod distinct;
 mod fate;
 mod keys;
+mod resume;
 mod value;
 mod worker;
 
 use std::io;
 
-use cairn_engine::codec::rdb::{Error, Family, Trailer, Version};
+use cairn_engine::codec::rdb::{Error, Family, Kind, Trailer, Version};
 
 use crate::drive::Stop;
 use crate::input::{self, Input};
@@ -23,6 +24,7 @@ use crate::progress::Progress;
 pub(crate) use distinct::{Filter, Hasher};
 pub use fate::{Fate, kind_name};
 use keys::Keys;
+use resume::Rest;
 pub(crate) use value::Inspector;
 use worker::{Checker, Halt};
 
@@ -164,7 +166,14 @@ pub fn check_with(input: &mut Input, depths: Depths, jobs: Jobs, progress: &Prog
     report.bytes = input.position() - start;
     match outcome.result {
         Ok(()) => {}
-        Err(Stop::Format(error)) => report.add_error(&error, 0, None),
+        Err(Stop::Format(error)) => match &map {
+            // Only the end is wrong.
+            Some(map) if !is_of_the_end(&error.kind) => {
+                let rest = Rest { map, origin, depths, hasher };
+                rest.check(error, &mut report, |hashes| keys.add(hashes))?;
+            }
+            _ => report.add_error(&error, 0, None),
+        },
         Err(Stop::Read(error)) if input::damage(&error).is_some() => {
             let at = report.bytes;
             let what = error.to_string();
@@ -177,6 +186,20 @@ pub fn check_with(input: &mut Input, depths: Depths, jobs: Jobs, progress: &Prog
     keys.report(map.as_deref(), origin, hasher, &mut report)?;
     report.findings.sort_by_key(|finding| finding.at);
     Ok(report)
+}
+
+/// Whether a fault leaves nothing to go on with: at the end, or at the very start.
+fn is_of_the_end(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Checksum { .. }
+            | Kind::NoChecksum
+            | Kind::EofMark
+            | Kind::Signature
+            | Kind::Version(_)
+            | Kind::CompressedEnvelope
+            | Kind::NewerThanVersion { .. }
+    )
 }
 
 /// The server that an aux field with its version names.

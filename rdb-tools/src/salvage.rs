@@ -20,7 +20,32 @@ mod unit;
 mod version;
 mod walk;
 
+use std::sync::Arc;
+
+use cairn_engine::codec::rdb::Version;
+
 pub use out::Form;
 pub use repair::Verdict;
 pub use report::{Lost, Report, Resumed, Why};
 pub use walk::{Options, salvage, salvage_slice};
+
+/// The offset behind a fault at `at` from which records can be read again, in a file whose offset 0 lies at
+/// `origin` of a mapping. `None` if only the end follows, or nothing.
+pub(crate) fn next_record(
+    map: &memmap2::Mmap,
+    origin: usize,
+    version: Version,
+    db: u64,
+    at: usize,
+) -> Option<usize> {
+    let bytes = bytes::Bytes::of_map(map, origin..map.len());
+    if at >= bytes.len() {
+        return None;
+    }
+    let context = unit::Context { version, db, templates: Arc::default() };
+    let look = resync::Look::default();
+    let search = resync::Search { bytes: &bytes, context: &context, look: &look, path: &[at], is_cut: false };
+    let next = search.find(at + 1)?;
+    let unit = unit::read(&bytes, &context, next, None, usize::MAX).ok()?;
+    (!matches!(unit.what, unit::What::End)).then_some(next)
+}

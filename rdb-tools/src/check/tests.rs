@@ -245,3 +245,16 @@ fn scores_are_compared_as_numbers() {
         }
     }
 }
+
+#[test]
+fn behind_a_bad_frame_the_check_goes_on() {
+    let good = |i: usize| record(0, &format!("key:{i}"), &[&string(b"value")]);
+    let mut records: Vec<_> = (0..20).map(good).collect();
+    records[5] = record(0, "bad", &[b"\xc9"]);
+    records[15] = record(2, "twice", &[&len(2), &string(b"b"), &string(b"b")]);
+    let report = report(&file(&records), Access::Map, Depths::Deep);
+    let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, ["string", "duplicate"], "{:?}", report.findings);
+    assert!(report.findings[0].what.contains("the check goes on at offset"), "{:?}", report.findings);
+    assert_eq!((report.keys, report.is_complete()), (19, false));
+}

@@ -60,7 +60,7 @@ pub(super) struct Checker {
     inspector: Inspector,
     hasher: Hasher,
     /// The keys of the batch.
-    keys: Vec<KeyHash>,
+    pub(super) keys: Vec<KeyHash>,
     outlet: Option<Outlet<Vec<KeyHash>>>,
     version: Option<Version>,
     is_careful: bool,

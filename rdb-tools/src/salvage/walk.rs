@@ -430,11 +430,13 @@ impl Walk<'_, '_, '_> {
                 partial: elements,
             })?;
         }
-        // What comes directly before, and ended here: its own length may be what is damaged.
-        if !head_fits
-            && !self.options.keep_doubtful
+        // What comes directly before, and ended here: its own length may be what is damaged. If it does not
+        // look like a record, it is the rest of the one before it.
+        let mut is_certain = head_fits || self.options.keep_doubtful;
+        while !is_certain
             && let Some(item) = self.held.pop_back_if(|item| item.key.is_some() && !item.is_proven)
         {
+            is_certain = item.key.as_ref().is_some_and(|key| self.look.fits(key));
             self.lose(Lost {
                 from: item.range.start as u64,
                 to: item.range.end as u64,
@@ -446,7 +448,7 @@ impl Walk<'_, '_, '_> {
             })?;
         }
         if let Some(next) = next {
-            let db_is_uncertain = self.may_hold_select(from..next);
+            let db_is_uncertain = self.may_hold_select(from.min(next)..next);
             self.report.resumed.push(Resumed { at: next as u64, db_is_uncertain });
         }
         Ok(next)
