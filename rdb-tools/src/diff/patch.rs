@@ -250,17 +250,19 @@ impl<W: Write> Patch<W> {
         self.commands.send(&[b"RESTORE", &change.name, expires.as_bytes(), &payload, b"ABSTTL"])
     }
 
-    /// Changes members or fields one by one.
-    fn edit(&mut self, change: &Change, rank: u64, pairs: &mut Pairs) -> io::Result<()> {
+    /// Changes members or fields one by one. Answers whether any was different.
+    fn edit(&mut self, change: &Change, rank: u64, pairs: &mut Pairs) -> io::Result<bool> {
         let key = &change.name[..];
         let mut pair = Pair::default();
         let mut removed = 0;
         let mut sets_fields = false;
         let mut has_unsaid = false;
+        let mut is_edited = false;
         while pairs.next(rank, &mut pair)? {
             let commands = &mut self.commands;
             let identity = pair.identity();
             let is_different = self.differing.is_different(&pair);
+            is_edited |= is_different;
             if pair.section() == Section::FieldTtl {
                 // Setting a field takes its expiry away, so those of all fields are set again then.
                 match pair.b.first() {
@@ -301,10 +303,11 @@ impl<W: Write> Patch<W> {
         // A key without members is gone for a moment, and its expiry with it.
         let may_be_new = change.a.as_ref().is_none_or(|a| removed >= a.content.elements);
         match change.moves_expiry(&self.differing.expiry) {
-            true => self.expire(change),
-            false if may_be_new => self.expire_new(change),
-            false => self.commands.flush(),
+            true => self.expire(change)?,
+            false if may_be_new => self.expire_new(change)?,
+            false => self.commands.flush()?,
         }
+        Ok(is_edited)
     }
 
     /// Changes a list that is small enough to be looked at as a whole.
@@ -410,7 +413,13 @@ impl<W: Write> Report for Patch<W> {
             (Class::Added, _) => self.create(change, rank, pairs)?,
             (Class::Expiry, _) => self.expire(change)?,
             (_, Some(Family::String)) => self.text(change, rank, pairs)?,
-            (_, Some(Family::Set | Family::Hash | Family::Zset)) => self.edit(change, rank, pairs)?,
+            (class, Some(Family::Set | Family::Hash | Family::Zset)) => {
+                let is_edited = self.edit(change, rank, pairs)?;
+                if class == Class::Unsure && !is_edited {
+                    let moves = change.moves_expiry(&self.differing.expiry);
+                    return Ok(moves.then_some(Class::Expiry));
+                }
+            }
             (_, Some(Family::List)) if is_small_list(change) && !self.differing.ignore_order => {
                 self.edit_list(change, rank, pairs)?;
             }

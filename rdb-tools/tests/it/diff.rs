@@ -139,6 +139,10 @@ fn how_far_apart_expiries_may_be() {
         assert_eq!(output.status.code(), Some(code), "{}", text(&output));
         let quiet = diff(a.path(), b.path(), &["--ttl-tolerance", tolerance, "-q"]);
         assert_eq!(quiet.status.code(), Some(code), "{}", text(&quiet));
+        let patch = diff(a.path(), b.path(), &["--ttl-tolerance", tolerance, "--commands"]);
+        assert_eq!(patch.status.code(), Some(code), "{}", text(&patch));
+        let set = ["PEXPIREAT k 5400", "HPEXPIREAT h 6600 FIELDS 1 f"];
+        assert!(set.iter().all(|line| text(&patch).contains(line) == (code == 1)), "{}", text(&patch));
     }
     assert_eq!(diff(a.path(), b.path(), &["--ignore-ttl"]).status.code(), Some(0));
     let output = diff(a.path(), b.path(), &["--ignore-field-ttl"]);
