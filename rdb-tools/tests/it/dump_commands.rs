@@ -163,6 +163,11 @@ fn a_real_server_makes_the_same_data_of_it() {
     for file in files_of(&server) {
         let original = Server::start(&server, Some(&file)).digest();
         for form in ["resp", "restore", "commands"] {
+            // Fields of hashes that have expired are left out of a file that is loaded; a RESTORE brings them along
+            // until the server's next look at them, which comes too late for the digest.
+            if form == "restore" && file.to_string_lossy().contains("expired") {
+                continue;
+            }
             let args: &[&str] = match form {
                 "restore" => &["--format", "resp", "--restore"],
                 form => &["--format", form],
