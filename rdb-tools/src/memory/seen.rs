@@ -152,6 +152,10 @@ impl ListSeen {
     pub(super) fn seal<'e>(&mut self, elements: impl Iterator<Item = Element<'e>>) {
         const HEADER: u64 = 6;
         const LEAST: u64 = 8;
+        if self.nodes == 1 {
+            // Both ends stay as they are, for they are edited.
+            return;
+        }
         let (mut count, mut ints, mut all_ints, mut len, mut same) = (0u64, None, true, None, true);
         for element in elements {
             count += 1;
