@@ -161,6 +161,14 @@ impl Inspector {
             is_ordered = is_ordered
                 && match (&last, decimal) {
                     (Some((_, _, Some(before))), Some(decimal)) if before.is_below(decimal) => true,
+                    // Of one score, as most are in sets that are sorted by names.
+                    (Some((name, _, Some(before))), Some(decimal))
+                        if *before == decimal
+                            && decimal.is_all
+                            && name.with_bytes(|a| member.with_bytes(|b| a <= b)) =>
+                    {
+                        true
+                    }
                     (None, Some(_)) => true,
                     _ => {
                         let before = last.as_ref().map(|(name, score, _)| (*name, *score));
@@ -418,6 +426,8 @@ struct Decimal {
     whole_digits: usize,
     /// The first 15 digits from there on.
     first: u64,
+    /// There are no more digits.
+    is_all: bool,
 }
 
 impl Decimal {
@@ -439,7 +449,7 @@ impl Decimal {
                 let value = u64::try_from(value).ok()?;
                 let whole_digits = value.checked_ilog10().map_or(1, |log| log as usize + 1);
                 let missing = Self::DIGITS.checked_sub(whole_digits)?;
-                return Some(Self { whole_digits, first: value * POWERS[missing] });
+                return Some(Self { whole_digits, first: value * POWERS[missing], is_all: true });
             }
             Element::Bytes(text) => text,
         };
@@ -450,6 +460,7 @@ impl Decimal {
         }
         let mut first = text[..whole_digits].iter().fold(0, |n, c| n * 10 + u64::from(c - b'0'));
         let mut left = Self::DIGITS - whole_digits;
+        let mut is_all = true;
         match &text[whole_digits..] {
             [] => {}
             [b'.', behind @ ..] if !behind.is_empty() => {
@@ -460,12 +471,14 @@ impl Decimal {
                     if left > 0 {
                         first = first * 10 + u64::from(c - b'0');
                         left -= 1;
+                    } else {
+                        is_all = false;
                     }
                 }
             }
             _ => return None,
         }
-        Some(Self { whole_digits, first: first * POWERS.get(left)? })
+        Some(Self { whole_digits, first: first * POWERS.get(left)?, is_all })
     }
 
     fn is_below(self, other: Self) -> bool {

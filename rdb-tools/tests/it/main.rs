@@ -3,8 +3,8 @@
 mod check_rdb;
 mod cli;
 mod convert;
-mod cookbook;
 mod convert_servers;
+mod cookbook;
 mod diff;
 mod diff_random;
 mod digest;
