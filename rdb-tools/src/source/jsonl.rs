@@ -459,3 +459,6 @@ fn form_of(mut at: Text<'_>) -> Result<StringForm, Bad> {
         _ => return start.bad("a form is raw, int8, int16, int32 or lzf"),
     })
 }
+
+#[cfg(test)]
+mod tests;
