@@ -4,7 +4,7 @@
 //! Layout, little-endian: `"cairnidx" | u32 form | u32 bytes of the head, its sum included | stamp of the file:
 //! u64 bytes, i64 mtime in ns, u64 sum | u64 where offset 0 of the unwrapped file lies | u8 dialect, u16 version |
 //! u64 keys | slot imports and hash templates, each with the place behind which it was told | u64 XXH3 of the head`,
-//! then blocks of [`BLOCK_BYTES`]: entries of `u64 hash, u64 place, u64 database`, sorted, and at the end of the block
+//! then blocks of `BLOCK_BYTES`: entries of `u64 hash, u64 place, u64 database`, sorted, and at the end of the block
 //! u64 XXH3 of all before, seeded with the block's number. A place is the last end of a record, aux field or
 //! SELECTDB before the key: a decoder that starts there meets the key first. The stamp (size, time, and sum of head
 //! and tail of the file) tells an index that is stale; every block is compared before it is believed.

@@ -1,14 +1,14 @@
 //! One RDB file, several threads: one finds where records begin, others read them, results stay in order.
 //!
 //! The first thread steps through a mapped file by its lengths and sums it up; at the ends of records it
-//! cuts batches of about [`BATCH_BYTES`]. A worker decodes a batch with a decoder of its own, which starts at
+//! cuts batches of about `BATCH_BYTES`. A worker decodes a batch with a decoder of its own, which starts at
 //! that place (`codec::rdb::Place`), into a sink that it keeps for all of its batches. So a sink sees the same
 //! events as behind `drive`, with the same offsets. What sinks send comes to the caller's thread in the order of the
 //! file. Nothing is copied: workers read the mapping, and whoever has read a part of it gives its
 //! pages back. What cannot be mapped is read by one worker while the caller takes its results.
 //!
 //! Memory: at most two batches a worker and a few more are on their way, each with at most
-//! [`ITEMS_AHEAD`] items that nobody has taken yet; a worker that is further ahead waits. Knows no output.
+//! `ITEMS_AHEAD` items that nobody has taken yet; a worker that is further ahead waits. Knows no output.
 
 use std::convert::Infallible;
 use std::ops::Range;

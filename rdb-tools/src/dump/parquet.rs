@@ -1,6 +1,6 @@
 //! Rows as Parquet, for DuckDB, Spark, ClickHouse: the schemas are [`KEYS`] and [`ELEMENTS`].
 //!
-//! Columns are flat and gathered in memory until there are [`GROUP_BYTES`] of them, which then become a row
+//! Columns are flat and gathered in memory until there are `GROUP_BYTES` of them, which then become a row
 //! group: that bounds memory, whatever the file. Names and values are byte arrays without a claim to be text. Pages are
 //! compressed with zstd. Knows no RDB. The format: parquet.apache.org.
 

@@ -4,7 +4,7 @@
 //! the tools that write them have it. The envelope (`VCS`, version 1, codec, 0, kind of contents, then one
 //! frame) ends with its frame: what follows is given as it is, because commands may follow an RDB
 //! file. What comes out is handed on as it is asked for, so no length that the input declares
-//! makes room for anything: buffers are those of the decoders, at most [`MAX_WINDOW_LOG`] bits of window.
+//! makes room for anything: buffers are those of the decoders, at most `MAX_WINDOW_LOG` bits of window.
 //! Facts: RFC 1952, RFC 8878, the LZ4 frame format, valkey `docs` on compressed streams (PR 3531, 3798).
 
 use std::io::{self, BufRead, BufReader, Read};

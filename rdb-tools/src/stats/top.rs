@@ -13,7 +13,7 @@ const KEPT_KEY_BYTES: usize = 1024;
 /// A key among the greatest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BigKey {
-    /// Its first bytes, at most [`KEPT_KEY_BYTES`].
+    /// Its first bytes, at most `KEPT_KEY_BYTES`.
     pub key: Vec<u8>,
     /// How long it really is.
     pub key_bytes: u64,
