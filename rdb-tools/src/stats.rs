@@ -172,6 +172,8 @@ pub struct Stats {
     pub encodings: BTreeMap<(Family, Encoding), Tally>,
     /// By the type of the record in the file.
     pub records: BTreeMap<&'static str, Tally>,
+    /// What is not in those two yet: sums by the type of the record and by encoding.
+    recent: Vec<(ObjectType, Encoding, Tally)>,
     /// By database.
     pub dbs: BTreeMap<u64, Tally>,
     /// By how long they have to live, in the order of [`TTL_NAMES`].
@@ -213,6 +215,7 @@ impl Stats {
             types: Default::default(),
             encodings: BTreeMap::new(),
             records: BTreeMap::new(),
+            recent: Vec::new(),
             dbs: BTreeMap::new(),
             ttls: Default::default(),
             field_ttls: Default::default(),
@@ -242,6 +245,14 @@ impl Stats {
     /// The types that have keys.
     pub fn types(&self) -> impl Iterator<Item = (Family, &TypeStats)> {
         FAMILIES.into_iter().zip(&self.types).filter(|(_, stats)| stats.tally.keys > 0)
+    }
+
+    /// Puts what was counted together into the tables by encoding and by record.
+    fn settle(&mut self) {
+        for (object, encoding, tally) in self.recent.drain(..) {
+            self.encodings.entry((object.family(), encoding)).or_default().add(&tally);
+            self.records.entry(object.name()).or_default().add(&tally);
+        }
     }
 
     /// Adds the keys of another one, which was made with the same options and origin.
@@ -283,8 +294,12 @@ impl Stats {
         of_type.tally.add(&one);
         of_type.elements.add(measured.elements);
         of_type.memory.add(memory);
-        self.encodings.entry((family, measured.encoding)).or_default().add(&one);
-        self.records.entry(key.object.name()).or_default().add(&one);
+        let is_it =
+            |row: &&mut (ObjectType, Encoding, Tally)| (row.0, row.1) == (key.object, measured.encoding);
+        match self.recent.iter_mut().find(is_it) {
+            Some((_, _, tally)) => tally.add(&one),
+            None => self.recent.push((key.object, measured.encoding, one)),
+        }
         self.dbs.entry(key.db).or_default().add(&one);
         self.ttls[span].add(memory);
         if measured.expiring_fields > 0 {
@@ -316,15 +331,15 @@ impl Stats {
             idle_s: key.idle_s,
             at: key.at,
         };
-        if self.by_memory.wants(measured.bytes) {
+        if self.by_memory.wants(measured.bytes, key.at) {
             self.by_memory.offer(measured.bytes, &key.name, big());
         }
-        if key.object != ObjectType::String && self.by_elements.wants(measured.elements) {
+        if key.object != ObjectType::String && self.by_elements.wants(measured.elements, key.at) {
             self.by_elements.offer(measured.elements, &key.name, big());
         }
         if let Some(freq) = key.freq {
             self.freqs.add(freq.into());
-            if self.by_freq.wants(freq.into()) {
+            if self.by_freq.wants(freq.into(), key.at) {
                 self.by_freq.offer(freq.into(), &key.name, big());
             }
         }
@@ -438,7 +453,9 @@ impl<E> Collector<E> {
     pub fn into_stats(mut self) -> (Stats, Origin) {
         self.gathered();
         let Self { gathered, origin, .. } = self;
-        (gathered.expect("was just made").0, origin)
+        let mut stats = gathered.expect("was just made").0;
+        stats.settle();
+        (stats, origin)
     }
 }
 
@@ -478,6 +495,8 @@ impl<E: EachKey> Sink for Collector<E> {
         self.gathered().1.begin(head);
         Ok(match head.object.family() {
             Family::Module => Depth::Skip,
+            // How long a string is can be read without unpacking it.
+            Family::String => Depth::Raw,
             _ => Depth::Packed,
         })
     }

@@ -146,7 +146,8 @@ impl Meter {
         self.target
     }
 
-    /// A key begins. Its events are to come at depth `Packed`; those of modules may be left out.
+    /// A key begins. Its events are to come at depth `Packed`; those of modules may be left out, and those
+    /// of strings may come at depth `Raw`, as their lengths can be read without unpacking them.
     pub fn begin(&mut self, head: &KeyHead<'_>) {
         self.object = head.object;
         self.key = Key { bytes: head.key.len() as u64, expires: head.expire_at.is_some() };
@@ -167,6 +168,13 @@ impl Meter {
                 let len = bytes.len() as u64;
                 visit(len);
                 self.text = Some((len, int_of(bytes)));
+            }
+            // Only asked for where the value is a string.
+            ValueEvent::Raw(piece) if self.text.is_none() => {
+                if let Some((len, int)) = string_in(piece) {
+                    visit(len);
+                    self.text = Some((len, int));
+                }
             }
             ValueEvent::Element(bytes) => self.element(Element::of(bytes), &mut visit),
             ValueEvent::Field { field, value, expire_at } => {
@@ -393,7 +401,10 @@ impl Meter {
                 while let (Some(member), Some(score)) = (entries.next(), entries.next()) {
                     let len = member.len() as u64;
                     self.len(len, visit);
-                    if let Some(score) = score.as_f64() {
+                    // Only needed where a packed value has to become a tree.
+                    if self.target.server == Server::Cairn
+                        && let Some(score) = score.as_f64()
+                    {
                         self.seen.score(score);
                     }
                     self.seen.elements += 1;
@@ -467,4 +478,73 @@ impl Meter {
 fn int_of(bytes: &[u8]) -> Option<i64> {
     const LONGEST: usize = 20;
     if bytes.len() > LONGEST { None } else { Element::of(bytes).as_i64() }
+}
+
+/// Length and integer of the string that a payload begins with, unpacked or not.
+fn string_in(payload: &[u8]) -> Option<(u64, Option<i64>)> {
+    let plain = |header: usize, len: u64| {
+        let text = payload.get(header..)?;
+        let whole = usize::try_from(len).ok().and_then(|len| text.get(..len));
+        Some((len, whole.and_then(int_of)))
+    };
+    let int = |value: i64| Some((Element::Int(value).len() as u64, Some(value)));
+    match *payload {
+        [first @ 0x00..=0x3f, ..] => plain(1, first.into()),
+        [first @ 0x40..=0x7f, low, ..] => plain(2, u64::from(first & 0x3f) << 8 | u64::from(low)),
+        [0x80, a, b, c, d, ..] => plain(5, u32::from_be_bytes([a, b, c, d]).into()),
+        [0x81, a, b, c, d, e, f, g, h, ..] => plain(9, u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        [0xc0, a, ..] => int((a as i8).into()),
+        [0xc1, a, b, ..] => int(i16::from_le_bytes([a, b]).into()),
+        [0xc2, a, b, c, d, ..] => int(i32::from_le_bytes([a, b, c, d]).into()),
+        // What was worth packing is too long for an integer.
+        [0xc3, ref lengths @ ..] => {
+            let (_, lengths) = length_in(lengths)?;
+            Some((length_in(lengths)?.0, None))
+        }
+        _ => None,
+    }
+}
+
+/// A length, and what follows it.
+fn length_in(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    Some(match bytes {
+        [first @ 0x00..=0x3f, rest @ ..] => (u64::from(*first), rest),
+        [first @ 0x40..=0x7f, low, rest @ ..] => (u64::from(first & 0x3f) << 8 | u64::from(*low), rest),
+        [0x80, rest @ ..] => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (u32::from_be_bytes(*len).into(), rest)
+        }
+        [0x81, rest @ ..] => {
+            let (len, rest) = rest.split_first_chunk()?;
+            (u64::from_be_bytes(*len), rest)
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::string_in;
+
+    #[test]
+    fn strings_are_measured_without_unpacking() {
+        let long = [&[0x44, 0x00][..], &[b'7'; 1024]].concat();
+        type Found = Option<(u64, Option<i64>)>;
+        let cases: [(&[u8], Found); 11] = [
+            (b"\x00", Some((0, None))),
+            (b"\x02ab", Some((2, None))),
+            (b"\x0342x", Some((3, None))),
+            (b"\x03-42", Some((3, Some(-42)))),
+            (&long, Some((1024, None))),
+            (b"\x80\0\0\0\x0142", Some((1, Some(4)))),
+            (b"\xc0\xff", Some((2, Some(-1)))),
+            (b"\xc1\x10\x27", Some((5, Some(10_000)))),
+            (b"\xc2\0\0\0\x80", Some((11, Some(-2_147_483_648)))),
+            (b"\xc3\x05\x44\x01zzzzz", Some((1025, None))),
+            (b"\xc3\x05", None),
+        ];
+        for (payload, expected) in cases {
+            assert_eq!(string_in(payload), expected, "{}", payload.escape_ascii());
+        }
+    }
 }

@@ -7,6 +7,9 @@
 //! surely there and right but for that much.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Rows that a table keeps at least when it forgets.
 const KEPT_ROWS: usize = 4096;
@@ -50,7 +53,7 @@ impl Below {
 #[derive(Debug, Clone)]
 pub struct Prefixes {
     cutting: Cutting,
-    rows: HashMap<Box<[u8]>, Below>,
+    rows: HashMap<Box<[u8]>, Below, Seeded>,
     /// Keys that have no prefix.
     without: Below,
     missing: u64,
@@ -60,7 +63,7 @@ impl Prefixes {
     /// An empty table.
     #[must_use]
     pub fn new(cutting: Cutting) -> Self {
-        Self { cutting, rows: HashMap::new(), without: Below::default(), missing: 0 }
+        Self { cutting, rows: HashMap::with_hasher(Seeded::new()), without: Below::default(), missing: 0 }
     }
 
     /// How keys are cut.
@@ -158,6 +161,42 @@ impl Prefixes {
     #[must_use]
     pub fn depth_of(&self, prefix: &[u8]) -> usize {
         ends(prefix, &Cutting { depth: usize::MAX, ..self.cutting.clone() }).count()
+    }
+}
+
+/// Hashes with a seed that nobody can know, so that nobody can prepare prefixes that collide.
+#[derive(Debug, Clone)]
+struct Seeded(u64);
+
+impl Seeded {
+    fn new() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = Hashed;
+
+    fn build_hasher(&self) -> Hashed {
+        Hashed(self.0)
+    }
+}
+
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    #[inline]
+    fn write_usize(&mut self, number: usize) {
+        self.0 = self.0.rotate_left(5) ^ number as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

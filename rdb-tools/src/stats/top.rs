@@ -87,16 +87,20 @@ impl Top {
         Self { most, heap: BinaryHeap::new() }
     }
 
-    /// Whether a key with this number could be among them.
+    /// Whether a key with this number, whose record is at `at`, would be among them.
     #[inline]
     #[must_use]
-    pub fn wants(&self, by: u64) -> bool {
-        self.heap.len() < self.most || self.heap.peek().is_some_and(|Reverse(least)| by >= least.by)
+    pub fn wants(&self, by: u64, at: u64) -> bool {
+        self.heap.len() < self.most
+            || self
+                .heap
+                .peek()
+                .is_some_and(|Reverse(least)| by > least.by || (by == least.by && at < least.big.at))
     }
 
     /// Offers a key.
     pub fn offer(&mut self, by: u64, key: &[u8], mut big: BigKey) {
-        if !self.wants(by) {
+        if !self.wants(by, big.at) {
             return;
         }
         big.key = key[..key.len().min(KEPT_KEY_BYTES)].to_vec();
