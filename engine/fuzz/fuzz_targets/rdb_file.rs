@@ -109,6 +109,7 @@ fuzz_target!(|data: &[u8]| {
         verify_checksum: depth & 0x10 != 0,
         require_checksum: depth & 0x20 != 0,
         deep: depth & 0x40 != 0,
+        relaxed_version: depth & 0x80 != 0,
     };
     let depth = [Depth::Item, Depth::Packed, Depth::Raw, Depth::Skip][usize::from(depth & 3)];
     let whole = run(file, options, depth, file.len(), 1);
