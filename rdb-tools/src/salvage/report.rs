@@ -136,7 +136,7 @@ impl Report {
         self.lost_keys += u64::from(lost.key.is_some());
         // The bytes of what was overlapped were read anew.
         if lost.why != Why::Overlapped {
-            self.lost_bytes += lost.to - lost.from;
+            self.lost_bytes += lost.to.saturating_sub(lost.from);
         }
         if self.lost.len() < MOST_LISTED {
             self.lost.push(lost);

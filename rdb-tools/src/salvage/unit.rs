@@ -191,8 +191,12 @@ pub(crate) fn read(
         match decoder.advance(&piece, until == bytes.len(), &mut one) {
             Err(Failure::Sink(Reached)) => {
                 let end = one.end.unwrap_or(decoder.offset()) as usize;
+                // A unit that ends where it begins would be read again and again.
+                if end <= at {
+                    return Err(fault(one, Kind::UnexpectedEof, false));
+                }
                 // A sink that stops has seen something.
-                let what = one.what.unwrap_or(What::Other);
+                let what = one.what.take().unwrap_or(What::Other);
                 return Ok(Unit { what, end });
             }
             Err(Failure::Format(Error { kind, .. })) => {

@@ -133,6 +133,7 @@ fn salvage_bytes<W: Write>(
             quarantine: quarantine.map(|folder| Quarantine { folder, files: 0 }),
             progress,
             released: 0,
+            floor: 0,
         };
         walk.run()
     };
@@ -232,6 +233,8 @@ struct Walk<'a, 'm, 'w> {
     quarantine: Option<Quarantine<'a>>,
     progress: &'a Progress,
     released: usize,
+    /// Reading goes on at this place or behind it: always farther than the last time, so it comes to an end.
+    floor: usize,
 }
 
 impl Walk<'_, '_, '_> {
@@ -397,7 +400,8 @@ impl Walk<'_, '_, '_> {
             path: &path,
             is_cut: self.is_cut(),
         };
-        let next = search.find(path[0] + 1);
+        let next = search.find((path[0] + 1).max(self.floor));
+        self.floor = next.map_or(self.floor, |next| next + 1);
         let next_at = next.unwrap_or(self.bytes.len());
         let what = clean(&fault.kind.to_string());
         let mut from = at;
@@ -418,7 +422,8 @@ impl Walk<'_, '_, '_> {
             })?;
         }
         let head_fits = key.as_ref().is_some_and(|key| self.look.fits(key)) || self.explains(from, next_at);
-        if from == at {
+        // A place before the fault, inside of a unit that is not held back, loses nothing: it is read anew.
+        if from == at && next_at >= at {
             let is_cut = next.is_none() && fault.kind == Kind::UnexpectedEof && fault.key.is_some();
             let elements = self.salvage_part(at..next_at, fault.key.as_ref())?;
             self.lose(Lost {

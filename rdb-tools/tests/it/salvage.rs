@@ -223,3 +223,32 @@ fn a_damaged_head_is_guessed_or_told() {
         assert!(found.len() >= 999, "{at}: {} {report:?}", found.len());
     }
 }
+
+#[test]
+fn many_changes_in_small_files_come_to_an_end() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below.max(1) as u64) as usize
+    };
+    let files = crate::support::files_with(&testdata().join("rdb"), "rdb");
+    let small: Vec<_> = files.iter().map(|path| fs::read(path).expect("testdata")).collect();
+    let small: Vec<_> = small.into_iter().filter(|file| file.len() < 3000).collect();
+    assert!(!small.is_empty());
+    for _ in 0..400 {
+        let mut file = small[random(small.len())].clone();
+        for _ in 0..=random(6) {
+            let (at, to) = (random(file.len()), random(file.len()));
+            match random(4) {
+                0 => file[at] = random(256) as u8,
+                1 => drop(file.drain(at..(at + 1 + random(8)).min(file.len()))),
+                2 => drop(file.splice(at..at, (0..8u8).collect::<Vec<_>>())),
+                _ => drop(file.splice(at..at, file[to..(to + 40).min(file.len())].to_vec())),
+            }
+        }
+        let (_, report) = lines(&file, &Options { no_repair: true, ..Options::default() });
+        assert!(report.lost.iter().all(|lost| lost.from <= lost.to), "{:?}", report.lost);
+    }
+}
