@@ -434,14 +434,12 @@ fn what_is_no_server_is_told() {
         drop((stream, held));
     });
     let address = format!("unix://{}?timeout=1", path.display());
-    for what in ["no RESP server", "connection", "", ""] {
+    for what in ["no resp server", "connection", "", ""] {
         let output = rdb_tools(["dump", &address]);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(
-            stderr(&output).contains(what) && stderr(&output).starts_with("rdb-tools: unix://"),
-            "{}",
-            stderr(&output)
-        );
+        // One that hangs up may close the connection or, with our request unread, reset it.
+        let told = stderr(&output);
+        assert!(told.to_lowercase().contains(what) && told.starts_with("rdb-tools: unix://"), "{told}");
     }
     server.join().expect("does not panic");
     let gone = rdb_tools(["dump", "unix:///no/such/socket"]);
