@@ -14,7 +14,7 @@ use rdb_tools::drive::{Blame, Fault, Stop};
 use rdb_tools::fold::{self, Edits, Log, OnBad, Summary};
 use rdb_tools::lossy::{Losses, Lossy};
 use rdb_tools::output::exit;
-use rdb_tools::source::Source;
+use rdb_tools::source::{Kind, Source};
 use rdb_tools::spill::Spill;
 use rdb_tools::write::aof_set::NewSet;
 use rdb_tools::write::commands::{self, Commands};
@@ -254,6 +254,7 @@ fn write_rdb<W: Write>(
         target: writing.target.map_or(Choice::Same, Choice::Target),
         lossy: writing.lossy,
         aux: Aux::Edited,
+        members_may_expire: matches!(from, From::Source(source) if source.kind() == Kind::Jsonl),
         ..Options::default()
     };
     let mut writer = RdbWriter::new(out, options);
@@ -278,14 +279,17 @@ fn lost(losses: &Losses, target: Target, lossy: Lossy) -> anyhow::Result<Option<
     }
     let mut err = io::stderr().lock();
     let name = target.name();
-    match lossy {
-        Lossy::Fail => {
-            writeln!(err, "aof-tools: {name} cannot hold all of it; --lossy warn leaves that out:")?;
-        }
-        Lossy::Warn | Lossy::Drop => writeln!(err, "aof-tools: left out, as {name} cannot hold it:")?,
+    let refused = lossy.refuses_any(losses);
+    match refused {
+        true => writeln!(err, "aof-tools: {name} cannot hold all of it:"),
+        false => writeln!(err, "aof-tools: left out, as {name} cannot hold it:"),
     }
-    losses.list(&mut err, lossy != Lossy::Drop).context("writing")?;
-    Ok((lossy == Lossy::Fail).then_some(exit::FINDINGS))
+    .context("writing")?;
+    losses.list(&mut err, lossy.lists_keys()).context("writing")?;
+    if refused {
+        writeln!(err, "aof-tools: nothing was written; --lossy warn leaves that out").context("writing")?;
+    }
+    Ok(refused.then_some(exit::FINDINGS))
 }
 
 /// A log that is at hand.

@@ -57,6 +57,7 @@ pub fn main() -> ExitCode {
         let args: Vec<_> = args.collect();
         return output::finish(&argv0, dropin::main(&argv0, &args));
     }
+    output::set_program("aof-tools");
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Info(args) => cmd::info::run(args),

@@ -15,13 +15,39 @@ use crate::output::Shown;
 /// What is to happen when the target cannot hold all of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Lossy {
-    /// Write nothing, and list what is in the way
+    /// Write nothing, and list what is in the way; of access clocks (idle times, access counters) only tell
     #[default]
     Fail,
+    /// Write nothing for access clocks, too
+    Strict,
     /// Leave it out, and list it
     Warn,
     /// Leave it out, and only say how much it was
     Drop,
+}
+
+impl Lossy {
+    /// Whether nothing may be written that lacks this.
+    #[must_use]
+    pub fn refuses(self, feature: Feature) -> bool {
+        match self {
+            Self::Fail => !feature.is_access_clock(),
+            Self::Strict => true,
+            Self::Warn | Self::Drop => false,
+        }
+    }
+
+    /// Whether nothing may be written that lacks all of these.
+    #[must_use]
+    pub fn refuses_any(self, losses: &Losses) -> bool {
+        losses.totals().any(|(feature, _)| self.refuses(feature))
+    }
+
+    /// Whether keys are listed, and not only how many there are.
+    #[must_use]
+    pub fn lists_keys(self) -> bool {
+        self != Self::Drop
+    }
 }
 
 /// Something that not every target can hold.
@@ -68,6 +94,12 @@ impl Feature {
     #[must_use]
     pub fn fate(self) -> &'static str {
         self.row().2
+    }
+
+    /// Whether it says only how recently or how often a key was used: what a server measures anew.
+    #[must_use]
+    pub fn is_access_clock(self) -> bool {
+        matches!(self, Self::IdleTime | Self::AccessCounter)
     }
 
     fn row(self) -> (&'static str, &'static str, &'static str) {
@@ -262,7 +294,19 @@ fn push_loss(out: &mut Vec<u8>, loss: &Loss) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Feature, Loss, Losses};
+    use super::{Feature, Loss, Losses, Lossy};
+
+    #[test]
+    fn access_clocks_alone_do_not_keep_a_file_from_being_written() {
+        let mut losses = Losses::default();
+        let mut lose = |feature| {
+            losses.add(Loss { feature, db: Some(0), key: b"k".to_vec(), count: 1 }).expect("no report");
+            [Lossy::Fail, Lossy::Strict, Lossy::Warn, Lossy::Drop].map(|lossy| lossy.refuses_any(&losses))
+        };
+        assert_eq!(lose(Feature::IdleTime), [false, true, false, false]);
+        assert_eq!(lose(Feature::AccessCounter), [false, true, false, false]);
+        assert_eq!(lose(Feature::NoEvict), [true, true, false, false]);
+    }
 
     #[test]
     fn losses_are_counted_and_the_first_are_listed() {

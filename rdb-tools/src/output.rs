@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// The exit codes of every tool's own commands.
 pub mod exit {
@@ -16,6 +17,21 @@ pub mod exit {
     pub const FINDINGS: u8 = 1;
     /// The work could not be done: wrong arguments, no such file, no space.
     pub const TROUBLE: u8 = 2;
+}
+
+/// The program that runs, once its `main` has said so.
+static PROGRAM: OnceLock<&'static str> = OnceLock::new();
+
+/// Says which program this is, before anything else is done. Only the first word counts.
+pub fn set_program(name: &'static str) {
+    // Tests may run two of them in one process; what they are called matters to none.
+    let _ = PROGRAM.set(name);
+}
+
+/// What messages begin with: the program's name.
+#[must_use]
+pub fn program() -> &'static str {
+    PROGRAM.get().copied().unwrap_or("rdb-tools")
 }
 
 /// Standard output, buffered.

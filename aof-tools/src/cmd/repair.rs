@@ -13,6 +13,7 @@ use rdb_tools::cmd::Reading;
 use rdb_tools::json;
 use rdb_tools::output::{Shown, exit, stdout};
 
+use crate::repair::holders::{self, Unseen};
 use crate::repair::manifest::{Rebuilt, Told, has_blocks, manifest_of, rebuild};
 use crate::repair::plan::{FilePlan, Rules, plan};
 use crate::repair::write::{copy, sum_of, write};
@@ -357,6 +358,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Changes the files themselves.
 fn in_place(whole: &Whole, args: &Repair, out: &mut dyn Write) -> anyhow::Result<Done> {
     let _locks = lock(&whole.folder)?;
+    refuse_held(whole)?;
     if !args.yes {
         write!(out, "Change these files? [y/N]: ").and_then(|()| out.flush()).context("writing")?;
         let mut answer = [0];
@@ -490,6 +492,25 @@ fn lock(folder: &Path) -> anyhow::Result<Vec<File>> {
         }
     }
     Ok(locks)
+}
+
+/// Makes sure that no process has the files open to write to them, as far as that can be known.
+fn refuse_held(whole: &Whole) -> anyhow::Result<()> {
+    let files: Vec<_> = whole.files.iter().map(|file| file.member.path.as_path()).collect();
+    let search = holders::of(&files);
+    if let Some(holder) = search.found.first() {
+        let (path, pid, name) = (holder.path.display(), holder.pid, Shown(holder.name.as_bytes()));
+        bail!("{path}: process {pid} ({name}) has this file open for writing; stop it first");
+    }
+    let unknown = match search.unseen {
+        Unseen::Nothing => return Ok(()),
+        Unseen::Processes(1) => "1 process does not let others see its files".to_owned(),
+        Unseen::Processes(n) => format!("{n} processes do not let others see their files"),
+        Unseen::Everything => "the system does not tell who has files open".to_owned(),
+    };
+    let at = whole.folder.display();
+    writeln!(io::stderr(), "aof-tools: {at}: {unknown}: make sure that no server is running on this log")
+        .context("writing")
 }
 
 /// What is wrong and what would be done, for people.

@@ -2,16 +2,18 @@
 //!
 //! The folder is looked at some times a second. A server names a new increment in the manifest before it
 //! writes there, and writes nothing to the one before any more; so when a later one is named, the rest of
-//! the present one is read, and then that one. Never ends by itself.
+//! the present one is read, and then that one. Where two rewrites come so close that an increment is gone
+//! before it was opened, that is told, and reading goes on in the next one listed. Never ends by itself.
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use cairn_engine::codec::aof::manifest::Manifest;
 use rdb_tools::cmd::Reading;
-use rdb_tools::output::exit;
+use rdb_tools::output::{Shown, exit};
 
 use crate::cmd::log::Reader;
 use crate::feed::{Feed, InPlace};
@@ -21,6 +23,8 @@ use crate::walk::{Ended, Opened, Opening, Walk};
 
 /// How often is looked.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Increments that are named at most which nobody has seen.
+const MOST_TOLD: usize = 16;
 
 /// Shows what is there, unless only what is `new` is wanted, and then what comes.
 ///
@@ -31,6 +35,8 @@ pub(crate) fn follow(log: &Log, reading: Reading, new: bool, ledger: &mut Ledger
     walk.waits = true;
     let mut members = log.members()?;
     let mut is_first_round = true;
+    let (mut missed, mut has_missed) = (Vec::new(), false);
+    let mut done = 0;
     loop {
         for (i, member) in members.iter().enumerate() {
             let is_last = i + 1 == members.len();
@@ -38,18 +44,52 @@ pub(crate) fn follow(log: &Log, reading: Reading, new: bool, ledger: &mut Ledger
             if skips && !is_last {
                 continue;
             }
-            if read(log, member, (is_last, skips), reading, &mut walk, ledger)? == Ended::Enough {
+            let ended = match read(log, member, (is_last, skips), reading, &mut walk, ledger) {
+                Err(error) if is_no_file(&error) && !is_named(log, member) => {
+                    missed.push(member.name.clone());
+                    continue;
+                }
+                ended => ended?,
+            };
+            if ended == Ended::Enough {
                 ledger.flush()?;
-                return Ok(if ledger.is_damaged() { exit::FINDINGS } else { exit::CLEAN });
+                return Ok(if ledger.is_damaged() || has_missed { exit::FINDINGS } else { exit::CLEAN });
             }
         }
-        let done = members.iter().map(|member| member.seq).max().unwrap_or(0);
+        let incrs = members.iter().filter(|member| member.role == Role::Incr);
+        done = incrs.map(|member| member.seq).max().unwrap_or(done);
         members = later(log, done).unwrap_or_default();
+        if let Some(next) = members.first().filter(|_| done > 0) {
+            // Numbers that no manifest has named while it was looked at.
+            let unnamed = (done + 1..next.seq).take(MOST_TOLD);
+            missed.extend(unnamed.map(|seq| format!("increment {seq}").into_bytes()));
+        }
+        for name in missed.drain(..) {
+            has_missed = true;
+            ledger.flush()?;
+            let name = Shown(&name);
+            writeln!(
+                io::stderr(),
+                "aof-tools: {name}: the server has removed it before it was read: its commands are missing here"
+            )
+            .context("writing")?;
+        }
         is_first_round = false;
         if members.is_empty() {
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// Whether an error says that there is no such file.
+fn is_no_file(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether the manifest names that file now.
+fn is_named(log: &Log, member: &Member) -> bool {
+    log.members().is_ok_and(|members| members.iter().any(|other| other.name == member.name))
 }
 
 /// The increments that the manifest names behind the number `seq`. `None` if it cannot be read now: it is

@@ -197,6 +197,39 @@ fn a_log_is_followed_over_a_rotation() {
 }
 
 #[test]
+fn following_goes_on_when_an_increment_is_gone_before_it_was_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let line = |seq: u32| format!("file a.aof.{seq}.incr.aof seq {seq} type i\n");
+    let set = |value: &str| command(&["SET", "a", value]);
+    fs::write(path("a.aof.1.incr.aof"), set("1")).expect("write");
+    fs::write(path("a.aof.manifest"), line(1)).expect("write");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_aof-tools"))
+        .args(["log", "--follow", "--limit", "2"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut out = BufReader::new(child.stdout.take().expect("is piped"));
+    let mut first = String::new();
+    out.read_line(&mut first).expect("text");
+    // The third is named and not there, and nobody has ever seen the second.
+    fs::write(path("a.aof.4.incr.aof"), set("4")).expect("write");
+    fs::write(path("temp"), line(3) + &line(4)).expect("write");
+    fs::rename(path("temp"), path("a.aof.manifest")).expect("rename");
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(path("temp"), line(4)).expect("write");
+    fs::rename(path("temp"), path("a.aof.manifest")).expect("rename");
+    let (output, mut second) = (child.wait_with_output().expect("it ends after two"), String::new());
+    out.read_line(&mut second).expect("text");
+    assert_eq!(second, "a.aof.4.incr.aof:0 - db0 SET a 4\n");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("increment 2: the server has removed it before it was read"), "{told}");
+    assert_eq!(output.status.code(), Some(1), "{told}");
+}
+
+#[test]
 fn info_tells_what_there_is_without_reading_it() {
     let output = aof_tools(&testdata().join("aof"), &["info", "redis-8.0.6-preamble"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,6 +1,6 @@
 //! `aof-tools repair`: what it leaves is a log that is right, and what it drops is no more than it must.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -162,6 +162,33 @@ fn zeros_and_torn_ends_are_cut_in_place_and_kept_aside() {
 }
 
 #[test]
+fn a_file_that_somebody_writes_to_is_not_changed_in_place() {
+    let whole = log(&["SET a 1", "SET b 2"]);
+    let folder = folder_with("a.aof", &[&whole[..], &[0; 64]].concat());
+    let path = folder.path().join("a.aof");
+    // As a server has it, without a lock.
+    let server = fs::OpenOptions::new().append(true).open(&path).expect("open");
+    let try_it = || {
+        let args = ["repair", "--in-place", "--yes", "a.aof"];
+        run(Path::new(env!("CARGO_BIN_EXE_aof-tools")), "aof-tools", folder.path(), &args, "")
+    };
+    if !Path::new("/proc/self/fd").exists() {
+        eprintln!("skipped: this system does not tell who has files open");
+        return;
+    }
+    let output = try_it();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    let me = format!("a.aof: process {} (", std::process::id());
+    assert!(told.contains(&me) && told.contains("has this file open for writing; stop it first"), "{told}");
+    assert_eq!(fs::read(&path).expect("read").len(), whole.len() + 64);
+    drop(server);
+    let _reader = File::open(&path).expect("open");
+    assert_eq!(try_it().status.code(), Some(0));
+    assert_eq!(fs::read(&path).expect("read"), whole);
+}
+
+#[test]
 fn any_file_of_a_log_is_repaired_and_not_only_the_last() {
     let log = tempfile::tempdir().expect("a temporary folder");
     copy_folder(&testdata().join("aof/redis-7.0.15-multi-incr/appendonlydir"), log.path());
@@ -309,7 +336,7 @@ fn an_increment_that_the_base_has_already_is_not_run_again() {
     copy_folder(&testdata().join("aof/redis-7.0.15-preamble/appendonlydir"), folder.path());
     fs::remove_file(folder.path().join("appendonly.aof.manifest")).expect("remove");
     let incr = folder.path().join("appendonly.aof.2.incr.aof");
-    let file = fs::File::options().write(true).open(&incr).expect("open");
+    let file = File::options().write(true).open(&incr).expect("open");
     file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000))
         .expect("set the time");
     let text = repair(folder.path(), &["."], 1);

@@ -328,6 +328,7 @@ fn write_rdb<W: Write>(
         aux: if reader.is_edited() { Aux::Edited } else { Aux::Keep },
         is_aof_base,
         field_ttls_anew: args.edits.changes_field_ttl(),
+        members_may_expire: reader.source.kind() == Kind::Jsonl,
     };
     let mut writer = RdbWriter::new(out, options);
     reader.report_to(writer.losses_mut())?;
@@ -351,12 +352,12 @@ fn write_commands<W: Write>(
 ) -> anyhow::Result<u8> {
     let args = reader.args;
     // Commands that are out may have been carried out: the first loss is then the end.
-    let stops_at_loss = args.lossy == Lossy::Fail && !is_revocable;
+    let stops_at_loss = (!is_revocable).then_some(args.lossy);
     let options = commands::Options { target: args.choice(), restore: args.restore, stops_at_loss };
     let mut sink = Commands::new(Resp::new(BufWriter::with_capacity(BUFFER_BYTES, out)), options);
     reader.report_to(sink.losses_mut())?;
     match reader.read(&mut sink) {
-        Err(Stop::Sink(_)) if stops_at_loss && !sink.losses().is_empty() => {}
+        Err(Stop::Sink(_)) if stops_at_loss.is_some_and(|lossy| lossy.refuses_any(sink.losses())) => {}
         Err(stop) => return stop.report("rdb-tools", &args.input),
         Ok(_) => {}
     }
@@ -394,17 +395,16 @@ fn judge(args: &Convert, losses: &Losses, holder: &str) -> anyhow::Result<bool> 
     }
     let mut err = io::stderr().lock();
     let out = args.output.display();
-    match args.lossy {
-        Lossy::Fail => writeln!(err, "rdb-tools: {holder} cannot hold all of the input:"),
-        Lossy::Warn | Lossy::Drop => {
-            writeln!(err, "rdb-tools: {out}: left out, as {holder} cannot hold it:")
-        }
+    let refused = args.lossy.refuses_any(losses);
+    match refused {
+        true => writeln!(err, "rdb-tools: {holder} cannot hold all of the input:"),
+        false => writeln!(err, "rdb-tools: {out}: left out, as {holder} cannot hold it:"),
     }?;
-    losses.list(&mut err, args.lossy != Lossy::Drop)?;
-    if args.lossy == Lossy::Fail {
+    losses.list(&mut err, args.lossy.lists_keys())?;
+    if refused {
         writeln!(err, "rdb-tools: nothing was written; --lossy warn leaves that out")?;
     }
-    Ok(args.lossy != Lossy::Fail)
+    Ok(!refused)
 }
 
 fn told(args: &Convert, keys: u64) -> anyhow::Result<u8> {

@@ -16,7 +16,7 @@ use crate::diff::report::{Differing, Json, Report, Text};
 use crate::diff::spool::Twice;
 use crate::diff::survey::{How, Survey};
 use crate::drive::Stop;
-use crate::output::{exit, stdout};
+use crate::output::{exit, program, stdout};
 use crate::parallel::Jobs;
 use crate::select::Selection;
 use crate::source::Source;
@@ -106,7 +106,7 @@ impl From<io::Error> for End {
 
 /// Tells what is wrong with an input.
 fn told(stop: Stop<anyhow::Error>, name: &OsString) -> End {
-    match stop.report("rdb-tools", name) {
+    match stop.report(program(), name) {
         Ok(_) => End::Told,
         Err(error) => End::Trouble(error),
     }
@@ -227,8 +227,12 @@ fn warn_of_doubles(args: &Diff, a: u64, b: u64) -> anyhow::Result<()> {
     for (name, twice) in [(&args.a, a), (&args.b, b)] {
         if twice > 0 {
             let name = name.to_string_lossy();
-            writeln!(io::stderr(), "rdb-tools: {name}: {twice} keys are there twice; the last one counts")
-                .context("writing")?;
+            writeln!(
+                io::stderr(),
+                "{}: {name}: {twice} keys are there twice; the last one counts",
+                program()
+            )
+            .context("writing")?;
         }
     }
     Ok(())

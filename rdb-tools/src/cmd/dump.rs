@@ -17,9 +17,10 @@ use super::convert::parse_target;
 use crate::drive::Stop;
 use crate::dump::array::Array;
 use crate::dump::commands::CommandLines;
-use crate::dump::elements::{ElementRows, ElementText};
+use crate::dump::elements::ElementRows;
 use crate::dump::keys::Keys;
-use crate::dump::rows::{KeyRows, KeyText, RowError};
+use crate::dump::rows::{KeyRow, KeyRows, RowError};
+use crate::dump::text::RowText;
 use crate::dump::{csv, parquet, sorted, table};
 use crate::index::{Found, Lookup};
 use crate::jsonl::{Handover, Jsonl, Lines, Options, function_name, write_in_parallel};
@@ -355,16 +356,18 @@ pub(super) fn write(
         }
         Format::Csv if args.rows == Rows::Elements => {
             heading(out, csv::ELEMENT_COLUMNS)?;
-            text(args, picked, source, out, |to| ElementRows::new(ElementText::new(to, csv::element_line)))
+            text(args, picked, source, out, |to| ElementRows::new(RowText::new(to, csv::element_line)))
         }
         Format::Csv => {
             heading(out, csv::KEY_COLUMNS)?;
-            text(args, picked, source, out, |to| KeyRows::new(KeyText::new(to, csv::key_line)))
+            text(args, picked, source, out, |to| KeyRows::new(RowText::new(to, csv::key_line)))
         }
         Format::Table => {
             heading(out, table::HEADING.as_bytes())?;
             text(args, picked, source, out, |to| {
-                KeyRows::new(KeyText::new(to, move |line: &mut Vec<u8>, row: &_| table::line(line, row, now)))
+                KeyRows::new(RowText::new(to, move |line: &mut Vec<u8>, row: &KeyRow<'_>| {
+                    table::line(line, row, now);
+                }))
             })
         }
         Format::Parquet if args.rows == Rows::Elements => {

@@ -253,9 +253,14 @@ fn write(args: &Merge, chosen: &Chosen, inputs: &mut [Twice], losers: Sorted) ->
     let (output, losses) = winners.writer.finish().with_context(|| args.output.display().to_string())?;
     if !losses.is_empty() {
         let mut err = io::stderr().lock();
-        writeln!(err, "rdb-tools: {} cannot hold all of it:", target.name()).context("writing")?;
-        losses.list(&mut err, args.lossy != Lossy::Drop).context("writing")?;
-        if args.lossy == Lossy::Fail {
+        let (refused, target) = (args.lossy.refuses_any(&losses), target.name());
+        match refused {
+            true => writeln!(err, "rdb-tools: {target} cannot hold all of it:"),
+            false => writeln!(err, "rdb-tools: left out, as {target} cannot hold it:"),
+        }
+        .context("writing")?;
+        losses.list(&mut err, args.lossy.lists_keys()).context("writing")?;
+        if refused {
             writeln!(err, "rdb-tools: nothing was written; --lossy warn leaves that out")
                 .context("writing")?;
             return Ok(exit::FINDINGS);

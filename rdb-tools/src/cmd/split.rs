@@ -211,12 +211,17 @@ fn write_some(
 /// Tells what is lost. True if it must not be.
 fn tell(args: &Split, losses: &Losses, target: Target, path: &Path) -> anyhow::Result<bool> {
     let mut err = io::stderr().lock();
-    writeln!(err, "rdb-tools: {}: {} cannot hold all of it:", path.display(), target.name())?;
-    losses.list(&mut err, args.lossy != Lossy::Drop)?;
-    if args.lossy == Lossy::Fail {
-        writeln!(err, "rdb-tools: --lossy warn leaves that out")?;
+    let refused = args.lossy.refuses_any(losses);
+    let (path, target) = (path.display(), target.name());
+    match refused {
+        true => writeln!(err, "rdb-tools: {path}: {target} cannot hold all of it:"),
+        false => writeln!(err, "rdb-tools: {path}: left out, as {target} cannot hold it:"),
+    }?;
+    losses.list(&mut err, args.lossy.lists_keys())?;
+    if refused {
+        writeln!(err, "rdb-tools: nothing was written; --lossy warn leaves that out")?;
     }
-    Ok(args.lossy == Lossy::Fail)
+    Ok(refused)
 }
 
 /// Hands each key to the writer of its part.

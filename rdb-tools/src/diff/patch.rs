@@ -23,7 +23,7 @@ use super::lists::{Step, steps};
 use super::report::{Differing, Report, both_lists, is_small_list};
 use super::show;
 use crate::canon::{Section, take_framed};
-use crate::output::Shown;
+use crate::output::{Shown, program};
 
 /// How commands are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl<W: Write> Patch<W> {
     fn cannot_say(&mut self, change: &Change, what: &str) -> io::Result<()> {
         self.unsaid += 1;
         let (scope, name) = (change.scope.shown(), Shown(&change.name));
-        writeln!(io::stderr(), "rdb-tools: {scope}, \"{name}\": no command changes {what}")
+        writeln!(io::stderr(), "{}: {scope}, \"{name}\": no command changes {what}", program())
     }
 
     fn library(&mut self, change: &Change, rank: u64, pairs: &mut Pairs) -> io::Result<()> {

@@ -87,7 +87,7 @@ pub fn main(argv0: &str, args: &[OsString]) -> anyhow::Result<u8> {
     };
     let name = asked.file.as_encoded_bytes();
     // A pipe or a file that cannot be read to its end is cut there, as it is for the servers.
-    let opened = match Input::open(Path::new(&asked.file), Access::Map) {
+    let opened = match Input::open_as_it_is(Path::new(&asked.file), Access::Map) {
         Ok(input) => Some(input),
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
             Some(Input::from_reader(Path::new(&asked.file), Box::new(io::empty()))?)

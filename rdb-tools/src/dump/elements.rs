@@ -12,8 +12,7 @@ use cairn_engine::base::stream_id::StreamId;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{Depth, Family, KeyHead, Sink, ValueEvent, module_name};
 
-use super::rows::HANDED_ON_BYTES;
-use crate::jsonl::{Lines, function_name};
+use crate::jsonl::function_name;
 use crate::parallel::Worker;
 
 /// An element of a key.
@@ -200,34 +199,5 @@ impl<T: TakeElements> Sink for ElementRows<T> {
 impl<T: TakeElements> Worker for ElementRows<T> {
     fn finish(&mut self) -> io::Result<()> {
         self.taker.flush()
-    }
-}
-
-/// Makes text of rows: `form` appends a line.
-#[derive(Debug)]
-pub struct ElementText<L, F> {
-    text: Vec<u8>,
-    lines: L,
-    form: F,
-}
-
-impl<L: Lines, F: FnMut(&mut Vec<u8>, &ElementRow<'_>)> ElementText<L, F> {
-    /// Gives text to `lines`.
-    pub fn new(lines: L, form: F) -> Self {
-        Self { text: Vec::new(), lines, form }
-    }
-}
-
-impl<L: Lines, F: FnMut(&mut Vec<u8>, &ElementRow<'_>)> TakeElements for ElementText<L, F> {
-    fn take(&mut self, row: &ElementRow<'_>) -> io::Result<()> {
-        (self.form)(&mut self.text, row);
-        if self.text.len() >= HANDED_ON_BYTES { self.lines.take(&mut self.text) } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.text.is_empty() {
-            self.lines.take(&mut self.text)?;
-        }
-        self.lines.flush()
     }
 }

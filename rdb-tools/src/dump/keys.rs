@@ -4,7 +4,7 @@ use std::io;
 
 use cairn_engine::codec::rdb::{Depth, KeyHead, Sink, ValueEvent};
 
-use super::rows::HANDED_ON_BYTES;
+use super::text::HANDED_ON_BYTES;
 use crate::escape;
 use crate::jsonl::Lines;
 use crate::parallel::Worker;

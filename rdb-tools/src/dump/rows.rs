@@ -9,7 +9,7 @@ use cairn_engine::codec::rdb::{
 };
 
 use crate::gauge::Gauge;
-use crate::jsonl::{Lines, function_name};
+use crate::jsonl::function_name;
 use crate::parallel::{Start, Worker};
 
 /// What is known of a key, or of a function library.
@@ -203,37 +203,5 @@ impl<T: TakeKeys> Worker for KeyRows<T> {
 
     fn finish(&mut self) -> Result<(), RowError> {
         Ok(self.taker.flush()?)
-    }
-}
-
-/// Text is handed on when there is that much of it.
-pub(crate) const HANDED_ON_BYTES: usize = 256 << 10;
-
-/// Makes text of rows: `form` appends a line.
-#[derive(Debug)]
-pub struct KeyText<L, F> {
-    text: Vec<u8>,
-    lines: L,
-    form: F,
-}
-
-impl<L: Lines, F: FnMut(&mut Vec<u8>, &KeyRow<'_>)> KeyText<L, F> {
-    /// Gives text to `lines`.
-    pub fn new(lines: L, form: F) -> Self {
-        Self { text: Vec::new(), lines, form }
-    }
-}
-
-impl<L: Lines, F: FnMut(&mut Vec<u8>, &KeyRow<'_>)> TakeKeys for KeyText<L, F> {
-    fn take(&mut self, row: &KeyRow<'_>) -> io::Result<()> {
-        (self.form)(&mut self.text, row);
-        if self.text.len() >= HANDED_ON_BYTES { self.lines.take(&mut self.text) } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.text.is_empty() {
-            self.lines.take(&mut self.text)?;
-        }
-        self.lines.flush()
     }
 }

@@ -19,7 +19,7 @@ use cairn_engine::codec::rdb::{Decoder, Depth, KeyHead, Options, Sink, Trailer, 
 use crate::cmd::Reading;
 use crate::drive::{Fault, Stop, drive};
 use crate::input::Input;
-use crate::output::clean;
+use crate::output::{clean, program};
 
 pub(super) use address::Address;
 use client::{Client, Reply};
@@ -75,7 +75,8 @@ impl Live {
                 }
                 Err(refused) => {
                     let line = format!(
-                        "rdb-tools: {}: no transfer ({refused}); reading key by key, which is no snapshot",
+                        "{}: {}: no transfer ({refused}); reading key by key, which is no snapshot",
+                        program(),
                         self.address
                     );
                     // Keys matter more than whether this can be told.

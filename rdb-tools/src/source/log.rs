@@ -18,7 +18,7 @@ use crate::cmd::Reading;
 use crate::drive::{Fault, Place, Stop};
 use crate::fold::{self, Log};
 use crate::input::Input;
-use crate::output::{Shown, clean};
+use crate::output::{Shown, clean, program};
 
 /// A line of commands that people type is not longer.
 const MAX_INLINE_BYTES: usize = 64 << 10;
@@ -85,7 +85,7 @@ impl Commands {
                 torn.at, torn.bytes
             );
             // Keys matter more than whether this can be told.
-            let _ = writeln!(io::stderr(), "rdb-tools: {}", clean(&what));
+            let _ = writeln!(io::stderr(), "{}: {}", program(), clean(&what));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use super::rdb::Choice;
 use super::transcode::{Plan, Transcoder, module_is_read, plan};
 use crate::arena::{Arena, Span};
 use crate::jsonl::function_name;
-use crate::lossy::{Feature, Loss, Losses};
+use crate::lossy::{Feature, Loss, Losses, Lossy};
 pub use payload::Payload;
 
 /// Bytes of a stream, in its record, up to which it is said in commands.
@@ -68,8 +68,8 @@ pub struct Options {
     pub target: Choice,
     /// Whether every key is a RESTORE with its payload.
     pub restore: bool,
-    /// Whether the first loss is an error.
-    pub stops_at_loss: bool,
+    /// What may not be lost: then the first such loss is an error.
+    pub stops_at_loss: Option<Lossy>,
 }
 
 /// Says keys as commands.
@@ -242,16 +242,16 @@ impl<T: Taker> Commands<T> {
 
     fn lose(&mut self, feature: Feature, name: &[u8]) -> io::Result<()> {
         self.losses.add(Loss { feature, db: None, key: name.to_vec(), count: 1 })?;
-        self.go_on()
+        self.go_on(feature)
     }
 
     fn lose_of_key(&mut self, feature: Feature, count: u64) -> io::Result<()> {
         self.losses.add(Loss { feature, db: Some(self.head.db), key: self.head.key.clone(), count })?;
-        self.go_on()
+        self.go_on(feature)
     }
 
-    fn go_on(&self) -> io::Result<()> {
-        match self.options.stops_at_loss {
+    fn go_on(&self, lost: Feature) -> io::Result<()> {
+        match self.options.stops_at_loss.is_some_and(|lossy| lossy.refuses(lost)) {
             true => Err(io::Error::other("something cannot be said in commands")),
             false => Ok(()),
         }

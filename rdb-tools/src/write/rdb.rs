@@ -12,8 +12,7 @@ use std::io::{self, Write};
 use cairn_engine::base::num;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{
-    Depth, Drain, Family, KeyHead, ObjectType, Sink, Target, ValueEvent, Version, Writer, WriterOptions,
-    opcode,
+    Depth, Drain, KeyHead, ObjectType, Sink, Target, ValueEvent, Version, Writer, WriterOptions, opcode,
 };
 use clap::ValueEnum;
 
@@ -62,7 +61,7 @@ pub struct Options {
     /// The format.
     pub target: Choice,
     /// What happens to what the format cannot hold. The writer leaves it out and counts it in any case,
-    /// but with [`Lossy::Fail`] it does not finish a file that lost something.
+    /// but does not finish a file that lost something which this refuses to lose.
     pub lossy: Lossy,
     /// What becomes of compressed strings.
     pub compress: Compress,
@@ -74,6 +73,9 @@ pub struct Options {
     pub is_aof_base: bool,
     /// Whether hashes whose fields expire are never copied: the events say other instants than the input.
     pub field_ttls_anew: bool,
+    /// Whether fields of any hash may be told to expire behind it, as KeyDB does it, though the version is
+    /// not that of KeyDB's files: what such a file was made into may have passed it on.
+    pub members_may_expire: bool,
 }
 
 /// Fields that say which state of which replication stream a file is.
@@ -220,7 +222,7 @@ impl<W: Write> RdbWriter<W> {
         if self.format().has_aux() { self.out.aux(key, value) } else { Ok(()) }
     }
 
-    /// Ends the file, unless something was lost that must not be ([`Lossy::Fail`]): then it stays without
+    /// Ends the file, unless something was lost that must not be ([`Lossy::refuses`]): then it stays without
     /// its end, and no server takes it. Answers the output and what was lost.
     ///
     /// # Errors
@@ -229,7 +231,7 @@ impl<W: Write> RdbWriter<W> {
         self.settle()?;
         self.begin_file(self.format())?;
         self.losses.finish()?;
-        let out = match self.options.lossy == Lossy::Fail && !self.losses.is_empty() {
+        let out = match self.options.lossy.refuses_any(&self.losses) {
             true => self.out.into_drain()?,
             false => self.out.finish()?.0,
         };
@@ -292,12 +294,17 @@ impl<W: Write> RdbWriter<W> {
         }
     }
 
-    /// Whether it may be told behind the value that fields of it expire, and the target can say that.
-    /// Nothing in a file tells ahead that KeyDB wrote it.
+    /// Whether it may be told behind a value that fields of it expire. Nothing in a file tells ahead that
+    /// KeyDB wrote it.
+    fn members_may_expire(&self) -> bool {
+        self.version == Some(Target::Redis62.version()) || self.options.members_may_expire
+    }
+
+    /// Whether such a value is a hash of that type, and the target can say it.
     fn is_late_hash(&self, object: ObjectType) -> bool {
-        object.family() == Family::Hash
-            && self.version == Some(Target::Redis62.version())
-            && self.format().hash_with_field_ttl().is_some()
+        // KeyDB writes no others.
+        let is_keydbs = matches!(object, ObjectType::Hash | ObjectType::HashZipmap | ObjectType::HashZiplist);
+        is_keydbs && self.members_may_expire() && self.format().hash_with_field_ttl().is_some()
     }
 
     /// Writes the hash that waited for what KeyDB says behind it.
@@ -570,7 +577,7 @@ impl<W: Write> Sink for RdbWriter<W> {
         if std::mem::replace(&mut self.now, Now::Skip) != Now::Encode {
             return Ok(());
         }
-        if self.transcoder.may_expire_late() && self.version == Some(Target::Redis62.version()) {
+        if self.transcoder.may_expire_late() && self.members_may_expire() {
             self.now = Now::Late;
             return Ok(());
         }

@@ -139,3 +139,40 @@ fn an_input_is_never_changed_and_a_damaged_one_makes_nothing() {
         assert_eq!(place.names(), ["in.rdb"], "{output}");
     }
 }
+
+#[test]
+fn access_clocks_are_told_and_do_not_keep_the_output_from_being_written() {
+    let place = Place::new();
+    for (name, word) in [("lru", "idle-time"), ("lfu", "access-counter")] {
+        let input = sample(&format!("redis-7.0.15-{name}.rdb"));
+        let (code, _, err) = place.convert(&input, "strict.resp", &["--lossy", "strict"]);
+        assert!(code == 1 && err.contains("nothing was written"), "{code} {err}");
+        assert!(!place.at("strict.resp").exists());
+        let (code, _, err) = place.convert(&input, &format!("{name}.resp"), &[]);
+        assert!(code == 0 && err.contains("left out") && err.contains(word), "{code} {err}");
+        assert!(place.at(&format!("{name}.resp")).exists());
+    }
+}
+
+/// KeyDB tells behind a hash when its fields expire, and JSON lines keep how that was told.
+#[test]
+fn expiries_of_fields_that_keydb_told_get_through_json_lines() {
+    let place = Place::new();
+    let line = concat!(
+        r#"{"db":0,"key":"h","type":"hash","rdb_type":4,"pexpireat":-1,"value":[["a","1"],["b","2"]],"#,
+        r#""field_pexpireat":[["a",4102444800000]]}"#,
+        "\n"
+    );
+    fs::write(place.at("k.jsonl"), line).expect("write");
+    for target in ["redis-8.0", "valkey-9"] {
+        let out = format!("{target}.rdb");
+        let (code, _, err) = place.convert(&place.at("k.jsonl"), &out, &["--target", target]);
+        assert_eq!(code, 0, "{err}");
+        let line = contents(&place.at(&out));
+        assert!(line.contains(r#""field_pexpireat":[["a",4102444800000]]"#), "{line}");
+    }
+    let set = r#"{"key":"s","type":"set","value":["a"],"field_pexpireat":[["a",4102444800000]]}"#;
+    fs::write(place.at("s.jsonl"), set).expect("write");
+    let (code, _, err) = place.convert(&place.at("s.jsonl"), "s.rdb", &["--target", "redis-8.0"]);
+    assert!(code == 1 && err.contains("member-ttl"), "{code} {err}");
+}
