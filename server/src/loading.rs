@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use cairn_engine::codec::rdb::{Dialect, Options};
 use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::keyspace::HashSeed;
+use cairn_engine::os::huge_pages;
 use cairn_engine::persist::aof::{AofState, Found, LastFile};
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::load::{LoadProgress, Loaded};
@@ -107,11 +108,13 @@ impl Server {
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
         let options = self.recover_options(self.config.appendonly);
         let (now, preload) = (self.now, self.preload());
+        let pages = huge_pages::put_off();
         let mut start = Start { server: self, batch: Some(batch) };
         let recovered = match &preload {
             Some(what) => engine.preload(what, now, &options, &mut start),
             None => engine.recover(now, &options, &mut start),
         };
+        drop(pages);
         self.loading = None;
         self.read_clock();
         let recovered = match recovered {

@@ -9,6 +9,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -41,6 +42,33 @@ pub struct Child {
     pid: Pid,
     reports: std::fs::File,
     fork_time: Duration,
+    _counted: Counted,
+}
+
+/// Children of this process.
+static CHILDREN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this process has children that share its memory. One that nobody looks after any more counts
+/// as gone.
+pub fn has_children() -> bool {
+    CHILDREN.load(Ordering::Acquire) > 0
+}
+
+/// A child in `CHILDREN`, as long as this lives.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn new() -> Counted {
+        CHILDREN.fetch_add(1, Ordering::AcqRel);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        CHILDREN.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// The child's side of the report pipe. Blocking; the parent drains it.
@@ -95,6 +123,7 @@ pub fn spawn(kept: Option<RawFd>, job: impl FnOnce(&mut Reporter) -> i32) -> io:
     let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
     set_nonblocking(&read_end)?;
     let parent = Parent::this();
+    let counted = Counted::new();
     let started = Instant::now();
     // SAFETY: the child runs `run_child`, which keeps to the rules at the top of this file and never
     // returns into the caller's code.
@@ -102,7 +131,7 @@ pub fn spawn(kept: Option<RawFd>, job: impl FnOnce(&mut Reporter) -> i32) -> io:
         ForkResult::Parent { child } => {
             let fork_time = started.elapsed();
             drop(write_end);
-            Ok(Child { pid: child, reports: read_end.into(), fork_time })
+            Ok(Child { pid: child, reports: read_end.into(), fork_time, _counted: counted })
         }
         ForkResult::Child => run_child(parent, write_end, kept, job),
     }

@@ -178,19 +178,29 @@ pub fn report() -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Whether it asks the system for huge pages.
+pub(super) fn wants_huge_pages() -> bool {
+    read_text(c"opt.thp").is_some_and(|choice| choice == "always")
+}
+
 /// The version of jemalloc.
 pub fn version() -> String {
+    let text = read_text(c"version").unwrap_or("unknown");
+    text.split('-').next().unwrap_or_default().to_owned()
+}
+
+/// A text that jemalloc has; not every one is UTF-8.
+fn read_text(name: &std::ffi::CStr) -> Option<&'static str> {
     let mut text: *const std::ffi::c_char = ptr::null();
     let mut len = size_of::<*const std::ffi::c_char>();
     let pointer = (&raw mut text).cast::<c_void>();
-    // SAFETY: "version" gives a pointer to a static, nul-terminated text.
-    let said = unsafe { ffi::mallctl(c"version".as_ptr(), pointer, &raw mut len, ptr::null_mut(), 0) };
+    // SAFETY: the names read here give a pointer to a static, nul-terminated text.
+    let said = unsafe { ffi::mallctl(name.as_ptr(), pointer, &raw mut len, ptr::null_mut(), 0) };
     if said != 0 || text.is_null() {
-        return String::from("unknown");
+        return None;
     }
     // SAFETY: as above; checked not to be null.
-    let text = unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy();
-    text.split('-').next().unwrap_or_default().to_owned()
+    unsafe { std::ffi::CStr::from_ptr(text) }.to_str().ok()
 }
 
 fn read_pointer(name: &std::ffi::CStr) -> *const u64 {

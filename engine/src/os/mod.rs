@@ -6,6 +6,7 @@ pub mod background;
 pub mod clock;
 pub mod file;
 pub mod fork;
+pub mod huge_pages;
 pub mod interrupt;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
