@@ -114,14 +114,14 @@ impl<E: Into<anyhow::Error>> Stop<E> {
     /// # Errors
     /// What is not the input's fault: it could not be read at all, or the sink failed.
     pub fn report(self, tool: &str, name: &OsStr) -> anyhow::Result<u8> {
-        let shown = name.to_string_lossy();
+        let shown = crate::source::shown(name);
         let (what, next) = match self {
             Self::Sink(error) => return Err(error.into()),
             Self::Read(error) if input::damage(&error).is_none() => {
-                return Err(anyhow::Error::new(error).context(shown.into_owned()));
+                return Err(anyhow::Error::new(error).context(shown));
             }
             Self::Other(fault) if fault.blame == Blame::Access => {
-                return Err(anyhow::anyhow!(clean(&fault.to_string())).context(shown.into_owned()));
+                return Err(anyhow::anyhow!(clean(&fault.to_string())).context(shown));
             }
             Self::Read(error) => (clean(&error.to_string()), "unpack a copy with the tool that packed it"),
             Self::Format(error) => (told(&error), next_step(&error.kind)),

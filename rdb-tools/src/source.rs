@@ -97,6 +97,15 @@ enum Inner {
     Damaged(Option<io::Error>),
 }
 
+/// An input's name as it may be shown: the address of a server without its password.
+#[must_use]
+pub fn shown(name: &OsStr) -> String {
+    match Address::is_one(name.as_bytes()) {
+        true => Address::without_password(&name.to_string_lossy()),
+        false => name.to_string_lossy().into_owned(),
+    }
+}
+
 impl Source {
     /// Opens a source: a path, or `-` for standard input. A path may be an RDB file, JSON lines, commands, an
     /// append only file, its manifest, or the folder that it is in; files may be packed. `redis://` and

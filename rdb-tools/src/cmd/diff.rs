@@ -19,7 +19,7 @@ use crate::drive::Stop;
 use crate::output::{exit, program, stdout};
 use crate::parallel::Jobs;
 use crate::select::Selection;
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::spill::{Sorter, Spill};
 
 /// Show what is different between two data sets
@@ -226,7 +226,7 @@ impl Plan {
 fn warn_of_doubles(args: &Diff, a: u64, b: u64) -> anyhow::Result<()> {
     for (name, twice) in [(&args.a, a), (&args.b, b)] {
         if twice > 0 {
-            let name = name.to_string_lossy();
+            let name = source::shown(name);
             writeln!(
                 io::stderr(),
                 "{}: {name}: {twice} keys are there twice; the last one counts",

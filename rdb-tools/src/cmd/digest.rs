@@ -20,7 +20,7 @@ use crate::json;
 use crate::output::{Shown, exit, stdout};
 use crate::parallel::Jobs;
 use crate::select::Selection;
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::spill::Spill;
 use crate::walk;
 
@@ -204,7 +204,11 @@ struct Report {
 
 impl Report {
     fn write_text(&self, out: &mut impl Write, name: &OsString, per_db: bool) -> io::Result<()> {
-        let shown = Shown(name.as_encoded_bytes()).to_string();
+        // Bytes of a file's name that are no text are shown as such.
+        let shown = match name.to_str() {
+            Some(_) => Shown(source::shown(name).as_bytes()).to_string(),
+            None => Shown(name.as_encoded_bytes()).to_string(),
+        };
         writeln!(out, "{}  {shown}", hex(&self.total.digest))?;
         for part in self.total.scopes.iter().filter(|_| per_db) {
             let keys = part.keys;
@@ -234,7 +238,7 @@ impl Report {
     fn write_json(&self, out: &mut impl Write, name: &OsString, per_db: bool) -> io::Result<()> {
         let mut line = b"{".to_vec();
         json::push_name(&mut line, "file");
-        json::push_text(&mut line, &name.to_string_lossy());
+        json::push_text(&mut line, &source::shown(name));
         json::push_name(&mut line, "digest");
         json::push_text(&mut line, &hex(&self.total.digest));
         json::push_name(&mut line, "keys");

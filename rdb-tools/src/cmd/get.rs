@@ -115,7 +115,7 @@ pub fn run(args: &Get) -> anyhow::Result<u8> {
     match counted.load(Ordering::Relaxed) {
         0 if code == exit::CLEAN => {
             let db = args.db.map_or_else(String::new, |db| format!(" in database {db}"));
-            let (file, key) = (args.file.to_string_lossy(), crate::output::Shown(&key));
+            let (file, key) = (crate::source::shown(&args.file), crate::output::Shown(&key));
             writeln!(io::stderr(), "rdb-tools: {file}: there is no key \"{key}\"{db}").context("writing")?;
             Ok(exit::FINDINGS)
         }

@@ -18,7 +18,7 @@ use crate::drive::Stop;
 use crate::lossy::Lossy;
 use crate::output::{Shown, exit};
 use crate::select::{Chosen, Selected, Selection, through};
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::spill::{Sorted, Sorter, Spill};
 use crate::write::rdb::{Aux, Choice, Options, RdbWriter};
 use crate::write::{Output, refuse_same};
@@ -225,7 +225,7 @@ fn tell(args: &Merge, key: &[u8], first: &[u8; 20], second: &[u8; 20]) -> io::Re
     let Some((scope, name)) = Scope::split(key) else { return Ok(()) };
     let input = |record: &[u8; 20]| {
         let i = record.first_chunk().map_or(0, |i| u32::from_be_bytes(*i));
-        args.inputs.get(i as usize).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        args.inputs.get(i as usize).map(|name| source::shown(name)).unwrap_or_default()
     };
     let (scope, name) = (scope.shown(), Shown(name));
     writeln!(io::stderr(), "rdb-tools: {scope}, \"{name}\" is in {} and in {}", input(first), input(second))

@@ -303,7 +303,7 @@ impl Sink for Parts<'_> {
 fn write_manifest(args: &Split, cut: &Cut, paths: &[PathBuf]) -> anyhow::Result<()> {
     let mut text = b"{".to_vec();
     json::push_name(&mut text, "input");
-    json::push_text(&mut text, &args.input.to_string_lossy());
+    json::push_text(&mut text, &crate::source::shown(&args.input));
     json::push_name(&mut text, "parts");
     text.extend_from_slice(b"[\n");
     for (i, (part, path)) in cut.list().iter().zip(paths).enumerate() {

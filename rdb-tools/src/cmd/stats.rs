@@ -171,7 +171,7 @@ pub fn run(args: &Stats) -> anyhow::Result<u8> {
     let gathered = gather(args, &chosen, &mut source, &mut out)?;
     let (stats, origin, result) = gathered;
     let mut summary =
-        Summary::new(args.file.to_string_lossy().into_owned(), stats, origin, args.nodes.into(), args.top);
+        Summary::new(crate::source::shown(&args.file), stats, origin, args.nodes.into(), args.top);
     summary.is_complete = result.is_ok();
     summary.is_everything = chosen.is_everything();
     if let Some(mut page) = page {

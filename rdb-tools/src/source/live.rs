@@ -47,7 +47,9 @@ impl Live {
 
     fn connect(address: &Address) -> anyhow::Result<Client> {
         let mut client = Client::connect(address).context("connecting")?;
-        if let Some(password) = &address.password {
+        // As redis-cli has it, so that no password has to stand where every user of the computer sees it.
+        let password = address.password.clone().or_else(|| std::env::var("REDISCLI_AUTH").ok());
+        if let Some(password) = password.filter(|password| !password.is_empty()) {
             let user = address.user.iter().map(String::as_bytes);
             let words: Vec<&[u8]> =
                 [&b"AUTH"[..]].into_iter().chain(user).chain([password.as_bytes()]).collect();

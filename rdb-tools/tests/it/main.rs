@@ -18,6 +18,7 @@ mod parquet;
 mod patch;
 mod rearrange;
 mod salvage;
+mod scan;
 mod server;
 mod shell;
 mod source;

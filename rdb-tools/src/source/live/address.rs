@@ -37,6 +37,15 @@ impl Address {
         SCHEMES.iter().any(|scheme| name.starts_with(scheme.as_bytes()))
     }
 
+    /// An address as it may be shown, also where it is none.
+    pub(crate) fn without_password(text: &str) -> String {
+        if let Ok(address) = Self::parse(text) {
+            return address.to_string();
+        }
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, place)| place))
+    }
+
     /// Reads an address; what is wrong with it otherwise, without the password.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with("rediss://") {

@@ -71,11 +71,15 @@ pub(super) fn read<S: Sink>(
         hasher: SipHasher13::new_with_keys(0x5eed, 0xf00d),
         names: Vec::new(),
     };
-    let version = match version {
+    let mut version = match version {
         Some(version) => version,
         // Functions came with 7.0; any key tells the version of what is older.
         None => scan.version_of_a_key(&dbs)?,
     };
+    // A server may write each payload in the lowest version that holds it, as Cairn does.
+    if version.number < FIRST_REDIS_ONLY && knows(scan.client, b"HPEXPIREAT")? {
+        version.number = FIRST_REDIS_ONLY;
+    }
     let mut emitter = Emitter::new(sink, version)?;
     for library in &libraries {
         emitter.function(library)?;
@@ -84,6 +88,12 @@ pub(super) fn read<S: Sink>(
         scan.db(db, &mut emitter)?;
     }
     emitter.end()
+}
+
+/// Whether the server has that command.
+fn knows<E>(client: &mut Client, command: &[u8]) -> Result<bool, Stop<E>> {
+    let reply = client.ask(&[b"COMMAND", b"INFO", command]).map_err(Stop::Read)?;
+    Ok(matches!(reply, Reply::Array(items) if matches!(items.first(), Some(Reply::Array(_)))))
 }
 
 /// What INFO says.
