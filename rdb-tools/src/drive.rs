@@ -123,7 +123,7 @@ impl<E: Into<anyhow::Error>> Stop<E> {
             Self::Other(fault) if fault.blame == Blame::Access => {
                 return Err(anyhow::anyhow!(clean(&fault.to_string())).context(shown));
             }
-            Self::Read(error) => (clean(&error.to_string()), "unpack a copy with the tool that packed it"),
+            Self::Read(error) => (clean(&error.to_string()), PACKED_NEXT),
             Self::Format(error) => (told(&error), next_step(&error.kind)),
             Self::Other(fault) => (clean(&fault.to_string()), ""),
         };
@@ -145,13 +145,18 @@ pub fn told(error: &Error) -> String {
     format!("{text}: {}", clean(&error.kind.to_string()))
 }
 
+/// What a person can do about an input that cannot be unpacked.
+const PACKED_NEXT: &str = "copy the file again; what can be unpacked of it, rdb-tools salvage reads";
+
 /// What a person can do about a fault.
 fn next_step(kind: &Kind) -> &'static str {
     match kind {
         Kind::UnexpectedEof => {
             "the end is missing: copy the file again, or get out what is there with rdb-tools salvage"
         }
-        Kind::Signature => "this does not start as an RDB file does",
+        Kind::Signature => {
+            "this does not start as an RDB file does; if it is one with a damaged head, rdb-tools salvage reads it"
+        }
         Kind::Version(_) => "a server newer than this tool may have written it",
         Kind::Checksum { .. } => {
             "some byte was changed: rdb-tools check lists what shows it, rdb-tools salvage keeps what is readable"

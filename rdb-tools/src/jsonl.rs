@@ -9,10 +9,12 @@ mod module;
 mod stream;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_engine::base::slot::key_slot;
 use cairn_engine::base::time::UnixMs;
-use cairn_engine::codec::rdb::{Depth, KeyHead, ObjectType, Sink, StringForm, Trailer, ValueEvent};
+use cairn_engine::codec::rdb::{Depth, Family, KeyHead, ObjectType, Sink, StringForm, Trailer, ValueEvent};
 
 use crate::arena::{Arena, Span};
 use crate::json;
@@ -26,10 +28,20 @@ use stream::Stream;
 /// What of the form can be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Vector sets as the values that their module wrote, like those of any other module.
+    /// Everything of modules, so that it can be read back: of each value what it is, vector sets as the values
+    /// that their module wrote, and a line for what a module keeps beside its keys.
     pub raw_modules: bool,
     /// Lines sorted by database and key: all of them are kept in memory until the end.
     pub sorted: bool,
+}
+
+/// What lines without [`Options::raw_modules`] do not hold, counted on all threads that write them.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// Keys with values or metadata of modules, which do not say which of these are numbers.
+    pub of_modules: AtomicU64,
+    /// What modules keep beside their keys.
+    pub aux: AtomicU64,
 }
 
 /// A sink that writes a line a key.
@@ -37,6 +49,7 @@ pub struct Options {
 pub struct Jsonl<W> {
     out: W,
     options: Options,
+    left_out: Option<Arc<LeftOut>>,
     arena: Arena,
     /// Whole lines that have not been handed on, and behind them the open one.
     line: Vec<u8>,
@@ -81,6 +94,8 @@ struct Array {
     elements: Vec<(u64, Span)>,
 }
 
+/// The type of a line that holds what a module keeps beside its keys.
+pub const MODULE_AUX: &str = "module_aux";
 /// Lines are handed on when there is that much of them, and a line of a list that has grown beyond
 /// this in pieces.
 const HANDED_ON_BYTES: usize = 256 << 10;
@@ -91,6 +106,7 @@ impl<W: Lines> Jsonl<W> {
         Self {
             out,
             options,
+            left_out: None,
             arena: Arena::default(),
             line: Vec::new(),
             line_start: 0,
@@ -103,6 +119,19 @@ impl<W: Lines> Jsonl<W> {
             object: ObjectType::String,
             lines: Vec::new(),
             line_key: (0, Vec::new()),
+        }
+    }
+
+    /// The same sink, which counts what its lines do not hold.
+    #[must_use]
+    pub fn counting(self, left_out: &Arc<LeftOut>) -> Self {
+        Self { left_out: Some(Arc::clone(left_out)), ..self }
+    }
+
+    /// Counts something of a module that is not in the lines as it is.
+    fn leave_out(&self, of: impl FnOnce(&LeftOut) -> &AtomicU64) {
+        if let Some(left_out) = self.left_out.as_deref().filter(|_| !self.options.raw_modules) {
+            of(left_out).fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -331,7 +360,6 @@ fn form_name(form: StringForm) -> &'static str {
 }
 
 fn empty_value(object: ObjectType) -> Value {
-    use cairn_engine::codec::rdb::Family;
     match object.family() {
         Family::String => Value::Written,
         Family::List => Value::List { len: 0 },
@@ -395,8 +423,26 @@ impl<W: Lines> Sink for Jsonl<W> {
         self.end_line()
     }
 
+    fn module_aux(&mut self, _at: u64, id: u64, payload: &[u8]) -> io::Result<()> {
+        if !self.options.raw_modules {
+            self.leave_out(|left_out| &left_out.aux);
+            return Ok(());
+        }
+        self.end_line()?;
+        self.begin_line(-1, &module_name(id));
+        let out = &mut self.line;
+        json::push_name(out, "type");
+        json::push_text(out, MODULE_AUX);
+        json::push_name(out, "value");
+        json::push_bytes(out, payload);
+        self.end_line()
+    }
+
     fn key(&mut self, head: &KeyHead<'_>) -> io::Result<Depth> {
         self.end_line()?;
+        if head.meta.is_some() || head.object.family() == Family::Module {
+            self.leave_out(|left_out| &left_out.of_modules);
+        }
         self.begin_line(i64::try_from(head.db).unwrap_or(i64::MAX), head.key);
         self.object = head.object;
         self.value = empty_value(head.object);

@@ -9,6 +9,8 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
+use crate::input;
+
 /// The exit codes of every tool's own commands.
 pub mod exit {
     /// All is well.
@@ -65,8 +67,13 @@ pub fn finish(tool: &str, result: anyhow::Result<u8>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => exit::CLEAN.into(),
         Err(error) => {
             // Nothing is left to be done when even this cannot be written.
-            let _ = writeln!(io::stderr(), "{tool}: {error:#}");
-            exit::TROUBLE.into()
+            let _ = writeln!(io::stderr(), "{tool}: {}", clean_lines(&format!("{error:#}")));
+            // What a packed input has inside is the input's fault.
+            let is_damage = |cause: &io::Error| input::damage(cause).is_some();
+            match error.chain().filter_map(|cause| cause.downcast_ref()).any(is_damage) {
+                true => exit::FINDINGS.into(),
+                false => exit::TROUBLE.into(),
+            }
         }
     }
 }
@@ -117,6 +124,11 @@ pub fn clean(text: &str) -> String {
     let escaped =
         text.chars().map(|c| if is_harmless(c) { c.to_string() } else { c.escape_default().to_string() });
     escaped.collect()
+}
+
+/// The same, of several lines.
+fn clean_lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

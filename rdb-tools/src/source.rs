@@ -27,6 +27,7 @@ use crate::drive::{Fault, Place, Stop, drive};
 use crate::erased;
 use crate::fold::Log;
 use crate::input::{Input, damage};
+use crate::output::clean;
 use live::{Address, Live};
 use log::Commands;
 
@@ -97,13 +98,13 @@ enum Inner {
     Damaged(Option<io::Error>),
 }
 
-/// An input's name as it may be shown: the address of a server without its password.
+/// An input's name as it may be shown: the address of a server without its password, control characters escaped.
 #[must_use]
 pub fn shown(name: &OsStr) -> String {
-    match Address::is_one(name.as_bytes()) {
+    clean(&match Address::is_one(name.as_bytes()) {
         true => Address::without_password(&name.to_string_lossy()),
         false => name.to_string_lossy().into_owned(),
-    }
+    })
 }
 
 impl Source {

@@ -237,7 +237,9 @@ pub(crate) fn tell(damage: &Damage) -> String {
         true => format!("and reading goes on at offset {}", damage.to),
         false => "up to the end of the file".to_owned(),
     };
-    let what = &damage.what;
+    // Most of what is wrong says itself where.
+    let here = format!("offset {}: ", damage.at);
+    let what = damage.what.strip_prefix(&here).unwrap_or(&damage.what);
     format!(
         "offset {}: {what}; {bytes} bytes from offset {} on are left out, {further}",
         damage.at, damage.from

@@ -336,7 +336,7 @@ fn write_rdb<W: Write>(
         return stop.report("rdb-tools", &args.input);
     }
     let (target, keys) = (writer.target().unwrap_or_default(), writer.keys());
-    let (out, losses) = writer.finish().with_context(|| args.output.display().to_string())?;
+    let (out, losses) = writer.finish()?;
     if !judge(args, &losses, target.name())? {
         return Ok(exit::FINDINGS);
     }
@@ -362,12 +362,11 @@ fn write_commands<W: Write>(
         Ok(_) => {}
     }
     let (target, keys) = (sink.target().unwrap_or_default(), sink.keys());
-    let at = || args.output.display().to_string();
-    let (resp, losses) = sink.finish().with_context(at)?;
+    let (resp, losses) = sink.finish()?;
     if !judge(args, &losses, &format!("commands for {}", target.name()))? {
         return Ok(exit::FINDINGS);
     }
-    commit(resp.into_inner().into_inner().map_err(io::IntoInnerError::into_error).with_context(at)?)?;
+    commit(resp.into_inner().into_inner().map_err(io::IntoInnerError::into_error)?)?;
     told(args, keys)
 }
 
@@ -383,8 +382,7 @@ fn write_jsonl(mut reader: Reader<'_>) -> anyhow::Result<u8> {
         Err(stop) => return stop.report("rdb-tools", &args.input),
     };
     drop(sink);
-    let at = || args.output.display().to_string();
-    out.into_inner().map_err(io::IntoInnerError::into_error).with_context(at)?.commit()?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.commit()?;
     told(args, keys)
 }
 

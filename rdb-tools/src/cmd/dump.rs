@@ -6,7 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use cairn_engine::codec::rdb::{Depth, KeyHead, Sink, Target, ValueEvent};
@@ -23,7 +24,7 @@ use crate::dump::rows::{KeyRow, KeyRows, RowError};
 use crate::dump::text::RowText;
 use crate::dump::{csv, parquet, sorted, table};
 use crate::index::{Found, Lookup};
-use crate::jsonl::{Handover, Jsonl, Lines, Options, function_name, write_in_parallel};
+use crate::jsonl::{Handover, Jsonl, LeftOut, Lines, Options, function_name, write_in_parallel};
 use crate::lossy::Losses;
 use crate::output::exit;
 use crate::parallel::{Jobs, Worker};
@@ -94,7 +95,8 @@ pub struct Dump {
     #[arg(long)]
     pub sort: bool,
 
-    /// Print vector sets as the undecoded values of their module, graph and projection matrix included
+    /// Print everything of modules, so that lines can be made a file again: what each value is, vector sets as the
+    /// undecoded values of their module, and what modules keep beside their keys
     #[arg(long)]
     pub raw_modules: bool,
 
@@ -344,14 +346,21 @@ pub(super) fn write(
     let heading =
         |out: &mut dyn Write, text: &[u8]| out.write_all(text).map_err(|error| Stop::Sink(End::Write(error)));
     let json = Options { raw_modules: args.raw_modules, sorted: false };
+    let left_out = Arc::new(LeftOut::default());
     let now = picked.chosen.now();
     match args.format {
-        Format::Jsonl => text(args, picked, source, out, |to| Jsonl::new(to, json)),
+        Format::Jsonl => {
+            let result = text(args, picked, source, out, |to| Jsonl::new(to, json).counting(&left_out));
+            tell_left_out(&left_out)?;
+            result
+        }
         Format::Json => {
             let mut array = Array::new(out);
-            let result = text(args, picked, source, &mut array, |to| Jsonl::new(to, json));
+            let result =
+                text(args, picked, source, &mut array, |to| Jsonl::new(to, json).counting(&left_out));
             // Also of a damaged file: what is there can be read, and the exit code tells.
             array.finish()?;
+            tell_left_out(&left_out)?;
             result
         }
         Format::Csv if args.rows == Rows::Elements => {
@@ -421,6 +430,27 @@ fn tell_losses(losses: &Losses) -> io::Result<()> {
     let mut err = io::stderr().lock();
     writeln!(err, "rdb-tools: no command says this, so it was left out:")?;
     losses.list(&mut err, true)
+}
+
+/// Tells what the readable form of modules' values does not hold.
+fn tell_left_out(left_out: &LeftOut) -> io::Result<()> {
+    let number = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    let (of_modules, aux) = (number(&left_out.of_modules), number(&left_out.aux));
+    let mut err = io::stderr().lock();
+    if of_modules > 0 {
+        writeln!(
+            err,
+            "rdb-tools: {of_modules} keys have values of modules, printed to be read by people: they cannot be made a \
+             file again"
+        )?;
+    }
+    if aux > 0 {
+        writeln!(err, "rdb-tools: {aux} pieces of what modules keep beside their keys were left out")?;
+    }
+    match of_modules + aux {
+        0 => Ok(()),
+        _ => writeln!(err, "rdb-tools: --raw-modules prints all of it, and convert does"),
+    }
 }
 
 /// Where the text of a sink goes.

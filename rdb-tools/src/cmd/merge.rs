@@ -250,7 +250,7 @@ fn write(args: &Merge, chosen: &Chosen, inputs: &mut [Twice], losers: Sorted) ->
         }
     }
     let target = winners.writer.target().unwrap_or_default();
-    let (output, losses) = winners.writer.finish().with_context(|| args.output.display().to_string())?;
+    let (output, losses) = winners.writer.finish()?;
     if !losses.is_empty() {
         let mut err = io::stderr().lock();
         let (refused, target) = (args.lossy.refuses_any(&losses), target.name());

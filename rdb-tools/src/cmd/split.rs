@@ -194,7 +194,7 @@ fn write_some(
     let mut done = Vec::new();
     for (writer, path) in parts.writers.into_iter().zip(paths) {
         let target = writer.target().unwrap_or_default();
-        let (output, losses) = writer.finish().with_context(|| path.display().to_string())?;
+        let (output, losses) = writer.finish()?;
         if !losses.is_empty() && tell(args, &losses, target, path)? {
             return Ok(exit::FINDINGS);
         }
@@ -321,7 +321,7 @@ fn write_manifest(args: &Split, cut: &Cut, paths: &[PathBuf]) -> anyhow::Result<
         None => Path::new(&args.output).join("manifest.json"),
     };
     let mut output = Output::create(&goal, args.force)?;
-    output.write_all(&text).with_context(|| goal.display().to_string())?;
+    output.write_all(&text)?;
     output.commit()?;
     Ok(())
 }

@@ -46,6 +46,8 @@ pub fn read<S: Sink<Error: From<io::Error>>>(
 const LIBRARY: u8 = 0;
 /// What the sort keys of keys begin with.
 const KEY: u8 = 1;
+/// The sort key of what a module keeps beside its keys: its id and place follow.
+const AUX: u8 = 2;
 
 /// A slot import under way: its job's name and the slot ranges.
 type Import = (Vec<u8>, Vec<(u64, u64)>);
@@ -120,6 +122,10 @@ impl Gather {
             given += 1;
             match record.key.split_first() {
                 Some((&LIBRARY, _)) => sink.function(0, record.payload).map_err(Stop::Sink)?,
+                Some((&AUX, rest)) => {
+                    let id = rest.first_chunk().map_or(0, |id| u64::from_be_bytes(*id));
+                    sink.module_aux(0, id, record.payload).map_err(Stop::Sink)?;
+                }
                 _ => {
                     let read = Record::read(record.key, record.payload).ok_or_else(|| {
                         trouble(io::Error::new(io::ErrorKind::InvalidData, "a record of the sorter is cut"))
@@ -264,6 +270,11 @@ impl Sink for Gather {
     fn template(&mut self, id: u64, fields: &[Vec<u8>]) -> io::Result<()> {
         self.templates.push((id, fields.to_vec()));
         Ok(())
+    }
+
+    fn module_aux(&mut self, at: u64, id: u64, payload: &[u8]) -> io::Result<()> {
+        self.settle()?;
+        self.sorter.push(&[&[AUX][..], &id.to_be_bytes(), &at.to_be_bytes()].concat(), payload)
     }
 
     fn function(&mut self, _at: u64, code: &[u8]) -> io::Result<()> {

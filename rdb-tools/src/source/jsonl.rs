@@ -15,8 +15,8 @@ use cairn_engine::base::num;
 use cairn_engine::base::slot::key_slot;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::rdb::{
-    Depth, Dialect, FIRST_REDIS_ONLY, FIRST_VALKEY, Family, KeyHead, NEWEST_REDIS, NEWEST_VALKEY, ObjectType,
-    Sink, StringForm, ValueEvent, Version, decode_value,
+    Decoder, Depth, Dialect, FIRST_REDIS_ONLY, FIRST_VALKEY, Family, KeyHead, NEWEST_REDIS, NEWEST_VALKEY,
+    ObjectType, Options, Sink, StringForm, ValueEvent, Version, decode_value, opcode,
 };
 
 use super::Emitter;
@@ -24,6 +24,7 @@ use super::encode::Encoder;
 use super::text::{Bad, Text};
 use crate::drive::{Fault, Place, Stop};
 use crate::input::Input;
+use crate::jsonl::MODULE_AUX;
 use crate::output::Shown;
 use crate::progress::Progress;
 
@@ -183,6 +184,55 @@ impl<'a> Members<'a> {
     }
 }
 
+impl Members<'_> {
+    /// Refuses what only keys have.
+    fn refuse_those_of_keys(&self) -> Result<(), Bad> {
+        let of_keys = [
+            self.rdb_type,
+            self.string_form,
+            self.pexpireat,
+            self.idle,
+            self.freq,
+            self.no_evict,
+            self.key_meta,
+            self.field_pexpireat,
+            self.importing,
+        ];
+        if let Some(at) = of_keys.into_iter().flatten().next() {
+            return at.bad("only keys have such a member");
+        }
+        match self.db {
+            Some(at) if at.clone().signed()? != -1 => at.bad("what is no key has database -1"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Takes what a module keeps beside its keys.
+#[derive(Default)]
+struct Aux {
+    id: u64,
+    count: u64,
+}
+
+impl Sink for Aux {
+    type Error = std::convert::Infallible;
+
+    fn module_aux(&mut self, _at: u64, id: u64, _payload: &[u8]) -> Result<(), Self::Error> {
+        (self.id, self.count) = (id, self.count + 1);
+        Ok(())
+    }
+
+    fn key(&mut self, _head: &KeyHead<'_>) -> Result<Depth, Self::Error> {
+        self.count += 1;
+        Ok(Depth::Skip)
+    }
+
+    fn value(&mut self, _event: ValueEvent<'_>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
 /// What a line's value is walked with.
 struct Line<'a> {
     object: T,
@@ -227,6 +277,9 @@ impl<S: Sink> Lines<'_, S> {
         }
         if let Some(at) = members.engine {
             return Ok(at.bad("only functions have an engine")?);
+        }
+        if *kind == *MODULE_AUX.as_bytes() {
+            return self.module_aux(&members, value);
         }
         let object = object_of(&members, kind_at, &kind, self.emitter.version())?;
         let db = members.db.map_or(Ok(0), |mut at| at.unsigned())?;
@@ -282,26 +335,28 @@ impl<S: Sink> Lines<'_, S> {
         self.key(&head, &line)
     }
 
+    /// What a module keeps beside its keys.
+    fn module_aux(&mut self, members: &Members<'_>, mut value: Text<'_>) -> Result<(), Halt<S::Error>> {
+        members.refuse_those_of_keys()?;
+        let at = value;
+        let bytes = value.data()?;
+        let version = Version { dialect: Dialect::Redis, number: NEWEST_REDIS };
+        let file = [&version.magic()[..], &[opcode::MODULE_AUX], &bytes, &[opcode::EOF], &[0; 8]].concat();
+        let options = Options { verify_checksum: false, ..Options::default() };
+        let mut found = Aux::default();
+        let is_one = match Decoder::new(options).advance(&file, true, &mut found) {
+            Ok(step) => step.consumed == file.len() && found.count == 1,
+            Err(_) => false,
+        };
+        if !is_one {
+            return Ok(at.bad("this is not what a module keeps beside its keys")?);
+        }
+        let told = self.emitter.sink().module_aux(0, found.id, &bytes);
+        told.map_err(|error| Halt::Stop(Stop::Sink(error)))
+    }
+
     fn function(&mut self, members: &Members<'_>, mut value: Text<'_>) -> Result<(), Halt<S::Error>> {
-        let of_keys = [
-            members.rdb_type,
-            members.string_form,
-            members.pexpireat,
-            members.idle,
-            members.freq,
-            members.no_evict,
-            members.key_meta,
-            members.field_pexpireat,
-            members.importing,
-        ];
-        if let Some(at) = of_keys.into_iter().flatten().next() {
-            return Ok(at.bad("functions have no such member")?);
-        }
-        if let Some(at) = members.db
-            && at.clone().signed()? != -1
-        {
-            return Ok(at.bad("functions have database -1")?);
-        }
+        members.refuse_those_of_keys()?;
         let code = value.data()?;
         self.emitter.function(&code).map_err(Halt::Stop)
     }

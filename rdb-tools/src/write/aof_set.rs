@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use cairn_engine::codec::aof::manifest::{Entry, Manifest, Marks, SUFFIX, TEMP_PREFIX};
 use tempfile::TempDir;
 
-use super::output::{folder_of, sync_folder};
+use super::output::{bare, folder_of, of, sync_folder};
 
 /// Bytes that are written at once.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -34,7 +34,8 @@ pub struct NewSet {
 #[derive(Debug)]
 pub struct NewFile {
     file: BufWriter<File>,
-    path: PathBuf,
+    /// What it will be called.
+    goal: PathBuf,
 }
 
 impl NewSet {
@@ -80,6 +81,7 @@ impl NewSet {
             .suffix(".tmp")
             .permissions(Permissions::from_mode(0o777))
             .tempdir_in(folder_of(goal))
+            .map_err(bare)
             .with_context(at)?;
         Ok(NewSet { temp, goal: goal.to_owned(), stem: stem.to_owned(), manifest: Manifest::default() })
     }
@@ -110,10 +112,11 @@ impl NewSet {
     }
 
     fn file(&self, name: &[u8]) -> anyhow::Result<NewFile> {
-        let path = self.temp.path().join(OsStr::from_bytes(name));
-        let file = File::options().write(true).create_new(true).open(&path);
-        let file = file.with_context(|| path.display().to_string())?;
-        Ok(NewFile { file: BufWriter::with_capacity(BUFFER_BYTES, file), path })
+        let name = OsStr::from_bytes(name);
+        let goal = self.goal.join(name);
+        let file = File::options().write(true).create_new(true).open(self.temp.path().join(name));
+        let file = file.with_context(|| goal.display().to_string())?;
+        Ok(NewFile { file: BufWriter::with_capacity(BUFFER_BYTES, file), goal })
     }
 
     /// The log is whole: writes its manifest and gives its folder its name.
@@ -167,7 +170,7 @@ impl NewFile {
     /// # Errors
     /// What the system says.
     pub fn close(self) -> anyhow::Result<()> {
-        let at = || self.path.display().to_string();
+        let at = || self.goal.display().to_string();
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error).with_context(at)?;
         file.sync_all().with_context(at)
     }
@@ -175,11 +178,11 @@ impl NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.file.write(bytes).map_err(|error| of(&self.goal, &error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.flush().map_err(|error| of(&self.goal, &error))
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Output(Kind);
 enum Kind {
     Stdout(BufWriter<Stdout>),
     /// A device or a pipe: it cannot be replaced.
-    Device(File),
+    Device(File, PathBuf),
     File {
         temp: NamedTempFile,
         goal: PathBuf,
@@ -53,7 +53,7 @@ impl Output {
             Ok(there) if there.is_dir() => bail!("{}: is a folder", at()),
             Ok(there) if !there.is_file() => {
                 let file = File::options().write(true).open(path).with_context(at)?;
-                return Ok(Self(Kind::Device(file)));
+                return Ok(Self(Kind::Device(file, path.to_owned())));
             }
             Ok(_) if !force => bail!("{}: is there already; --force replaces it", at()),
             Ok(_) => {}
@@ -63,12 +63,17 @@ impl Output {
         let mut prefix = OsString::from(".");
         prefix.push(path.file_name().with_context(|| format!("{}: has no file name", at()))?);
         prefix.push(".");
+        let folder = folder_of(path);
+        if !folder.exists() {
+            bail!("{}: there is no folder {}", at(), folder.display());
+        }
         // What the user's mask leaves of it, as with any file.
         let temp = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(".tmp")
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder_of(path))
+            .tempfile_in(folder)
+            .map_err(bare)
             .with_context(at)?;
         Ok(Self(Kind::File { temp, goal: path.to_owned(), force }))
     }
@@ -89,7 +94,7 @@ impl Output {
                 out.flush()?;
                 Ok(Placed::Stdout)
             }
-            Kind::Device(mut file) => {
+            Kind::Device(mut file, _) => {
                 file.flush()?;
                 Ok(Placed::Stdout)
             }
@@ -109,18 +114,31 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
             Kind::Stdout(out) => out.write(bytes),
-            Kind::Device(file) => file.write(bytes),
-            Kind::File { temp, .. } => temp.as_file_mut().write(bytes),
+            Kind::Device(file, path) => file.write(bytes).map_err(|error| of(path, &error)),
+            Kind::File { temp, goal, .. } => {
+                temp.as_file_mut().write(bytes).map_err(|error| of(goal, &error))
+            }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.0 {
             Kind::Stdout(out) => out.flush(),
-            Kind::Device(file) => file.flush(),
-            Kind::File { temp, .. } => temp.as_file_mut().flush(),
+            Kind::Device(file, path) => file.flush().map_err(|error| of(path, &error)),
+            Kind::File { temp, goal, .. } => temp.as_file_mut().flush().map_err(|error| of(goal, &error)),
         }
     }
+}
+
+/// An error of the system as such, without the name of a temporary file that nobody has heard of.
+pub(super) fn bare(error: io::Error) -> io::Error {
+    let code = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<io::Error>()?.raw_os_error());
+    code.map_or(error, io::Error::from_raw_os_error)
+}
+
+/// An error of writing that says which file it is about: whoever writes knows only that it is an output.
+pub(super) fn of(goal: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", goal.display()))
 }
 
 /// The folder that a file is in.

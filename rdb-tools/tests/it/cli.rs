@@ -240,3 +240,70 @@ fn help_names_the_subcommands_and_exit_codes() {
         assert!(text(&rdb_tools([command, "--help"])).contains("Exit status: 0 if"), "{command}");
     }
 }
+
+#[test]
+fn outputs_that_cannot_be_written_are_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for command in ["convert", "sort", "dump"] {
+        let output = rdb_tools([command, &good(), "-o", &at("none/out.rdb")]);
+        let told = format!("rdb-tools: {}: there is no folder {}\n", at("none/out.rdb"), at("none"));
+        assert_eq!((output.status.code(), text(&output)), (Some(2), told), "{command}");
+    }
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    // Whatever the way that the bytes take, the error says where they were to go.
+    let full = [
+        vec!["convert", "--to", "rdb"],
+        vec!["convert", "--to", "jsonl"],
+        vec!["convert", "--to", "resp"],
+        vec!["convert", "--to", "aof-file"],
+        vec!["sort"],
+        vec!["merge"],
+        vec!["dump"],
+        vec!["dump", "--format", "resp"],
+        vec!["dump", "--format", "parquet"],
+        vec!["salvage"],
+    ];
+    for args in full {
+        let output = rdb_tools([&args[..], &[&good(), "-o", "/dev/full", "--force"]].concat());
+        let told = text(&output);
+        assert_eq!(
+            (output.status.code(), told.matches("/dev/full").count()),
+            (Some(2), 1),
+            "{args:?} {told}"
+        );
+        assert!(told.contains("No space left on device"), "{args:?} {told}");
+    }
+}
+
+#[test]
+fn names_of_files_cannot_steer_a_terminal() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cut = folder.path().join("a\x1b[31m\nb.rdb");
+    let whole = fs::read(good()).expect("testdata");
+    fs::write(&cut, &whole[..100]).expect("write");
+    let gone = folder.path().join("gone\x1b[31m");
+    for (command, path) in
+        [("dump", &cut), ("sort", &cut), ("digest", &cut), ("dump", &gone), ("info", &gone)]
+    {
+        let args = [command.as_ref(), path.as_os_str()];
+        let more: &[&std::ffi::OsStr] = if command == "sort" { &["-o".as_ref(), "-".as_ref()] } else { &[] };
+        let output = rdb_tools([&args, more].concat());
+        assert!(!output.stderr.contains(&0x1b) && !output.stderr.is_empty(), "{command} {output:?}");
+    }
+}
+
+#[test]
+fn packed_files_that_are_cut_are_findings_everywhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("cut.rdb.zst");
+    let packed = zstd::encode_all(&fs::read(good()).expect("testdata")[..], 3).expect("memory");
+    fs::write(&path, &packed[..packed.len() / 2]).expect("write");
+    for command in ["info", "check", "dump", "stats", "digest"] {
+        let output = rdb_tools([command.as_ref(), path.as_os_str()]);
+        assert_eq!(output.status.code(), Some(1), "{command} {}", text(&output));
+        assert!(text(&output).contains("ends early: the rest is missing"), "{command} {}", text(&output));
+    }
+}

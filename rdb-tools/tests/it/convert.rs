@@ -176,3 +176,38 @@ fn expiries_of_fields_that_keydb_told_get_through_json_lines() {
     let (code, _, err) = place.convert(&place.at("s.jsonl"), "s.rdb", &["--target", "redis-8.0"]);
     assert!(code == 1 && err.contains("member-ttl"), "{code} {err}");
 }
+
+#[test]
+fn json_lines_hold_what_modules_keep_beside_their_keys() {
+    use base64::Engine as _;
+    let place = Place::new();
+    // The type's id, when it is read, a string, the end.
+    let record = [&[0x81][..], &0x1234_5678_9abc_def0_u64.to_be_bytes(), &[2, 1, 5, 2], b"hi", &[0]].concat();
+    let line_of = |bytes: &[u8]| {
+        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+        format!(r#"{{"db":-1,"key":"EjRWeJq83","type":"module_aux","value":{{"b64":"{text}"}}}}"#) + "\n"
+    };
+    fs::write(place.at("aux.jsonl"), line_of(&record)).expect("write");
+    let (code, _, err) = place.convert(&place.at("aux.jsonl"), "aux.rdb", &["--target", "redis-7.2"]);
+    assert_eq!(code, 0, "{err}");
+    let (code, _, err) = place.convert(&place.at("aux.rdb"), "back.jsonl", &[]);
+    assert_eq!(code, 0, "{err}");
+    let back = fs::read_to_string(place.at("back.jsonl")).expect("read");
+    let value = |line: &str| line.split_once("\"value\":").map(|(_, value)| value.to_owned());
+    assert_eq!(value(&back), value(&line_of(&record)));
+    assert_eq!(contents(&place.at("aux.rdb")), back);
+    let plain = rdb_tools(["dump".as_ref(), place.at("aux.rdb").as_os_str()]);
+    assert!(plain.status.success() && plain.stdout.is_empty(), "{plain:?}");
+    let told = String::from_utf8_lossy(&plain.stderr).into_owned();
+    assert!(told.contains("1 pieces of what modules keep") && told.contains("--raw-modules"), "{told}");
+    for at in 0..record.len() {
+        for bad in [&record[..at], &[&record[..], b"\x05\x01x\0"].concat()] {
+            fs::write(place.at("bad.jsonl"), line_of(bad)).expect("write");
+            let (code, _, err) = place.convert(&place.at("bad.jsonl"), "bad.rdb", &[]);
+            assert!(
+                code == 1 && err.contains("line 1") && !place.at("bad.rdb").exists(),
+                "{at} {code} {err}"
+            );
+        }
+    }
+}

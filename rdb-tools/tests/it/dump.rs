@@ -33,6 +33,9 @@ fn dump(file: &Path, args: &[&str]) -> String {
         ["dump".into(), file.as_os_str().to_owned()].into_iter().chain(args.iter().map(|a| (*a).into()));
     let output = rdb_tools(args);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Of values of modules it is told what the readable form does not hold.
+    let told: String =
+        told.lines().filter(|line| !line.contains("modules") && !line.contains("--raw-modules")).collect();
     assert_eq!((output.status.code(), &*told), (Some(0), ""), "{}", file.display());
     String::from_utf8(output.stdout).expect("is text")
 }
