@@ -1,8 +1,8 @@
 //! Group commit: a block that waits a little for the writes that are about to come.
 //!
 //! Clients that were just acknowledged send their next write at once. A sync that begins without those
-//! serves half of the clients each time, so it waits for them: no longer than half of what syncs take, and
-//! not where that was in vain lately. Knows neither files nor positions.
+//! serves half of the clients each time, so it waits for them: as long as they keep coming, no longer than
+//! a sync takes, and not where that was in vain lately. Knows neither files nor positions.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +11,10 @@ use crate::codec::aof::block::Pending;
 
 /// The longest wait.
 const WAIT_AT_MOST: Duration = Duration::from_millis(1);
+/// Where nothing comes for so long, nothing will: clients and server take less for a round.
+const LEAST_GAP: Duration = Duration::from_micros(100);
+/// The same as a part of what a sync takes.
+const GAPS_IN_SYNC: u32 = 4;
 /// Whoever was acknowledged longer ago is not about to write.
 const RECENT: Duration = Duration::from_millis(5);
 /// After waits in vain so many blocks at most do not wait, in powers of two.
@@ -49,14 +53,34 @@ impl Open {
         true
     }
 
-    /// Waits for the units that are wanted, no longer than `wait`, and takes the block and their number.
-    pub(super) fn take(&self, wait: Duration) -> (Pending, u64) {
-        let state = self.lock();
-        let lacks = |state: &mut OpenState| state.units < state.wanted;
-        let (mut state, _) =
-            self.is_full.wait_timeout_while(state, wait, lacks).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for the units that are wanted, as long as some come, and takes the block and their number.
+    pub(super) fn take(&self, wait: Wait) -> (Pending, u64) {
+        let mut state = self.lock();
+        let began = Instant::now();
+        loop {
+            let units = state.units;
+            let gap = wait.gap.min(wait.at_most.saturating_sub(began.elapsed()));
+            if units >= state.wanted || gap.is_zero() {
+                break;
+            }
+            let lacks = |state: &mut OpenState| state.units < state.wanted;
+            (state, _) =
+                self.is_full.wait_timeout_while(state, gap, lacks).unwrap_or_else(PoisonError::into_inner);
+            if state.units == units {
+                break;
+            }
+        }
         (state.block.take().unwrap_or_default(), state.units)
     }
+}
+
+/// How long a block waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// Until nothing has come for so long.
+    gap: Duration,
+    /// In all.
+    at_most: Duration,
 }
 
 /// What is known of blocks and syncs so far.
@@ -71,20 +95,23 @@ pub(super) struct Gather {
     skips: u32,
     /// Units that the block under way waits for; 0 if it does not wait.
     wanted: u64,
+    /// Units that it had at first.
+    had: u64,
 }
 
 impl Gather {
     /// A block of so many units goes. How it goes, and how long it waits for more.
-    pub(super) fn begin(&mut self, block: Pending, units: u64, now: Instant) -> (Arc<Open>, Duration) {
+    pub(super) fn begin(&mut self, block: Pending, units: u64, now: Instant) -> (Arc<Open>, Wait) {
         let is_recent = self.since.is_some_and(|at| now.saturating_duration_since(at) <= RECENT);
-        let mut wait = Duration::ZERO;
-        self.wanted = 0;
+        let mut wait = Wait::default();
+        (self.wanted, self.had) = (0, units);
         if is_recent && self.expected > units {
             if self.skips > 0 {
                 self.skips -= 1;
             } else {
                 self.wanted = self.expected;
-                wait = (self.sync_time / 2).min(WAIT_AT_MOST);
+                wait.at_most = self.sync_time.min(WAIT_AT_MOST);
+                wait.gap = (self.sync_time / GAPS_IN_SYNC).max(LEAST_GAP).min(wait.at_most);
             }
         }
         let state = OpenState { block: Some(block), units, wanted: self.wanted };
@@ -94,7 +121,8 @@ impl Gather {
     /// A block of so many units is durable after `took`; so many wait already.
     pub(super) fn end(&mut self, units: u64, waiting: u64, took: Duration, now: Instant) {
         self.sync_time = (self.sync_time * 7 + took) / 8;
-        if units < self.wanted - self.wanted / 4 {
+        let missing = self.wanted.saturating_sub(units);
+        if missing > self.wanted.saturating_sub(self.had) / 2 {
             self.misses = (self.misses + 1).min(MOST_SKIPPED);
             self.skips = 1 << self.misses;
         } else if self.wanted > 0 {
@@ -115,22 +143,36 @@ mod tests {
         block
     }
 
+    fn forever() -> Wait {
+        Wait { gap: Duration::from_secs(60), at_most: Duration::from_secs(60) }
+    }
+
     #[test]
     fn a_block_waits_for_those_who_were_just_served() {
         let now = Instant::now();
         let mut gather = Gather { sync_time: Duration::from_secs(60), ..Gather::default() };
         let (open, wait) = gather.begin(block(b"a"), 1, now);
-        assert_eq!(wait, Duration::ZERO, "nobody is expected");
+        assert_eq!(wait, Wait::default(), "nobody is expected");
         assert_eq!(open.take(wait).1, 1);
         gather.end(1, 2, Duration::from_secs(60), now);
         let (open, wait) = gather.begin(block(b"bc"), 2, now);
-        assert_eq!(wait, WAIT_AT_MOST);
+        assert_eq!(wait, Wait { gap: WAIT_AT_MOST, at_most: WAIT_AT_MOST });
         let taker = Arc::clone(&open);
-        let taking = std::thread::spawn(move || taker.take(Duration::from_secs(60)));
+        let taking = std::thread::spawn(move || taker.take(forever()));
         assert!(open.add(b"d", 1));
         let (taken, units) = taking.join().expect("it is full");
         assert_eq!((taken.body(), units), (&b"bcd"[..], 3));
         assert!(!open.add(b"e", 1), "it is being written");
+    }
+
+    #[test]
+    fn a_block_goes_when_nobody_comes_any_more() {
+        let now = Instant::now();
+        let mut gather = Gather::default();
+        gather.end(1, 9, Duration::from_millis(8), now);
+        let (open, _) = gather.begin(block(b"a"), 1, now);
+        let wait = Wait { gap: Duration::from_millis(1), ..forever() };
+        assert_eq!(open.take(wait).1, 1, "it would take a minute");
     }
 
     #[test]
@@ -140,13 +182,13 @@ mod tests {
         let mut waits = 0;
         for _ in 0..100 {
             let (open, wait) = gather.begin(block(b"a"), 1, now);
-            waits += usize::from(!wait.is_zero());
-            let units = open.take(Duration::ZERO).1;
+            waits += usize::from(wait != Wait::default());
+            let units = open.take(Wait::default()).1;
             // Ten others are served now, and none of them ever writes again.
             gather.end(units, 10, Duration::from_millis(1), now);
         }
         assert!((3..10).contains(&waits), "{waits}");
         let later = now + RECENT * 2;
-        (0..100).for_each(|_| assert!(gather.begin(block(b"a"), 1, later).1.is_zero()));
+        (0..100).for_each(|_| assert!(gather.begin(block(b"a"), 1, later).1 == Wait::default()));
     }
 }
