@@ -26,6 +26,23 @@ fn backup_settings(config: &Config) -> AofSettings {
 }
 
 impl Server {
+    /// Looks for a backup that was made before this start.
+    pub(crate) fn find_backup(&mut self) {
+        let settings = backup_settings(&self.config);
+        let Some(engine) = &mut self.engine else { return };
+        engine.find_backup(&settings.dir, &settings.filename, self.now_instant);
+        match engine.backup().state() {
+            BackupState::Sealed => {
+                self.log.notice(format_args!("Backup: a sealed one is in {}", settings.dir.display()));
+            }
+            BackupState::Failed => self.log.warning(format_args!(
+                "Backup: one that was never sealed is in {}. BACKUP CLEANUP removes it",
+                settings.dir.display()
+            )),
+            _ => {}
+        }
+    }
+
     /// Starts a backup. Inside a transaction the base waits for its end.
     ///
     /// # Errors

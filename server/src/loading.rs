@@ -134,7 +134,9 @@ impl Server {
                  configuration: each start with it begins with that file again"
             ));
         }
-        self.begin_log(engine, recovered)
+        let is_begun = self.begin_log(engine, recovered);
+        self.find_backup();
+        is_begun
     }
 
     /// What is to be loaded in the place of what the folder has. The folder's own log is no such thing: it

@@ -1,5 +1,6 @@
 //! The facade of the online backup.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Engine;
@@ -16,6 +17,12 @@ impl Engine {
     /// Removes a sealed backup's files after so long; zero: never.
     pub fn keep_sealed_backup_for(&mut self, ttl: Duration) {
         self.backup_ttl = ttl;
+    }
+
+    /// Looks whether a process before this one has left a backup in `dir`; the names of its files start with
+    /// `filename`. Changes no file.
+    pub fn find_backup(&mut self, dir: &Path, filename: &str, now: Instant) {
+        self.backup.find(dir, filename, now);
     }
 
     /// Starts a backup; its base is begun by the next poll that may fork. `settings` say the folder, the

@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 
 use super::aof::{Aof, AofEvent, AofSettings, AofState, Surroundings, Unit, Wake};
 use super::apart::Apart;
-use super::storage::Storage;
+use super::storage::{InputFile, Storage};
 use crate::base::time::UnixMs;
-use crate::codec::aof::manifest;
+use crate::codec::aof::manifest::{self, Manifest};
 
 /// What waits to be written to the increment is written when it is so much, be it between two polls.
 const FLUSH_BYTES: usize = 1 << 20;
+
+/// A longer manifest is none of a backup.
+const MOST_MANIFEST_BYTES: u64 = 64 << 10;
 
 /// How far a backup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +180,39 @@ impl Backup {
             forks: 0,
             events: Vec::new(),
         }
+    }
+
+    /// Looks whether the folder has a backup of a process before this one, whose names start with
+    /// `filename`. One whose manifest says that it was ended is sealed, and stays for as long as if that had
+    /// been now; one that was not has failed, and its files wait to be cleaned up. What is no backup, or
+    /// has a manifest without a sum, is passed over. Changes nothing.
+    pub fn find(&mut self, dir: &Path, filename: &str, now: Instant) {
+        if self.state() != BackupState::Idle {
+            return;
+        }
+        (self.dir, self.filename) = (dir.to_owned(), filename.to_owned());
+        let path = self.manifest_path();
+        let Ok(Some(meta)) = self.storage.meta(&path) else { return };
+        let read = |path: &Path| self.storage.open(path).and_then(|mut file| read_all(file.as_mut()));
+        let manifest = (meta.bytes <= MOST_MANIFEST_BYTES).then(|| read(&path).ok()).flatten();
+        let manifest = manifest.and_then(|text| Manifest::parse(&text).ok());
+        let Some(manifest) = manifest.filter(|manifest| manifest.is_checked) else { return };
+        let (Some(base), Some(incr)) = (&manifest.base, manifest.incr.last()) else { return };
+        let mut files = vec![self.path_of(&base.name)];
+        let begun = self.storage.meta(&files[0]).ok().flatten().map(|meta| meta.modified);
+        files.extend(manifest.incr.iter().map(|entry| self.path_of(&entry.name)));
+        let bytes =
+            files.last().and_then(|path| self.storage.meta(path).ok().flatten()).map(|meta| meta.bytes);
+        let is_sealed = bytes.is_some() && incr.marks.end == bytes;
+        self.started = begun.unwrap_or(UnixMs(0));
+        if !is_sealed {
+            self.rest = BackupState::Failed;
+            "the server ended before the backup was sealed".clone_into(&mut self.error);
+            return;
+        }
+        files.push(path);
+        (self.rest, self.files) = (BackupState::Sealed, files);
+        (self.ended, self.sealed_at) = (meta.modified, Some(now));
     }
 
     /// Has `wake` called, on another thread, whenever a poll would find something new.
@@ -454,4 +490,20 @@ impl Backup {
             let _ = self.storage.remove(path);
         }
     }
+}
+
+/// All of a short file.
+fn read_all(file: &mut dyn InputFile) -> io::Result<Vec<u8>> {
+    const PIECE: usize = 4 << 10;
+    let mut text = Vec::new();
+    while text.len() as u64 <= MOST_MANIFEST_BYTES {
+        let have = text.len();
+        text.resize(have + PIECE, 0);
+        let n = file.read(&mut text[have..])?;
+        text.truncate(have + n);
+        if n == 0 {
+            break;
+        }
+    }
+    Ok(text)
 }

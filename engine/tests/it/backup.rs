@@ -239,6 +239,43 @@ fn states_and_refusals_are_those_of_the_command() {
 }
 
 #[test]
+fn a_backup_is_known_to_the_next_process() {
+    let disk = Simulated::new();
+    let mut home = Home::new(Path::new(DIR), disk.storage(), Apart::Here, false);
+    let next = || {
+        let mut next = Home::new(Path::new(DIR), disk.storage(), Apart::Here, false);
+        let (dir, now) = (next.backup_dir(), next.now());
+        next.engine.find_backup(&dir, &settings(dir.clone()).filename, now);
+        next
+    };
+    assert_eq!(state(&next().engine), BackupState::Idle);
+    home.run("set a 1");
+    assert!(home.start());
+    home.run("set b 2");
+    let unsealed = next();
+    assert_eq!(state(&unsealed.engine), BackupState::Failed);
+    assert_eq!(unsealed.engine.backup().error(), "the server ended before the backup was sealed");
+    assert!(home.seal());
+    let mut sealed = next();
+    assert_eq!(state(&sealed.engine), BackupState::Sealed);
+    assert_eq!(sealed.engine.backup().files(), home.engine.backup().files());
+    // More than was sealed is not what was sealed.
+    let incr = home.engine.backup().files()[1].clone();
+    let text = disk.get(&incr).expect("the increment");
+    disk.put(&incr, &[&text[..], b"x"].concat());
+    assert_eq!(state(&next().engine), BackupState::Failed);
+    disk.put(&incr, &text);
+    sealed.engine.clean_up_backup().unwrap();
+    assert_eq!(disk.names(home.backup_dir()), [""; 0]);
+    assert_eq!(state(&next().engine), BackupState::Idle);
+    disk.put(
+        home.backup_dir().join("appendonly.aof.manifest"),
+        b"file a seq 1 type b\nfile c seq 1 type i\n",
+    );
+    assert_eq!(state(&next().engine), BackupState::Idle, "it has no sum, so it may be anybody's");
+}
+
+#[test]
 fn a_sealed_set_goes_when_its_time_is_over() {
     let disk = Simulated::new();
     let mut home = Home::new(Path::new(DIR), disk.storage(), Apart::Here, false);
