@@ -12,6 +12,7 @@
 mod commands;
 mod edits;
 mod emit;
+mod keydb;
 mod keys;
 mod libraries;
 mod links;

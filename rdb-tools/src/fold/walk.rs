@@ -7,6 +7,7 @@ use std::path::Path;
 use cairn_engine::codec::aof::{MAGIC_BYTES, starts_with_rdb};
 
 use super::edits::{Edited, Editor};
+use super::keydb;
 use super::log::{Part, Role};
 use super::read::{Broken, Failed, Kind, Records};
 use super::{OnBad, OnTorn, Options, Skipped, Summary, Torn};
@@ -96,6 +97,10 @@ pub(super) fn walk<V: Visitor>(
                     Kind::Command(words) => {
                         let mut words_of: Vec<&[u8]> = std::mem::take(&mut argv);
                         words.put(&mut words_of);
+                        let payload = keydb::plain_payload(&words_of);
+                        if let (Some(payload), Some(word)) = (&payload, words_of.get_mut(3)) {
+                            *word = payload;
+                        }
                         match editor.as_mut().map(|editor| editor.edit(&words_of)) {
                             None => visitor.command(part, at, end, &words_of)?,
                             Some(Ok(Edited::Kept(edited))) => visitor.command(part, at, end, &edited)?,
