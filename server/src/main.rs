@@ -16,6 +16,7 @@ mod data;
 mod dispatch;
 mod expiry;
 mod folder;
+mod gather;
 mod invalidate;
 mod loading;
 mod log;

@@ -24,6 +24,7 @@ use crate::clients::{Client, Clients, Closing, FIRST_CLIENT_TOKEN};
 use crate::command::table::CommandTable;
 use crate::config::Config;
 use crate::expiry::Expiry;
+use crate::gather::Gather;
 use crate::loading::{LastLoad, Loading};
 use crate::log::Log;
 use crate::memory::Memory;
@@ -182,6 +183,9 @@ pub(crate) struct Server {
     to_close: Vec<u32>,
     ready: Vec<Ready>,
     readable: Vec<u32>,
+    gather: Gather,
+    /// How long the next turn is put off.
+    pause_before_turn: Option<Duration>,
 }
 
 impl Server {
@@ -266,6 +270,8 @@ impl Server {
             to_close: Vec::new(),
             ready: Vec::new(),
             readable: Vec::new(),
+            gather: Gather::new(now),
+            pause_before_turn: None,
         })
     }
 
@@ -316,6 +322,11 @@ impl Server {
         // Rounded up, so that a step that is nearly due is not waited for in circles.
         let wait_ms = wait.as_micros().div_ceil(1000);
         let (mut ready, mut readable) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.readable));
+        if let Some(pause) = self.pause_before_turn.take()
+            && !wait.is_zero()
+        {
+            self.reactor.pause(pause);
+        }
         self.reactor.wait(u16::try_from(wait_ms).unwrap_or(u16::MAX), &mut ready)?;
         self.read_clock();
         self.turn_began = self.now_instant;
@@ -334,8 +345,6 @@ impl Server {
         self.end_timed_out();
         self.end_pause_in_time();
         batch.serve(self, &readable);
-        readable.clear();
-        (self.ready, self.readable) = (ready, readable);
         self.follow_signal();
         if !self.is_ending() {
             self.caller = None;
@@ -350,9 +359,15 @@ impl Server {
         }
         self.evict_clients();
         self.close_marked(CLOSING_TIME);
-        let spent = self.turn_began.elapsed().as_micros();
+        let ended = Instant::now();
+        let spent = ended.duration_since(self.turn_began).as_micros();
         let commands = self.stats.commands.saturating_sub(commands);
         self.stats.count_turn(u64::try_from(spent).unwrap_or(u64::MAX), commands);
+        if self.aof.held.is_empty() {
+            self.pause_before_turn = self.gather.after_turn(&readable, self.turn_began, ended);
+        }
+        readable.clear();
+        (self.ready, self.readable) = (ready, readable);
         Ok(())
     }
 

@@ -1,0 +1,122 @@
+//! Interrupt moderation: when many clients send a little each, the next turn begins a moment later, so
+//! that it serves several of them.
+//!
+//! A thread that is faster than those who feed it would otherwise fall asleep after each request or two
+//! and be woken for the next: switching tasks, and for the sender waking another processor, cost more
+//! than the request. So the pause is taken only when all of this holds: the reads of the last moments
+//! came from many clients, they came so fast that the pause is likely to bring more, and the turn before
+//! was short. One client alone, or a few, never wait, and neither does anybody when there is little or
+//! much to do. Knows no sockets; pure but for the times that it is told.
+
+use std::time::{Duration, Instant};
+
+/// The pause. What a request may have to wait longer for being answered, but for how late a timer is.
+const PAUSE: Duration = Duration::from_micros(10);
+
+/// A turn that took longer has served so many that the costs of a wake-up are shared well.
+const SHORT_TURN: Duration = Duration::from_micros(30);
+
+/// Reads that are looked at together.
+const READS: u32 = 32;
+
+/// Fewer clients than that do not wait for each other.
+const LEAST_CLIENTS: u32 = 8;
+
+/// Within the pause two reads are expected if so many come at least within this time.
+const BUSY: Duration = Duration::from_micros(20 * READS as u64);
+
+/// What is known of the last reads.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    /// A bit for each client that was read from since `since`; clients 64 slots apart share one.
+    clients: u64,
+    reads: u32,
+    since: Instant,
+    /// The reads before those came fast, and from many.
+    is_busy: bool,
+}
+
+impl Gather {
+    /// Nothing is known.
+    pub(crate) fn new(now: Instant) -> Gather {
+        Gather { clients: 0, reads: 0, since: now, is_busy: false }
+    }
+
+    /// A turn that began at `began` has read from `readable` and is over now, at `ended`. How long to wait
+    /// before the next one looks for something to do, if it should.
+    #[inline]
+    pub(crate) fn after_turn(
+        &mut self,
+        readable: &[u32],
+        began: Instant,
+        ended: Instant,
+    ) -> Option<Duration> {
+        if began.duration_since(self.since) > BUSY {
+            (self.clients, self.reads, self.since, self.is_busy) = (0, 0, began, false);
+        }
+        self.reads += readable.len() as u32;
+        self.clients = readable.iter().fold(self.clients, |clients, index| clients | 1 << (index % 64));
+        if self.reads >= READS {
+            self.is_busy = self.clients.count_ones() >= LEAST_CLIENTS;
+            (self.clients, self.reads, self.since) = (0, 0, ended);
+        }
+        let pauses = self.is_busy && !readable.is_empty() && ended.duration_since(began) < SHORT_TURN;
+        pauses.then_some(PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many turns, each of which reads from `each` clients of `all` in turn and takes `turn_us`, with
+    /// `idle_us` between them: how many were followed by a pause.
+    fn pauses(turns: u32, each: u32, all: u32, turn_us: u64, idle_us: u64) -> usize {
+        let mut now = Instant::now();
+        let mut gather = Gather::new(now);
+        let mut next = 0;
+        let mut paused = 0;
+        for _ in 0..turns {
+            now += Duration::from_micros(idle_us);
+            let began = now;
+            now += Duration::from_micros(turn_us);
+            let readable: Vec<u32> = (0..each).map(|i| (next + i) % all).collect();
+            next = (next + each) % all;
+            paused += usize::from(gather.after_turn(&readable, began, now).is_some());
+        }
+        paused
+    }
+
+    #[test]
+    fn many_clients_that_send_little_and_fast_are_gathered() {
+        assert!(pauses(1000, 1, 50, 10, 5) > 900);
+        assert!(pauses(1000, 2, 10, 12, 0) > 900);
+    }
+
+    #[test]
+    fn nobody_waits_who_is_alone_or_among_few() {
+        for clients in [1, 2, 4, 7] {
+            assert_eq!(pauses(1000, 1, clients, 5, 5), 0, "{clients}");
+        }
+    }
+
+    #[test]
+    fn nobody_waits_when_there_is_little_or_much_to_do() {
+        assert_eq!(pauses(1000, 1, 50, 10, 30), 0, "the pause would bring nothing");
+        assert_eq!(pauses(1000, 25, 50, 40, 0), 0, "the turns are long enough");
+        assert_eq!(pauses(1000, 0, 50, 1, 1), 0, "nobody has sent anything");
+    }
+
+    #[test]
+    fn a_lull_ends_it() {
+        let mut now = Instant::now();
+        let mut gather = Gather::new(now);
+        for i in 0..100 {
+            gather.after_turn(&[i % 50], now, now + Duration::from_micros(5));
+            now += Duration::from_micros(10);
+        }
+        assert!(gather.is_busy);
+        now += Duration::from_millis(1);
+        assert_eq!(gather.after_turn(&[1], now, now + Duration::from_micros(5)), None);
+    }
+}
