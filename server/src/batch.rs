@@ -51,6 +51,10 @@ const PREFETCH_CALLS: usize = 32;
 /// The entry of a command is asked for when the one so many before it runs.
 const PREFETCH_AHEAD: usize = 12;
 
+/// While commands are parsed, the entry of a command is asked for when the one so many behind it is parsed:
+/// its bucket has come by then.
+const PARSED_BETWEEN: usize = 6;
+
 /// Calls on small hashes and sets among them after which no more large ones are looked for.
 const SMALL_CALLS: usize = 2;
 
@@ -153,6 +157,27 @@ struct Ahead {
 }
 
 impl Ahead {
+    /// As `fetch`, while commands are being parsed: asks for the bucket of `call`, which comes behind `parsed`,
+    /// and for the entry of one a few before it of the same client, if these are among the first to run.
+    #[inline]
+    fn fetch_parsed(&mut self, db: &Db, call: &Parse, parsed: &[Parse], bytes: usize) {
+        let i = parsed.len();
+        if i != self.bucket || i >= 2 * PREFETCH_AHEAD {
+            return;
+        }
+        db.prefetch(call.hash);
+        self.bucket = i + 1;
+        if let Some(before) = i.checked_sub(PARSED_BETWEEN)
+            && self.entry == before
+            && before < PREFETCH_AHEAD
+            && parsed[before].entry == call.entry
+            && parsed[before].key_at > 0
+        {
+            db.prefetch_entry_of(parsed[before].hash, bytes);
+            self.entry = before + 1;
+        }
+    }
+
     /// Asks for the entries of the commands up to a few behind `i`, and for the buckets of as many behind
     /// those. No sooner: what comes long before it is needed has gone from the nearest cache again.
     #[inline]
@@ -374,6 +399,7 @@ impl Batch {
     fn parse(&mut self, server: &mut Server) -> bool {
         self.args.clear();
         self.parsed.clear();
+        self.ahead = Ahead::default();
         self.has_members = false;
         let mut has_errors = false;
         let keyspace = server.engine.as_ref().map(Engine::keyspace);
@@ -421,6 +447,9 @@ impl Batch {
                         {
                             (parse.key_at, parse.hash) = (at, db.hash_key(key.of(buf)));
                             self.has_members |= command.member_at > 0;
+                            if entry.fetched_bytes > 0 {
+                                self.ahead.fetch_parsed(db, &parse, &self.parsed, entry.fetched_bytes);
+                            }
                         }
                         self.parsed.push(parse);
                         // It may be the password: the next command may have wider limits. And bytes of
@@ -444,7 +473,6 @@ impl Batch {
     fn execute(&mut self, server: &mut Server) {
         let mut measured = Instant::now();
         let (mut next, mut clock_at) = (0, CALLS_PER_CLOCK);
-        self.ahead = Ahead::default();
         while next < self.parsed.len() {
             if next.is_multiple_of(PREFETCH_CALLS) {
                 self.prefetch(server, next);
