@@ -11,7 +11,14 @@
 use std::time::{Duration, Instant};
 
 /// The pause. What a request may have to wait longer for being answered, but for how late a timer is.
+/// Shorter ones are over before the thread has fallen asleep.
 const PAUSE: Duration = Duration::from_micros(10);
+
+/// The pause among many clients, who wait for each other that long anyhow.
+const LONG_PAUSE: Duration = Duration::from_micros(20);
+
+/// So many clients are many.
+const MANY_CLIENTS: u32 = 16;
 
 /// A turn that took longer has served so many that the costs of a wake-up are shared well.
 const SHORT_TURN: Duration = Duration::from_micros(30);
@@ -32,14 +39,14 @@ pub(crate) struct Gather {
     clients: u64,
     reads: u32,
     since: Instant,
-    /// The reads before those came fast, and from many.
-    is_busy: bool,
+    /// How long to wait after a short turn: the reads before those came fast, and from many.
+    pause: Option<Duration>,
 }
 
 impl Gather {
     /// Nothing is known.
     pub(crate) fn new(now: Instant) -> Gather {
-        Gather { clients: 0, reads: 0, since: now, is_busy: false }
+        Gather { clients: 0, reads: 0, since: now, pause: None }
     }
 
     /// A turn that began at `began` has read from `readable` and is over now, at `ended`. How long to wait
@@ -52,16 +59,20 @@ impl Gather {
         ended: Instant,
     ) -> Option<Duration> {
         if began.duration_since(self.since) > BUSY {
-            (self.clients, self.reads, self.since, self.is_busy) = (0, 0, began, false);
+            (self.clients, self.reads, self.since, self.pause) = (0, 0, began, None);
         }
         self.reads += readable.len() as u32;
         self.clients = readable.iter().fold(self.clients, |clients, index| clients | 1 << (index % 64));
         if self.reads >= READS {
-            self.is_busy = self.clients.count_ones() >= LEAST_CLIENTS;
+            self.pause = match self.clients.count_ones() {
+                MANY_CLIENTS.. => Some(LONG_PAUSE),
+                LEAST_CLIENTS.. => Some(PAUSE),
+                _ => None,
+            };
             (self.clients, self.reads, self.since) = (0, 0, ended);
         }
-        let pauses = self.is_busy && !readable.is_empty() && ended.duration_since(began) < SHORT_TURN;
-        pauses.then_some(PAUSE)
+        let is_short = !readable.is_empty() && ended.duration_since(began) < SHORT_TURN;
+        self.pause.filter(|_| is_short)
     }
 }
 
@@ -115,7 +126,7 @@ mod tests {
             gather.after_turn(&[i % 50], now, now + Duration::from_micros(5));
             now += Duration::from_micros(10);
         }
-        assert!(gather.is_busy);
+        assert_eq!(gather.pause, Some(LONG_PAUSE));
         now += Duration::from_millis(1);
         assert_eq!(gather.after_turn(&[1], now, now + Duration::from_micros(5)), None);
     }
