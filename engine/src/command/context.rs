@@ -9,7 +9,7 @@ use crate::codec::resp::Reply;
 use crate::keyspace::db::{AddError, Lookup};
 use crate::keyspace::{Db, Keyspace};
 use crate::value::hash::{Hash, HashRef};
-use crate::value::list::{List, ListRef};
+use crate::value::list::{End, List, ListRef};
 use crate::value::set::{Set, SetRef};
 use crate::value::stream::Stream;
 use crate::value::string::IncrError;
@@ -336,6 +336,15 @@ impl Data<'_> {
         let answer = change(&mut bytes, 0);
         self.set(key, Value::String(StringValue::edited(bytes)), None);
         Ok(answer)
+    }
+
+    /// Adds elements at an end of the list at a key if that is one of many nodes. Its length then; `None` if
+    /// there is no such list: then nothing has changed.
+    #[inline]
+    pub fn push_to_nodes(&mut self, key: &[u8], end: End, items: &[&[u8]]) -> Option<usize> {
+        self.drop_if_expired(key);
+        let limits = self.limits;
+        self.db_mut().push_to_nodes(key, end, items, limits)
     }
 
     /// A key is gone because its time had passed: whoever keeps a copy has to remove it.

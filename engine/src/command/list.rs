@@ -83,7 +83,9 @@ fn push(ctx: &mut Context<'_>, args: Args<'_>, end: End, existing_only: bool) ->
         list.push_all(end, items.iter().copied(), limits);
         list.len()
     };
-    let len = if existing_only {
+    let len = if let Some(len) = ctx.data.push_to_nodes(key, end, items) {
+        Some(len)
+    } else if existing_only {
         ctx.data.edit_list(key, add)?
     } else {
         Some(ctx.data.upsert_list(key, |_| List::new(), add)?)

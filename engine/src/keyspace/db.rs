@@ -15,7 +15,8 @@ use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::structure::hash::HashSeed;
 use crate::structure::table::{Iter, SampleWalk, Sweep, Table, TableEntry, Vacant};
-use crate::value::{Value, ValueRef};
+use crate::value::list::End;
+use crate::value::{Limits, Value, ValueRef};
 
 use super::clocks::Clocks;
 use super::entry::{Entry, EntryRef, INLINE_PACKED_MAX_BYTES, Marks};
@@ -355,6 +356,19 @@ impl Db {
         }
         occupied.tick(|clock| self.clocks.accessed(clock));
         Some(answer)
+    }
+
+    /// Adds elements at an end of the list at a key if that is one of many nodes: it stays one, so nothing
+    /// else of its entry changes. Its length then; `None` if there is no such list.
+    #[inline]
+    pub fn push_to_nodes(&mut self, key: &[u8], end: End, items: &[&[u8]], limits: &Limits) -> Option<usize> {
+        let hash = self.hash_key(key);
+        let TableEntry::Occupied(mut occupied) = self.table.entry(hash, |entry| entry.is_key(key)) else {
+            return None;
+        };
+        let len = occupied.with(|entry| entry.push_to_nodes(end, items, limits))?;
+        occupied.tick(|clock| self.clocks.accessed(clock));
+        Some(len)
     }
 
     /// Sets or (with `None`) removes the expiry of a key; answers whether the key is there.

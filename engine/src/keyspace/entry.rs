@@ -13,7 +13,8 @@ use crate::base::time::UnixMs;
 use crate::structure::hash::HashSeed;
 use crate::structure::record::{Record, RecordRef};
 use crate::structure::table::{HashOf, Thin};
-use crate::value::{InlineTag, StringValue, Value, ValueRef, int_bytes, int_from_bytes};
+use crate::value::list::End;
+use crate::value::{InlineTag, Limits, StringValue, Value, ValueRef, int_bytes, int_from_bytes};
 
 /// The longest string inside a record. Beyond it a second allocation no longer counts, and a record
 /// that moves with each edit would.
@@ -220,6 +221,16 @@ impl Entry {
         answer
     }
 
+    /// Adds elements at an end of a list of many nodes, which stays one. Its length then; `None` for any
+    /// other value, which is as before.
+    #[inline]
+    pub(super) fn push_to_nodes(&mut self, end: End, items: &[&[u8]], limits: &Limits) -> Option<usize> {
+        match self.boxed()? {
+            Value::List(list) => list.push_to_nodes(end, items, limits),
+            _ => None,
+        }
+    }
+
     /// As `modify`, for who removes the entry when the value is left empty, and is told so: a copy that is
     /// empty is not stored back. The copy is made in `room`, which comes back with other bytes in it.
     pub(super) fn modify_or_empty<R>(
@@ -395,6 +406,7 @@ impl<'a> EntryRef<'a> {
 
     /// Whether the value is a hash with fields that expire.
     #[must_use]
+    #[inline]
     pub fn has_field_ttl(self) -> bool {
         match self.0.tag() {
             BOXED_EXPIRING => true,

@@ -523,14 +523,11 @@ impl<'a> RecordRef<'a> {
         if key.len() != sought.len() {
             return false;
         }
-        match (
-            key.first_chunk::<8>(),
-            key.last_chunk::<8>(),
-            sought.first_chunk::<8>(),
-            sought.last_chunk::<8>(),
-        ) {
-            // The two halves overlap, or meet.
-            (Some(a), Some(b), Some(c), Some(d)) if key.len() <= 16 => a == c && b == d,
+        // The two parts overlap, or meet.
+        match key.len() {
+            4..8 => are_ends_equal::<4>(key, sought),
+            8..=16 => are_ends_equal::<8>(key, sought),
+            17..=32 => are_ends_equal::<16>(key, sought),
             _ => key == sought,
         }
     }
@@ -539,6 +536,15 @@ impl<'a> RecordRef<'a> {
     #[inline]
     pub fn prefetch(self) {
         prefetch(self.at.as_ptr());
+    }
+}
+
+/// Whether two strings have the same first and the same last `N` bytes; false if they are shorter.
+#[inline]
+fn are_ends_equal<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    match (a.first_chunk::<N>(), a.last_chunk::<N>(), b.first_chunk::<N>(), b.last_chunk::<N>()) {
+        (Some(a_first), Some(a_last), Some(b_first), Some(b_last)) => a_first == b_first && a_last == b_last,
+        _ => false,
     }
 }
 

@@ -130,6 +130,16 @@ impl List {
         }
     }
 
+    /// Pushes elements one after the other onto a list of many nodes. Its length then; `None` for any other
+    /// list, which is as before.
+    #[inline]
+    pub fn push_to_nodes(&mut self, end: End, items: &[&[u8]], limits: &Limits) -> Option<usize> {
+        let Self::Quicklist(quick) = self else { return None };
+        let fill = Fill::of(limits);
+        items.iter().for_each(|v| quick.push(end, v, fill));
+        Some(quick.len())
+    }
+
     /// Takes the element at an end and gives it to `with`, which answers for it.
     pub fn pop_with<R>(
         &mut self,

@@ -147,7 +147,8 @@ fn whole(buf: &[u8], start: usize, limits: &RequestLimits, args: &mut Vec<Arg>) 
         args.push(Arg { at, len });
         end = at + len;
     }
-    if buf.get(end..).is_some_and(|rest| rest.starts_with(b"\r\n")) {
+    // As an array of a known length: otherwise this is a call.
+    if buf.get(end..).and_then(<[u8]>::first_chunk) == Some(b"\r\n") {
         return Some(end + 2);
     }
     args.truncate(first_new);

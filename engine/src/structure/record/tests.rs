@@ -62,6 +62,22 @@ fn widths_change_at_their_edges() {
 }
 
 #[test]
+fn keys_are_told_apart_at_every_byte() {
+    for len in 0..70 {
+        let key: Vec<u8> = (0..len).collect();
+        let record = Record::new(0, &key, None, b"payload");
+        assert!(record.view().is_key(&key), "{len}");
+        assert!(!record.view().is_key(&[&key[..], b"x"].concat()), "{len}");
+        for i in 0..key.len() {
+            let mut other = key.clone();
+            other[i] ^= 0x80;
+            assert!(!record.view().is_key(&other), "{len} {i}");
+            assert!(!record.view().is_key(&key[..i]), "{len} {i}");
+        }
+    }
+}
+
+#[test]
 fn an_owned_pointer_comes_back() {
     let boxed = Box::into_raw(Box::new(77u32));
     let mut record = Record::with_pointer(15, b"key", Some(5), boxed.cast());

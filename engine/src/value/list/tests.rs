@@ -87,6 +87,22 @@ fn pushing_many_decides_once_by_their_bytes() {
 }
 
 #[test]
+fn only_lists_of_many_nodes_are_pushed_to_as_such() {
+    let limits = limits(4);
+    for end in [End::Front, End::Back] {
+        let mut list = of(&[b"1", b"2", b"3"], &limits);
+        assert_eq!(list.push_to_nodes(end, &[b"4"], &limits), None);
+        assert_eq!(contents(&list), [b"1", b"2", b"3"]);
+        let mut list = of(&[b"1", b"2", b"3", b"4", b"5"], &limits);
+        let mut twin = list.clone();
+        let items: [&[u8]; 3] = [b"six", b"", b"8"];
+        assert_eq!(list.push_to_nodes(end, &items, &limits), Some(8));
+        twin.push_all(end, items.into_iter(), &limits);
+        assert_eq!((contents(&list), nodes(&list)), (contents(&twin), nodes(&twin)));
+    }
+}
+
+#[test]
 fn a_large_element_gets_its_own_node() {
     let l = Limits::DEFAULT;
     let big = vec![b'z'; 8193];
