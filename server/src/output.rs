@@ -76,7 +76,15 @@ impl Server {
             self.stats.writes += 1;
             self.stats.output_bytes += sent as u64;
         }
-        self.after_send(index);
+        // Nothing waits, nothing is to be changed: most replies end here.
+        let is_done = client.connection.is_flushed()
+            && client.interest == Interest::Read
+            && client.closing == Closing::No
+            && client.soft_limit_since.is_none()
+            && self.aof.held.is_empty();
+        if !is_done {
+            self.after_send(index);
+        }
         self.count_client(index);
     }
 

@@ -128,6 +128,8 @@ pub(crate) struct Server {
     pub(crate) now_instant: Instant,
     /// When this turn had something to do.
     turn_began: Instant,
+    /// When the last one was over.
+    turn_ended: Instant,
     /// When the process began.
     pub(crate) started: Instant,
     /// Forty digits, other ones in each run.
@@ -240,6 +242,7 @@ impl Server {
             now: unix_ms(),
             now_instant: now,
             turn_began: now,
+            turn_ended: now,
             started: now,
             run_id,
             oom_score: OomScore::default(),
@@ -302,7 +305,7 @@ impl Server {
         if (is_behind && !self.is_ending()) || self.memory.is_evicting {
             return Duration::ZERO;
         }
-        let wait = self.next_cron.saturating_duration_since(Instant::now());
+        let wait = self.next_cron.saturating_duration_since(self.turn_ended);
         let ends = [self.blocked.next_deadline(), self.pause.map(|pause| pause.until)];
         match ends.into_iter().flatten().min() {
             None => wait,
@@ -360,6 +363,7 @@ impl Server {
         self.evict_clients();
         self.close_marked(CLOSING_TIME);
         let ended = Instant::now();
+        self.turn_ended = ended;
         let spent = ended.duration_since(self.turn_began).as_micros();
         let commands = self.stats.commands.saturating_sub(commands);
         self.stats.count_turn(u64::try_from(spent).unwrap_or(u64::MAX), commands);

@@ -31,7 +31,7 @@ impl Batch {
                 server.put_in_queue(index);
             }
         }
-        let now = Instant::now();
+        let now = server.now_instant;
         let times = Times::of_turn(now);
         self.begin(times.others(now));
         if server.queue.is_empty() {
