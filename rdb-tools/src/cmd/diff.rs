@@ -147,7 +147,10 @@ fn compare(args: &Diff) -> Result<Counts, End> {
     let form = if args.resp { Form::Resp } else { Form::Readable };
     let mut report: Box<dyn Report> = match (args.json, args.resp || args.commands, args.quiet) {
         (true, ..) => Box::new(Json::new(stdout(), differing)),
-        (_, true, _) => Box::new(Patch::new(stdout(), form, differing)),
+        (_, true, _) => {
+            let is_for_old = a.target().is_some_and(|target| target.hash_with_field_ttl().is_none());
+            Box::new(Patch::new(stdout(), form, differing).for_old(is_for_old))
+        }
         (.., true) => Box::new(Text::new(io::sink(), differing, Some(0), 0)),
         _ if args.keys_only => Box::new(Text::new(stdout(), differing, None, 0)),
         _ => {

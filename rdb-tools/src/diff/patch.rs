@@ -131,6 +131,10 @@ fn push_word(out: &mut impl Write, word: &[u8]) -> io::Result<()> {
 pub struct Patch<W> {
     commands: Commands<W>,
     differing: Differing,
+    /// Whether the server that A is of may not know how fields of hashes expire.
+    is_for_old: bool,
+    /// Commands that say when fields of hashes expire.
+    field_ttls: u64,
     unsaid: u64,
 }
 
@@ -147,7 +151,13 @@ impl<W: Write> Patch<W> {
     /// Commands to `out`.
     pub fn new(out: W, form: Form, differing: Differing) -> Self {
         let commands = Commands { out, form, db: None, batch: Vec::new(), fixed: 0, batch_bytes: 0 };
-        Self { commands, differing, unsaid: 0 }
+        Self { commands, differing, is_for_old: false, field_ttls: 0, unsaid: 0 }
+    }
+
+    /// Has it told that some commands are not known to older servers, if A is of one.
+    #[must_use]
+    pub fn for_old(self, is_for_old: bool) -> Self {
+        Self { is_for_old, ..self }
     }
 
     /// What commands cannot say.
@@ -206,7 +216,10 @@ impl<W: Write> Patch<W> {
                 }
                 Section::Member => commands.add(&[b"SADD", key], &[identity])?,
                 Section::Field => commands.add(&[b"HSET", key], &[identity, content])?,
-                Section::FieldTtl => member_expires(commands, change, identity, content)?,
+                Section::FieldTtl => {
+                    self.field_ttls += 1;
+                    member_expires(commands, change, identity, content)?;
+                }
                 Section::Scored => commands.add(&[b"ZADD", key], &[&score(content), identity])?,
                 Section::Raw if identity == RAW_HEAD => {
                     let head = content.first_chunk().copied().unwrap_or_default();
@@ -267,6 +280,7 @@ impl<W: Write> Patch<W> {
                 // Setting a field takes its expiry away, so those of all fields are set again then.
                 match pair.b.first() {
                     Some(at) if is_different || sets_fields => {
+                        self.field_ttls += 1;
                         member_expires(commands, change, identity, at)?;
                     }
                     None if is_different => member_persists(commands, change, identity)?,
@@ -432,7 +446,15 @@ impl<W: Write> Report for Patch<W> {
     }
 
     fn end(&mut self, _counts: &Counts) -> io::Result<()> {
-        self.commands.out.flush()
+        self.commands.out.flush()?;
+        match (self.is_for_old, self.field_ttls) {
+            (false, _) | (_, 0) => Ok(()),
+            (true, n) => writeln!(
+                io::stderr(),
+                "{}: {n} commands say when fields of hashes expire: servers before Redis 7.4 and Valkey 9 refuse them",
+                program()
+            ),
+        }
     }
 }
 

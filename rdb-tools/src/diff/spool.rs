@@ -4,11 +4,11 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 
 use cairn_engine::codec::rdb::{
-    Depth, Dialect, Drain, KeyHead, Sink, Trailer, ValueEvent, Version, Writer, WriterOptions, opcode,
+    Depth, Dialect, Drain, KeyHead, Sink, Target, Trailer, ValueEvent, Version, Writer, WriterOptions, opcode,
 };
 
 use crate::canon::SubExpiry;
@@ -50,6 +50,19 @@ impl Twice {
     #[must_use]
     pub fn name(&self) -> &OsString {
         &self.name
+    }
+
+    /// The servers that its version is of, where that can be told without reading it. Version 9 is KeyDB's too, where
+    /// members expire in another way: nothing is said of it.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        let mut magic = [0; 9];
+        File::open(&self.path).ok()?.read_exact(&mut magic).ok()?;
+        let all = [Dialect::Redis, Dialect::Valkey]
+            .into_iter()
+            .flat_map(|dialect| (1..=u16::from(u8::MAX)).map(move |number| Version { dialect, number }));
+        let version = all.into_iter().find(|version| version.magic() == magic)?;
+        Target::of_version(version).filter(|target| *target != Target::Redis62)
     }
 
     /// How it is read.

@@ -177,3 +177,21 @@ fn servers_of_all_versions_wrote_the_same_data() {
         }
     }
 }
+
+#[test]
+fn a_patch_tells_what_an_older_server_refuses() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let line = r#"{"key":"h","type":"hash","value":{"a":"1"},"field_pexpireat":[["a",4102444800000]]}"#;
+    fs::write(at("b.jsonl"), line).expect("write");
+    fs::write(at("none.jsonl"), "").expect("write");
+    for (target, told) in [("redis-7.0", "1 commands say when fields of hashes expire"), ("redis-7.4", "")] {
+        let made =
+            rdb_tools(["convert", &at("none.jsonl"), "-o", &at("a.rdb"), "--force", "--target", target]);
+        assert!(made.status.success(), "{made:?}");
+        let patch = rdb_tools(["diff", &at("a.rdb"), &at("b.jsonl"), "--commands"]);
+        let (out, err) = (String::from_utf8_lossy(&patch.stdout), String::from_utf8_lossy(&patch.stderr));
+        assert!(out.contains("HPEXPIREAT h 4102444800000 FIELDS 1 a"), "{target} {out}");
+        assert_eq!((err.contains(told), err.is_empty()), (true, told.is_empty()), "{target} {err}");
+    }
+}
