@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::command::spec::WRITE;
 use cairn_engine::engine::Engine;
-use cairn_engine::persist::aof::{SyncPolicy, Unit, Wake};
+use cairn_engine::persist::aof::{AofEvent, SyncPolicy, Unit, Wake};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::dispatch::Called;
@@ -343,13 +343,24 @@ impl Server {
         }
     }
 
-    /// Looks after the log: hears what its worker has done, and answers those who have waited for it.
-    pub(crate) fn tend_log(&mut self) {
-        self.aof.is_woken = false;
-        let Some(engine) = &mut self.engine else { return };
+    /// Hears what has happened to the log, and has the next step done. True if fresh files are wanted.
+    fn poll_log(&mut self) -> bool {
+        let Some(engine) = &mut self.engine else { return false };
         let events = engine.poll_aof(self.now_instant, self.now, self.used_memory);
         for event in &events {
             self.tell_aof_event(event);
+        }
+        events.iter().any(|event| matches!(event, AofEvent::SyncFailed(_)))
+    }
+
+    /// Looks after the log: hears what its worker has done, and answers those who have waited for it.
+    pub(crate) fn tend_log(&mut self) {
+        self.aof.is_woken = false;
+        if self.engine.is_none() {
+            return;
+        }
+        if self.poll_log() && self.put_save_off() {
+            self.poll_log();
         }
         self.tell_backup_events();
         if self.aof.is_on {

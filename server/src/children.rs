@@ -144,6 +144,17 @@ impl Server {
         }
     }
 
+    /// Ends a saving child, and has another one save later: writes are refused until fresh files of the log
+    /// are there, and only one child writes at a time. False if there is none.
+    pub(crate) fn put_save_off(&mut self) -> bool {
+        if !self.cancel_save() {
+            return false;
+        }
+        self.log.notice(format_args!("The background save begins again after the rewrite of the AOF"));
+        self.children.is_save_scheduled = true;
+        true
+    }
+
     fn is_aof_starting(&self) -> bool {
         self.engine.as_ref().is_some_and(|engine| engine.aof_state() == AofState::Starting)
     }
