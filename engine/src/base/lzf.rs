@@ -260,8 +260,80 @@ pub fn decompress(input: &[u8], raw_len: usize, out: &mut Vec<u8>) -> Result<(),
 const SLACK: usize = MAX_LITERALS;
 
 fn decompress_into(input: &[u8], out: &mut [u8], raw_len: usize) -> Result<(), LzfError> {
-    let mut from = 0;
-    let mut made = 0;
+    match decompress_sound(input, out, raw_len) {
+        Some(()) => Ok(()),
+        None => decompress_carefully(input, out, raw_len),
+    }
+}
+
+/// As [`decompress_carefully`] for a stream with nothing wrong in it. Literals and copies mostly take turns, so a turn
+/// of this loop is for one of each, with one look at what is left of the stream.
+fn decompress_sound(input: &[u8], out: &mut [u8], raw_len: usize) -> Option<()> {
+    /// A token of literals, a copy behind it, and what fits above both.
+    const WINDOW: usize = MAX_LITERALS + 8;
+    /// Bytes that are moved at once for most copies.
+    const CHUNK: usize = 8;
+    let (mut from, mut made) = (0usize, 0usize);
+    while let Some(window) = chunk_at::<WINDOW>(input, from) {
+        let mut token = usize::from(window[0]);
+        let mut behind = 1;
+        if token < MAX_LITERALS {
+            *out.get_mut(made..)?.first_chunk_mut()? = *chunk_at::<MAX_LITERALS>(window, 1)?;
+            made += token + 1;
+            from += token + 2;
+            behind = token + 3;
+            token = usize::from(window[token + 2]);
+            if token < MAX_LITERALS {
+                continue;
+            }
+        }
+        let (short, low) = (token >> 5, usize::from(window[behind]));
+        if short < 7 {
+            let (len, distance) = (short + 2, ((token & 31) << 8 | low) + 1);
+            let before = made.checked_sub(distance)?;
+            if distance >= len {
+                let chunk = *chunk_at::<CHUNK>(out, before)?;
+                *out.get_mut(made..)?.first_chunk_mut()? = chunk;
+            } else {
+                out.get(made + len..)?;
+                copy_back_near(out, made, distance, len);
+            }
+            from += 2;
+            made += len;
+        } else {
+            let (len, distance) =
+                (low + LONG_COPY, ((token & 31) << 8 | usize::from(window[behind + 1])) + 1);
+            if distance > made || made + len > raw_len {
+                return None;
+            }
+            copy_back(out, made, distance, len);
+            from += 3;
+            made += len;
+        }
+    }
+    // The last tokens, with all their bounds; there is room for more than was declared.
+    if made > raw_len {
+        return None;
+    }
+    go_on(input, out, raw_len, (from, made)).ok()
+}
+
+#[inline(always)]
+fn chunk_at<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
+    bytes.get(at..)?.first_chunk()
+}
+
+fn decompress_carefully(input: &[u8], out: &mut [u8], raw_len: usize) -> Result<(), LzfError> {
+    go_on(input, out, raw_len, (0, 0))
+}
+
+/// Unpacks the rest of a stream, of which some bytes have been read and made others.
+fn go_on(
+    input: &[u8],
+    out: &mut [u8],
+    raw_len: usize,
+    (mut from, mut made): (usize, usize),
+) -> Result<(), LzfError> {
     while let Some(&token) = input.get(from) {
         let at = from;
         let token = usize::from(token);
@@ -341,6 +413,91 @@ fn copy_back_near(out: &mut [u8], made: usize, distance: usize, len: usize) {
         let step = (distance + done).min(len - done);
         out.copy_within(from..from + step, made + done);
         done += step;
+    }
+}
+
+/// What a token does, by its first byte.
+#[derive(Clone, Copy)]
+struct Token {
+    /// Bytes that it makes; of a long copy, what its second byte is added to.
+    makes: u8,
+    /// Bytes of the stream that it takes, those of a literal run included.
+    takes: u8,
+}
+
+const TOKENS: [Token; 256] = {
+    let mut tokens = [Token { makes: 0, takes: 0 }; 256];
+    let mut first = 0;
+    while first < 256 {
+        tokens[first] = match (first, first >> 5) {
+            (literals, 0) => Token { makes: literals as u8 + 1, takes: literals as u8 + 2 },
+            (_, 7) => Token { makes: LONG_COPY as u8, takes: 3 },
+            (_, short) => Token { makes: short as u8 + 2, takes: 2 },
+        };
+        first += 1;
+    }
+    tokens
+};
+
+/// Whether [`decompress`] would unpack `input` to `raw_len` bytes. Nothing is unpacked: it goes from token to token.
+#[must_use]
+pub fn is_sound(input: &[u8], raw_len: usize) -> bool {
+    let (mut from, mut made, mut is_bad) = (0, 0, false);
+    // Which kind a token is of cannot be guessed, so there is no branch on it.
+    while let Some([first, second, third]) = input.get(from..).and_then(<[u8]>::first_chunk) {
+        let token = TOKENS[usize::from(*first)];
+        let is_long = *first >= 7 << 5;
+        let low = if is_long { *third } else { *second };
+        let distance = (usize::from(*first & 31) << 8 | usize::from(low)) + 1;
+        is_bad |= (*first >= 1 << 5) & (distance > made);
+        // Each step makes 264 bytes at the most, out of two bytes of input at the least.
+        made += usize::from(token.makes) + if is_long { usize::from(*second) } else { 0 };
+        from += usize::from(token.takes);
+    }
+    if is_bad || from > input.len() {
+        return false;
+    }
+    match input[from..] {
+        [] => {}
+        [first, low] if (1 << 5..7 << 5).contains(&first) => {
+            if (usize::from(first & 31) << 8 | usize::from(low)) + 1 > made {
+                return false;
+            }
+            made += usize::from(TOKENS[usize::from(first)].makes);
+        }
+        [0, _] => made += 1,
+        _ => return false,
+    }
+    made == raw_len
+}
+
+/// Unpacks one stream after another into the same room.
+#[derive(Debug, Default)]
+pub struct Unpacker {
+    room: Vec<u8>,
+}
+
+impl Unpacker {
+    /// Of a room that has grown beyond this only so much is kept.
+    const KEPT_BYTES: usize = 1 << 20;
+
+    /// The `raw_len` bytes that `input` stands for.
+    ///
+    /// # Errors
+    /// As [`decompress`] has them.
+    pub fn unpack(&mut self, input: &[u8], raw_len: usize) -> Result<&[u8], LzfError> {
+        if raw_len > input.len().saturating_mul(MAX_EXPANSION) {
+            return Err(LzfError::ImpossibleLength { declared: raw_len, compressed: input.len() });
+        }
+        let needed = raw_len + SLACK;
+        if self.room.len() < needed {
+            self.room.resize(needed, 0);
+        } else if self.room.len() > needed.max(Self::KEPT_BYTES) {
+            self.room.truncate(needed.max(Self::KEPT_BYTES));
+            self.room.shrink_to_fit();
+        }
+        decompress_into(input, &mut self.room[..needed], raw_len)?;
+        Ok(&self.room[..raw_len])
     }
 }
 

@@ -1,10 +1,16 @@
-use super::{Encoder, LzfError, MAX_DISTANCE, decompress};
+use super::{Encoder, LzfError, MAX_DISTANCE, Unpacker, decompress, is_sound};
 use crate::base::rng::Rng;
 use proptest::prelude::*;
 
+/// Unpacks in every way there is, which must agree.
 fn unpack(stream: &[u8], raw_len: usize) -> Result<Vec<u8>, LzfError> {
     let mut out = b"before".to_vec();
-    match decompress(stream, raw_len, &mut out) {
+    let result = decompress(stream, raw_len, &mut out);
+    assert_eq!(is_sound(stream, raw_len), result.is_ok(), "{stream:x?} {raw_len}");
+    let mut unpacker = Unpacker { room: vec![0xaa; stream.len() % 100] };
+    let other = unpacker.unpack(stream, raw_len).map(<[u8]>::to_vec);
+    assert_eq!(other, result.map(|()| out[6..].to_vec()));
+    match result {
         Ok(()) => {
             assert_eq!(&out[..6], b"before");
             Ok(out.split_off(6))
