@@ -22,10 +22,12 @@ mod edit;
 mod encoding;
 mod even;
 mod front;
+mod sound;
 
 pub use edit::ListpackBuf;
 pub use encoding::{encoded_int_len, encoded_len};
 pub use front::FrontBuf;
+pub use sound::Sound;
 
 use super::{Corrupt, CorruptKind, Element};
 use crate::base::num;

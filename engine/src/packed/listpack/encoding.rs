@@ -151,6 +151,20 @@ pub(super) fn decode(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     Some((Element::Int(read_int(bytes, at, first)?), at + 1 + short))
 }
 
+/// The element at `at`, whose first byte is `first`, if that alone tells its length, and the offset behind it,
+/// where its back length would be.
+#[inline(always)]
+pub(super) fn decode_short(bytes: &[u8], at: usize, first: u8) -> Option<(Element<'_>, usize)> {
+    if (STRING_6..INT_13).contains(&first) {
+        let end = at + 1 + usize::from(first & 0x3f);
+        return Some((Element::Bytes(bytes.get(at + 1..end)?), end));
+    }
+    match short_body(first) {
+        0 => None,
+        body => Some((Element::Int(read_int(bytes, at, first)?), at + body)),
+    }
+}
+
 /// The element at `at` and the offset behind it, where its back length would be.
 #[inline(always)]
 pub(super) fn decode_body(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
