@@ -25,6 +25,7 @@ use crate::base::time::UnixMs;
 use super::error::{Doing, Error, Failure, Halt, Kind};
 use super::event::Sink;
 use super::read::Cursor;
+use super::records::{Passing, Records};
 use super::{Dialect, ObjectType, Version};
 
 pub use dump::{DumpPayload, decode_value, split_dump};
@@ -86,6 +87,12 @@ struct Prefix {
     freq: Option<u8>,
     meta: Option<Vec<u8>>,
     no_evict: bool,
+}
+
+impl Prefix {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self { expire_at: None, idle_s: None, freq: None, meta: None, no_evict: false })
+    }
 }
 
 /// Field names of the hash templates that a file has defined.
@@ -259,6 +266,23 @@ impl Decoder {
             Some(Halt::Bad(at, kind)) => Err(Failure::Format(self.error(at, kind))),
             Some(Halt::Sink(error)) => Err(Failure::Sink(error)),
         }
+    }
+
+    /// Passes the records at the start of `input` that are whole and plain, and answers how many bytes that were:
+    /// none if it is in the middle of a record. `input` is as for [`Decoder::advance`], which is to be called for the
+    /// rest. No sink is told of them.
+    pub fn pass(&mut self, input: &[u8], passing: &mut impl Passing) -> usize {
+        let (Phase::Record, Some(version)) = (&self.phase, self.version) else { return 0 };
+        if !self.prefix.is_empty() {
+            return 0;
+        }
+        let mut records = Records::at(input, version, self.offset, self.db);
+        records.pass(passing);
+        let passed = records.passed();
+        self.db = records.db();
+        self.sum(&input[..passed]);
+        self.offset += passed as u64;
+        passed
     }
 
     fn sum(&mut self, bytes: &[u8]) {

@@ -44,6 +44,7 @@ pub mod encode;
 pub mod error;
 pub mod event;
 mod read;
+pub mod records;
 pub mod target;
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ const LZF_MAX_EXPANSION: u64 = 264;
 const MAX_LENGTH: u64 = 1 << 62;
 
 /// Reads a window that starts at `base` in the file. `unit` is where the unit being read began.
+#[derive(Clone)]
 pub(super) struct Cursor<'a> {
     input: &'a [u8],
     pub(super) pos: usize,
@@ -52,6 +53,11 @@ impl<'a> Cursor<'a> {
     /// Bytes of the window between two positions.
     pub(super) fn between(&self, from: usize, to: usize) -> &'a [u8] {
         self.input.get(from..to).unwrap_or_default()
+    }
+
+    /// All that follows.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.input.get(self.pos..).unwrap_or_default()
     }
 
     #[cold]

@@ -5,5 +5,6 @@ mod corruption;
 mod encoding;
 mod fixtures;
 mod frame;
+mod records;
 mod support;
 mod vectors;

@@ -133,6 +133,20 @@ pub(super) fn feed<S: Sink<Error = std::convert::Infallible>>(
     }
 }
 
+/// Lets a decoder that is at byte `from` of `file` have what comes before byte `to`. Answers where it is then, and
+/// whether the file has ended.
+pub(super) fn feed_from<S: Sink<Error = std::convert::Infallible>>(
+    decoder: &mut Decoder,
+    file: &[u8],
+    (from, to): (usize, usize),
+    sink: &mut S,
+) -> Result<(usize, bool), super::super::Error> {
+    match decoder.advance(&file[from..to], to == file.len(), sink) {
+        Ok(Progress { consumed, state }) => Ok((from + consumed, state == State::Done)),
+        Err(Failure::Format(error)) => Err(error),
+    }
+}
+
 /// Decodes `file` as a whole.
 pub(super) fn decode(file: &[u8], depth: Depth) -> Outcome {
     decode_in_pieces(file, depth, Options::default(), file.len().max(1))
