@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread};
 
+use cairn_engine::codec::rdb::records::{Passing, Records, Stored};
 use cairn_engine::codec::rdb::{
     Decoder, Depth, Error, Failure, KeyHead, Kind, Options, Place, Sink, State, Templates, Trailer,
     ValueEvent, Version,
@@ -36,6 +37,10 @@ const BATCH_BYTES: u64 = 1 << 20;
 const WINDOW_BYTES: usize = 4 << 20;
 /// The scanner's pieces: small, so that what it sums up is still in the cache from the look at the lengths.
 const SCAN_BYTES: usize = 256 << 10;
+/// The scanner's steps through a record that is not passed: bytes of the first, and how many there are before
+/// it goes on by whole pieces.
+const FIRST_STEP_BYTES: usize = 32;
+const MOST_STEPS: u32 = 8;
 /// A touched page brings its neighbours along, also those behind that were given back before.
 const NEIGHBOUR_BYTES: usize = 64 << 10;
 /// How many items of a batch may wait to be taken.
@@ -81,6 +86,12 @@ pub trait Worker: Sink {
     /// # Errors
     /// As those of every event.
     fn finish(&mut self) -> Result<(), Self::Error>;
+
+    /// The first records of the batch, whole ones, between `begin` and the events of what is not passed here. Who
+    /// knows how to read stored bytes by itself may pass them, as many as it likes.
+    fn pass(&mut self, records: &mut Records<'_>) {
+        let _ = records;
+    }
 
     /// Reading the batch ended early: whether it is to be read once more from its start, after `begin`. Only asked
     /// where that is possible: the file is mapped, and there is more than one worker.
@@ -397,7 +408,7 @@ fn work<S: Worker, T>(
 }
 
 /// Decodes a batch, and gives its pages back.
-fn read_batch<S: Sink>(
+fn read_batch<S: Worker>(
     map: &Mmap,
     place: Option<&Place>,
     bytes: Range<usize>,
@@ -406,8 +417,18 @@ fn read_batch<S: Sink>(
     sink: &mut S,
 ) -> Result<(), Stop<S::Error>> {
     let options = Options { verify_checksum: false, ..Options::default() };
-    let mut decoder = place.map_or_else(|| Decoder::new(options), |place| Decoder::resume(options, place));
     let mut at = bytes.start;
+    let mut place = place.cloned();
+    // What is larger than a window is not to be in memory all at once.
+    if let Some(place) = place.as_mut().filter(|_| bytes.len() <= WINDOW_BYTES) {
+        let mut records = Records::new(&map[bytes.clone()], place);
+        sink.pass(&mut records);
+        at += records.passed();
+        place.offset += records.passed() as u64;
+        place.db = records.db();
+        release(map, bytes.start.saturating_sub(NEIGHBOUR_BYTES)..at);
+    }
+    let mut decoder = place.map_or_else(|| Decoder::new(options), |place| Decoder::resume(options, &place));
     let mut window = WINDOW_BYTES;
     while at < bytes.end && !has_stopped.load(Ordering::Relaxed) {
         let until = at.saturating_add(window).min(bytes.end);
@@ -455,6 +476,13 @@ struct Scanner<'m, T, E> {
 /// Nobody wants more.
 struct Stopped;
 
+/// Has bytes in the cache before they are looked at here and there, with a wait for each: many lines are on their way
+/// at once when they are asked for in a row.
+fn bring(bytes: &[u8]) {
+    const LINE_BYTES: usize = 64;
+    std::hint::black_box(bytes.iter().step_by(LINE_BYTES).fold(0, |all, byte| all ^ byte));
+}
+
 impl<'m, T, E> Scanner<'m, T, E> {
     fn new(
         map: &'m Mmap,
@@ -483,20 +511,32 @@ impl<'m, T, E> Scanner<'m, T, E> {
     /// Scans to the end of the file. Answers what is wrong with it, and how far it was read in the mapping.
     fn run(mut self, has_stopped: &AtomicBool) -> (Result<(), Error>, usize) {
         let mut decoder = Decoder::new(Options::default());
-        let (mut at, mut window) = (self.from, SCAN_BYTES);
-        let mut given_back = 0;
+        let (mut at, mut window, mut steps) = (self.from, FIRST_STEP_BYTES, 0);
+        let (mut given_back, mut brought) = (0, at);
         loop {
             if has_stopped.load(Ordering::Relaxed) {
                 return (Ok(()), at);
             }
-            let until = at.saturating_add(window).min(self.map.len());
-            let is_last = until == self.map.len();
-            let step = match decoder.advance(&self.map[at..until], is_last, &mut self) {
-                Ok(step) => step,
-                Err(Failure::Sink(never)) => match never {},
-                Err(Failure::Format(error)) => return self.end(error, at),
-            };
-            at += step.consumed;
+            let piece = &self.map[at..at.saturating_add(SCAN_BYTES).min(self.map.len())];
+            bring(&self.map[brought.max(at)..at + piece.len()]);
+            brought = at + piece.len();
+            let passed = decoder.pass(piece, &mut self);
+            let mut state = State::More { at_least: FIRST_STEP_BYTES as u64 };
+            if passed > 0 {
+                (at, steps) = (at + passed, 0);
+            } else {
+                // What is not passed is read in steps that end with it, so that what follows can be passed again; what
+                // takes more steps is large.
+                steps += 1;
+                let step_bytes = if steps > MOST_STEPS { window.max(SCAN_BYTES) } else { window };
+                let until = at.saturating_add(step_bytes).min(self.map.len());
+                let is_last = until == self.map.len();
+                match decoder.advance(&self.map[at..until], is_last, &mut self) {
+                    Ok(step) => (at, state) = (at + step.consumed, step.state),
+                    Err(Failure::Sink(never)) => match never {},
+                    Err(Failure::Format(error)) => return self.end(error, at),
+                }
+            }
             if self.cut_what_ended().is_err() {
                 return (Ok(()), at);
             }
@@ -507,15 +547,13 @@ impl<'m, T, E> Scanner<'m, T, E> {
                 release(self.map, from.saturating_sub(NEIGHBOUR_BYTES)..at);
                 given_back = at;
             }
-            match step.state {
+            match state {
                 State::Done => {
                     // Without an end the caller sees a run that was stopped, and knows.
                     let _ = self.cut(at - self.origin, true);
                     return (Ok(()), at);
                 }
-                State::More { at_least } => {
-                    window = usize::try_from(at_least).unwrap_or(usize::MAX).max(SCAN_BYTES);
-                }
+                State::More { at_least } => window = usize::try_from(at_least).unwrap_or(usize::MAX),
             }
         }
     }
@@ -581,6 +619,14 @@ impl<'m, T, E> Scanner<'m, T, E> {
         self.batches.send(batch).map_err(|_| Stopped)
     }
 
+    #[inline]
+    fn end_record(&mut self, end: u64) {
+        if end - self.last_end >= BATCH_BYTES && !self.belongs_to_key_before(end) {
+            self.last_end = end;
+            self.ended.push(self.known_at(end));
+        }
+    }
+
     /// Whether fields of KeyDB stand at this offset that belong to the key before it.
     fn belongs_to_key_before(&self, offset: u64) -> bool {
         // Opcode AUX, then a plain string of 19 or 20 bytes.
@@ -597,6 +643,23 @@ pub fn wrapping_bytes(bytes: &[u8]) -> usize {
     match bytes.get(..LINE_BYTES) {
         Some(line) if line.starts_with(b"$EOF:") && line.ends_with(b"\r\n") => LINE_BYTES,
         _ => 0,
+    }
+}
+
+impl<T, E> Passing for Scanner<'_, T, E> {
+    #[inline]
+    fn record(&mut self, head: &KeyHead<'_>, value: &mut Stored<'_>) -> bool {
+        let Some(version) = self.version else { return false };
+        if value.skip(head, version).is_none() {
+            return false;
+        }
+        self.db = head.db;
+        self.end_record(value.offset());
+        true
+    }
+
+    fn aux(&mut self, _key: &[u8]) -> bool {
+        true
     }
 }
 
@@ -628,10 +691,7 @@ impl<T, E> Sink for Scanner<'_, T, E> {
     }
 
     fn end_key(&mut self, end: u64) -> Result<(), Infallible> {
-        if end - self.last_end >= BATCH_BYTES && !self.belongs_to_key_before(end) {
-            self.last_end = end;
-            self.ended.push(self.known_at(end));
-        }
+        self.end_record(end);
         Ok(())
     }
 
