@@ -6,8 +6,9 @@
 //! starts anew. [`Prefixes::missing`] bounds what a row may lack for that reason: so a row that has much more is
 //! surely there and right but for that much.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -49,11 +50,62 @@ impl Below {
     }
 }
 
+/// A prefix. Most are short and have no allocation of their own: of a file with many, rows come and go all the time.
+#[derive(Debug, Clone)]
+enum Name {
+    Short { len: u8, bytes: [u8; Name::SHORT] },
+    Long(Box<[u8]>),
+}
+
+impl Name {
+    const SHORT: usize = 30;
+
+    fn of(name: &[u8]) -> Self {
+        let mut bytes = [0; Self::SHORT];
+        match bytes.get_mut(..name.len()) {
+            Some(room) => {
+                room.copy_from_slice(name);
+                Self::Short { len: name.len() as u8, bytes }
+            }
+            None => Self::Long(name.into()),
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+/// As those of its bytes, which a row is looked for by.
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Name {}
+
 /// The table.
 #[derive(Debug, Clone)]
 pub struct Prefixes {
     cutting: Cutting,
-    rows: HashMap<Box<[u8]>, Below, Seeded>,
+    rows: HashMap<Name, Below, Seeded>,
     /// Keys that have no prefix.
     without: Below,
     missing: u64,
@@ -80,7 +132,7 @@ impl Prefixes {
             match self.rows.get_mut(&key[..end]) {
                 Some(row) => row.add(below),
                 None => {
-                    self.rows.insert(key[..end].into(), below);
+                    self.rows.insert(Name::of(&key[..end]), below);
                 }
             }
         }
@@ -152,7 +204,7 @@ impl Prefixes {
     #[must_use]
     pub fn rows(&self) -> Vec<(&[u8], Below)> {
         let mut rows: Vec<(&[u8], Below)> =
-            self.rows.iter().map(|(prefix, below)| (&prefix[..], *below)).collect();
+            self.rows.iter().map(|(prefix, below)| (prefix.bytes(), *below)).collect();
         rows.sort_unstable_by(|a, b| b.1.memory.cmp(&a.1.memory).then_with(|| a.0.cmp(b.0)));
         rows
     }
@@ -248,6 +300,19 @@ mod tests {
         let mut none = Prefixes::new(cutting("", 9));
         none.add(b"a:b", one(1));
         assert!(none.rows().is_empty());
+    }
+
+    #[test]
+    fn prefixes_of_any_length_have_rows() {
+        let mut table = Prefixes::new(cutting(":", 1));
+        for round in 1..3 {
+            for len in 0..100usize {
+                table.add(format!("{}:{round}", "x".repeat(len)).as_bytes(), one(1000 - len as u64));
+            }
+        }
+        let lens: Vec<_> =
+            table.rows().into_iter().map(|(prefix, below)| (prefix.len(), below.keys)).collect();
+        assert_eq!(lens, (1..=100).map(|len| (len, 2)).collect::<Vec<_>>());
     }
 
     #[test]
