@@ -6,8 +6,12 @@
 
 mod distinct;
 mod fate;
+mod filter;
+mod glance;
 mod keys;
+mod parts;
 mod resume;
+mod score;
 mod value;
 mod worker;
 
@@ -21,9 +25,10 @@ use crate::output::clean;
 use crate::parallel::{self, Jobs, wrapping_bytes};
 use crate::progress::Progress;
 
-pub(crate) use distinct::{Filter, Hasher};
+pub(crate) use distinct::Hasher;
 pub use fate::{Fate, kind_name};
-use keys::Keys;
+pub(crate) use filter::Filter;
+use keys::{Hashes, Keys};
 use resume::Rest;
 pub(crate) use value::Inspector;
 use worker::{Checker, Halt};
@@ -157,7 +162,7 @@ pub fn check_with(input: &mut Input, depths: Depths, jobs: Jobs, progress: &Prog
         jobs,
         progress,
         |outlet| Checker::new(depths, hasher, map.clone(), origin, Some(outlet)),
-        |hashes: Vec<(u128, u64)>| keys.add(&hashes).map_err(Halt::Spill),
+        |hashes: Hashes| keys.add(&hashes).map_err(Halt::Spill),
     );
     let mut report = Report::default();
     for worker in outcome.workers {

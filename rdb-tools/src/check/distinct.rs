@@ -1,9 +1,9 @@
-//! Telling what is there twice, in bounded memory: parts of one value, and keys of a file.
+//! Telling what parts of a value are there twice, in bounded memory.
 //!
-//! Both go by hashes under a seed of this run, so that nobody can prepare collisions; equal hashes are a
+//! It goes by hashes under a seed of this run, so that nobody can prepare collisions; equal hashes are a
 //! suspicion, and whoever has one looks at the bytes. Up to [`MOST_IN_TABLE`] parts of a value are kept in a
-//! table; those of a larger one are sorted, on disk if need be. Keys go through a filter of fixed size,
-//! which tells those that may have been there before; they are looked for in a second pass.
+//! table; those of a larger one are sorted, on disk if need be. Keys of a file go through a filter
+//! (`filter.rs`).
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -12,28 +12,97 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::spill::{Sorter, Spill};
 
-/// A hash of this run.
+/// A hash of this run: quick for the short strings that most keys and parts are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hasher {
-    seed: u64,
+    seeds: [u64; 4],
 }
 
 impl Hasher {
     pub(crate) fn random() -> Self {
-        Self { seed: RandomState::new().hash_one(0) }
+        let state = RandomState::new();
+        Self { seeds: std::array::from_fn(|i| state.hash_one(i)) }
     }
 
-    /// Never zero.
+    /// Of a part of a value; never zero.
     #[inline]
     pub(crate) fn part(self, bytes: &[u8]) -> u64 {
-        xxh3_64_with_seed(bytes, self.seed).max(1)
+        self.hash(bytes, 0).max(1)
+    }
+
+    /// Of a part that is the text of an integer; it is not that of the text.
+    #[inline]
+    pub(crate) fn number(self, value: i64) -> u64 {
+        let [s0, s1, s2, s3] = self.seeds;
+        fold(value.cast_unsigned() ^ s2 ^ s1, s3 ^ s0)
     }
 
     /// Of a key and its database.
     #[inline]
-    pub(crate) fn key(self, db: u64, key: &[u8]) -> u128 {
-        xxh3_128_with_seed(key, self.seed.wrapping_add(db.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    pub(crate) fn key(self, db: u64, key: &[u8]) -> u64 {
+        self.hash(key, spread(db))
     }
+
+    /// Of a key and its database, so wide that two keys do not share one.
+    pub(crate) fn wide_key(self, db: u64, key: &[u8]) -> u128 {
+        xxh3_128_with_seed(key, self.seeds[0].wrapping_add(spread(db)))
+    }
+
+    /// Up to 32 bytes are taken as two or four words, which may lie over each other; of strings of one length
+    /// they are the same only if the strings are.
+    #[inline]
+    fn hash(self, bytes: &[u8], extra: u64) -> u64 {
+        let [s0, s1, ..] = self.seeds;
+        let (a, b) = match bytes.len() {
+            17.. => return self.hash_long(bytes, extra),
+            8..=16 => (word(bytes.first_chunk()), word(bytes.last_chunk())),
+            4..=7 => (half_word(bytes.first_chunk()), half_word(bytes.last_chunk())),
+            1..=3 => {
+                let (first, last) = (u64::from(bytes[0]), u64::from(bytes[bytes.len() - 1]));
+                (first << 8 | last, u64::from(bytes[bytes.len() / 2]))
+            }
+            0 => (0, 0),
+        };
+        fold(a ^ s0 ^ extra, b ^ s1 ^ spread(bytes.len() as u64))
+    }
+
+    #[inline]
+    fn hash_long(self, bytes: &[u8], extra: u64) -> u64 {
+        let [s0, s1, s2, s3] = self.seeds;
+        match (bytes.first_chunk::<16>(), bytes.last_chunk::<16>()) {
+            (Some(first), Some(last)) if bytes.len() <= 32 => {
+                let first = fold(
+                    word(first.first_chunk()) ^ s0 ^ extra,
+                    word(first.last_chunk()) ^ s1 ^ spread(bytes.len() as u64),
+                );
+                first ^ fold(word(last.first_chunk()) ^ s2, word(last.last_chunk()) ^ s3)
+            }
+            _ => xxh3_64_with_seed(bytes, s0 ^ extra),
+        }
+    }
+}
+
+#[inline(always)]
+fn word(bytes: Option<&[u8; 8]>) -> u64 {
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+#[inline(always)]
+fn half_word(bytes: Option<&[u8; 4]>) -> u64 {
+    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes).into())
+}
+
+/// A small number all over a word: where it stays in its low bits it would undo a difference of a byte.
+#[inline(always)]
+fn spread(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Both halves of the product.
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// Slots that a table starts with: enough for what servers keep packed, and quick to clear.
@@ -153,62 +222,15 @@ fn first_twice(sorter: Sorter) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// Lanes of a block of the filter; a key has a bit in each.
-const LANES: usize = 8;
-type Block = [u32; LANES];
-/// The filter's size in blocks, at most: 16 MiB.
-const MOST_BLOCKS: u64 = 1 << 19;
-/// A small file has few keys, and needs a small filter.
-const BYTES_A_BLOCK: u64 = 64;
-
-/// Keys that may have been there before. A key that was is always told.
-#[derive(Debug)]
-pub(crate) struct Filter {
-    blocks: Vec<Block>,
-}
-
-impl Filter {
-    /// A filter for a file of that length.
-    pub(crate) fn new(file_bytes: u64) -> Self {
-        let blocks = (file_bytes / BYTES_A_BLOCK).clamp(1, MOST_BLOCKS).next_power_of_two();
-        Self { blocks: vec![[0; LANES]; blocks as usize] }
-    }
-
-    /// Adds a key's hash; true if all of its bits were there. All lanes at once, and without a branch, so that
-    /// the next keys' blocks are on their way while this one's is.
-    #[inline]
-    pub(crate) fn add(&mut self, hash: u128) -> bool {
-        // Odd numbers that spread 32 bits of the hash differently for each lane.
-        const SPREAD: [u32; LANES] = [
-            0x47b6_137b,
-            0x4497_4d91,
-            0x8824_ad5b,
-            0xa2b7_289d,
-            0x7054_95c7,
-            0x2df1_424b,
-            0x9efc_4947,
-            0x5c6b_fb31,
-        ];
-        let at = (hash >> 64) as usize & (self.blocks.len() - 1);
-        let block = &mut self.blocks[at];
-        let bits = hash as u32;
-        let mut missing = 0;
-        for (lane, spread) in block.iter_mut().zip(SPREAD) {
-            let bit = 1u32 << (bits.wrapping_mul(spread) >> 27);
-            missing |= bit & !*lane;
-            *lane |= bit;
-        }
-        missing == 0
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Distinct, Filter, Hasher, MOST_IN_TABLE};
+    use std::collections::HashSet;
+
+    use super::{Distinct, Hasher, MOST_IN_TABLE};
 
     #[test]
     fn what_is_there_twice_is_found_however_much_there_is() {
-        let hasher = Hasher { seed: 1 };
+        let hasher = Hasher::random();
         let mut distinct = Distinct::new();
         for count in [0u64, 1, 100, 1000, 2 * MOST_IN_TABLE as u64] {
             for twice in [None, Some(0), Some(count / 2)] {
@@ -226,13 +248,24 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_tells_all_that_were_there_and_few_others() {
-        let hasher = Hasher { seed: 1 };
-        let keys = 20_000u64;
-        let mut filter = Filter::new(keys * 300);
-        let told = (0..keys).filter(|i| filter.add(hasher.key(0, &i.to_le_bytes()))).count();
-        assert!(told < 10, "{told}");
-        assert!((0..keys).all(|i| filter.add(hasher.key(0, &i.to_le_bytes()))));
-        assert!((0..keys).filter(|i| filter.add(hasher.key(1, &i.to_le_bytes()))).count() < 100);
+    fn strings_that_differ_in_one_byte_or_in_length_have_other_hashes() {
+        let hasher = Hasher::random();
+        let mut seen = HashSet::new();
+        let mut expected = 0;
+        for len in 0..70usize {
+            let mut text = vec![b'x'; len];
+            let mut add = |text: &[u8]| {
+                expected += 4;
+                seen.extend([hasher.part(text), hasher.key(1, text), hasher.key(2, text)]);
+                seen.insert(hasher.wide_key(0, text) as u64);
+            };
+            add(&text);
+            for at in 0..len {
+                text[at] = b'y';
+                add(&text);
+                text[at] = b'x';
+            }
+        }
+        assert_eq!(seen.len(), expected);
     }
 }

@@ -13,8 +13,8 @@ use std::io;
 use cairn_engine::codec::rdb::{Decoder, Depth, Failure, KeyHead, Options, Sink, State, ValueEvent};
 use memmap2::Mmap;
 
-use super::distinct::{Filter, Hasher};
-use super::worker::KeyHash;
+use super::distinct::Hasher;
+use super::filter::{Filter, Sorted};
 use super::{Fate, Finding, Report};
 use crate::input::release;
 use crate::spill::{Sorter, Spill};
@@ -24,9 +24,51 @@ const MOST_SUSPECTS: usize = 1 << 17;
 /// How much of a file is scanned before its pages are given back.
 const WINDOW_BYTES: usize = 4 << 20;
 
+/// Keys that were read, as [`Keys`] wants them.
+#[derive(Debug)]
+pub(super) enum Hashes {
+    /// Of a mapped file.
+    Short(Vec<u64>),
+    /// With their offsets.
+    Placed(Vec<(u128, u64)>),
+}
+
+impl Hashes {
+    pub(super) fn new(can_be_read_again: bool) -> Self {
+        if can_be_read_again { Self::Short(Vec::new()) } else { Self::Placed(Vec::new()) }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, hasher: Hasher, db: u64, key: &[u8], at: u64) {
+        match self {
+            Self::Short(hashes) => hashes.push(hasher.key(db, key)),
+            Self::Placed(hashes) => hashes.push((hasher.wide_key(db, key), at)),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Short(hashes) => hashes.len(),
+            Self::Placed(hashes) => hashes.len(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        drop(self.take());
+    }
+
+    /// What is there, leaving nothing.
+    pub(super) fn take(&mut self) -> Self {
+        match self {
+            Self::Short(hashes) => Self::Short(std::mem::take(hashes)),
+            Self::Placed(hashes) => Self::Placed(std::mem::take(hashes)),
+        }
+    }
+}
+
 /// The keys of a file so far.
 pub(super) enum Keys {
-    Filtered { filter: Filter, suspects: Vec<u128>, too_many: bool },
+    Filtered { filter: Box<Sorted>, suspects: Vec<u64>, too_many: bool },
     Sorted(Sorter),
 }
 
@@ -36,42 +78,44 @@ fn sorter() -> Sorter {
 
 impl Keys {
     pub(super) fn new(can_be_read_again: bool, file_bytes: u64) -> Self {
-        match can_be_read_again {
-            true => Self::Filtered { filter: Filter::new(file_bytes), suspects: Vec::new(), too_many: false },
-            false => Self::Sorted(sorter()),
+        if !can_be_read_again {
+            return Self::Sorted(sorter());
         }
+        let filter = Box::new(Sorted::new(Filter::new(file_bytes)));
+        Self::Filtered { filter, suspects: Vec::new(), too_many: false }
     }
 
-    pub(super) fn add(&mut self, keys: &[KeyHash]) -> io::Result<()> {
-        match self {
-            Self::Filtered { filter, suspects, too_many } => {
-                for (hash, _) in keys {
-                    if filter.add(*hash) {
-                        suspects.push(*hash);
-                    }
-                }
+    pub(super) fn add(&mut self, keys: &Hashes) -> io::Result<()> {
+        match (self, keys) {
+            (Self::Filtered { filter, suspects, too_many }, Hashes::Short(hashes)) => {
+                hashes.iter().for_each(|hash| filter.add(*hash, suspects));
                 *too_many |= suspects.len() > MOST_SUSPECTS;
                 if *too_many {
                     suspects.clear();
                 }
             }
-            Self::Sorted(sorter) => {
-                for (hash, at) in keys {
+            (Self::Sorted(sorter), Hashes::Placed(hashes)) => {
+                for (hash, at) in hashes {
                     sorter.push(&hash.to_be_bytes(), &at.to_be_bytes())?;
                 }
             }
+            _ => unreachable!("whoever hashes keys knows whether they can be read again"),
         }
         Ok(())
     }
 
     /// Adds a finding for each key that is there again. `origin` is where offset 0 lies in the mapping.
     pub(super) fn report(
-        self,
+        mut self,
         map: Option<&Mmap>,
         origin: usize,
         hasher: Hasher,
         report: &mut Report,
     ) -> io::Result<()> {
+        if let Self::Filtered { filter, suspects, too_many } = &mut self {
+            filter.finish(suspects);
+            *too_many |= suspects.len() > MOST_SUSPECTS;
+        }
         match (self, map) {
             (Self::Filtered { too_many: false, suspects, .. }, _) if suspects.is_empty() => Ok(()),
             (Self::Filtered { too_many: false, suspects, .. }, Some(map)) => {
@@ -123,7 +167,7 @@ fn report_sorted(sorter: Sorter, report: &mut Report) -> io::Result<()> {
 struct Suspects {
     hasher: Hasher,
     /// Offset, database and bytes of every key of a hash.
-    places: HashMap<u128, Vec<(u64, u64, Vec<u8>)>>,
+    places: HashMap<u64, Vec<(u64, u64, Vec<u8>)>>,
     sorter: Option<Sorter>,
     failed: Option<io::Error>,
 }
@@ -145,12 +189,12 @@ impl Sink for Suspects {
     type Error = Infallible;
 
     fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Infallible> {
-        let hash = self.hasher.key(head.db, head.key);
         if let Some(sorter) = &mut self.sorter {
+            let hash = self.hasher.wide_key(head.db, head.key);
             if let Err(error) = sorter.push(&hash.to_be_bytes(), &head.at.to_be_bytes()) {
                 self.failed.get_or_insert(error);
             }
-        } else if let Some(places) = self.places.get_mut(&hash) {
+        } else if let Some(places) = self.places.get_mut(&self.hasher.key(head.db, head.key)) {
             places.push((head.at, head.db, head.key.to_vec()));
         }
         Ok(Depth::Skip)

@@ -6,7 +6,8 @@ use cairn_engine::codec::rdb::{Decoder, Error, Failure, Options, Place, State};
 use memmap2::Mmap;
 
 use super::distinct::Hasher;
-use super::worker::{Checker, Halt, KeyHash};
+use super::keys::Hashes;
+use super::worker::{Checker, Halt};
 use super::{Depths, Report};
 use crate::parallel::{Start, Worker};
 use crate::salvage::next_record;
@@ -32,7 +33,7 @@ impl Rest<'_> {
         &self,
         mut error: Error,
         report: &mut Report,
-        mut keys: impl FnMut(&[KeyHash]) -> std::io::Result<()>,
+        mut keys: impl FnMut(&Hashes) -> std::io::Result<()>,
     ) -> std::io::Result<()> {
         for _ in 0..MOST_FAULTS {
             let next = report.version.and_then(|version| {

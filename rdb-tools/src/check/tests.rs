@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Depths, Fate, Report, check};
+use super::{Depths, Fate, Jobs, Report, check, check_with};
 use crate::input::{Access, Input};
 use crate::progress::{Progress, Wanted};
 
@@ -257,4 +257,85 @@ fn behind_a_bad_frame_the_check_goes_on() {
     assert_eq!(kinds, ["string", "duplicate"], "{:?}", report.findings);
     assert!(report.findings[0].what.contains("the check goes on at offset"), "{:?}", report.findings);
     assert_eq!((report.keys, report.is_complete()), (19, false));
+}
+
+/// As many records of all kinds as make several batches.
+fn many_records() -> Vec<Vec<u8>> {
+    let text = "abcdefgh".repeat(400);
+    let mut records = Vec::new();
+    for i in 0..2_500u32 {
+        let key = |name: &str| format!("{name}:{i}");
+        let (a, b) = (string(i.to_string().as_bytes()), string(b"b"));
+        records.push(record(0, &key("string"), &[&string(&text.as_bytes()[..i as usize % 3200])]));
+        records
+            .push([b"\xfc\0\0\0\0\0\x01\0\0", &record(0, &key("expires"), &[&b"\xc0\x07"[..]])[..]].concat());
+        records.push(record(2, &key("set"), &[&len(2), &a, &b]));
+        records.push(record(4, &key("hash"), &[&len(2), &a, &b, &b, &a]));
+        records.push(record(16, &key("small hash"), &[&string(&listpack(&[b"a", b"1", b"b", b"1"]))]));
+        records.push(record(17, &key("small zset"), &[&string(&listpack(&[b"a", b"1", b"b", b"1.5"]))]));
+        records.push(record(
+            18,
+            &key("list"),
+            &[&len(1), &len(2), &string(&listpack(&[b"a", &text.as_bytes()[..60]]))],
+        ));
+        if i % 100 == 0 {
+            // Neither is passed: a library, and an old list.
+            records.push([&b"\xf5"[..], &string(b"#!lua name=x")].concat());
+            records.push(record(1, &key("old list"), &[&len(1), &a]));
+        }
+    }
+    records
+}
+
+#[test]
+fn threads_find_what_one_finds() {
+    let good = many_records();
+    let damage: [(&str, Vec<u8>); 6] = [
+        ("nothing", Vec::new()),
+        ("twice", record(2, "bad", &[&len(2), &string(b"b"), &string(b"b")])),
+        ("order", record(17, "bad", &[&string(&listpack(&[b"a", b"2", b"b", b"1"]))])),
+        ("packed", record(16, "bad", &[&string(&listpack(&[b"a", b"1", b"b"]))])),
+        ("compressed", record(0, "bad", &[&b"\xc3\x04\x05\x00a\x20\x07"[..]])),
+        ("key", record(0, "set:0", &[&string(b"v")])),
+    ];
+    for (what, bad) in damage {
+        let mut records = good.clone();
+        let places = if bad.is_empty() { 0 } else { 2 };
+        for place in 0..places {
+            records.insert(records.len() * (place + 1) / 3, bad.clone());
+        }
+        let bytes = file(&records);
+        assert!(bytes.len() > 3 << 20, "several batches");
+        let mut temp = tempfile::NamedTempFile::new().expect("a temporary file");
+        temp.write_all(&bytes).expect("write");
+        let [one, more, buffered] =
+            [(1, Access::Map), (3, Access::Map), (1, Access::Buffer)].map(|(jobs, access)| {
+                let mut input = Input::open(temp.path(), access).expect("open");
+                let progress = Progress::new(Wanted::Never, String::new(), None);
+                check_with(&mut input, Depths::Deep, Jobs { jobs: Some(jobs) }, &progress).expect("reading")
+            });
+        assert_eq!(one.findings, more.findings, "{what}");
+        let told = |report: &Report| {
+            (
+                report.keys,
+                report.expires,
+                report.functions,
+                report.dbs,
+                report.found,
+                report.trailer,
+                report.bytes,
+            )
+        };
+        assert_eq!(told(&one), told(&more), "{what}");
+        assert_eq!(told(&one), told(&buffered), "{what}");
+        // A key that is there twice is told each time it comes again.
+        let expected = if what == "nothing" {
+            0
+        } else if what == "key" {
+            2
+        } else {
+            3
+        };
+        assert_eq!(more.found, expected, "{what}: {:?}", more.findings);
+    }
 }

@@ -8,12 +8,16 @@
 use std::io;
 use std::sync::Arc;
 
+use cairn_engine::codec::rdb::records::{Passing, Records, Stored};
 use cairn_engine::codec::rdb::{Depth, Failure, KeyHead, Sink, Trailer, ValueEvent, Version, decode_value};
 
 use super::distinct::Hasher;
+use super::glance::Glance;
+use super::keys::Hashes;
 use super::value::{Finder, Inspector};
 use super::{Depths, Finding, MAX_DBS, Report, producer_of};
 use crate::drive::Stop;
+use crate::erased;
 use crate::parallel::{Closed, Outlet, Start, Worker};
 
 /// What keeps a checker from going on.
@@ -44,9 +48,6 @@ struct Current {
     is_raw: bool,
 }
 
-/// Hash and offset of a key.
-pub(super) type KeyHash = (u128, u64);
-
 /// Looks at batch after batch.
 pub(super) struct Checker {
     depths: Depths,
@@ -58,10 +59,11 @@ pub(super) struct Checker {
     payload: Vec<u8>,
     current: Current,
     inspector: Inspector,
+    glance: Glance,
     hasher: Hasher,
     /// The keys of the batch.
-    pub(super) keys: Vec<KeyHash>,
-    outlet: Option<Outlet<Vec<KeyHash>>>,
+    pub(super) keys: Hashes,
+    outlet: Option<Outlet<Hashes>>,
     version: Option<Version>,
     is_careful: bool,
     /// Where the current batch began.
@@ -81,8 +83,9 @@ impl Checker {
         hasher: Hasher,
         mapped: Option<Arc<memmap2::Mmap>>,
         origin: usize,
-        outlet: Option<Outlet<Vec<KeyHash>>>,
+        outlet: Option<Outlet<Hashes>>,
     ) -> Self {
+        let keys = Hashes::new(mapped.is_some());
         Self {
             depths,
             mapped,
@@ -90,8 +93,9 @@ impl Checker {
             payload: Vec::new(),
             current: Current::default(),
             inspector: Inspector::new(hasher),
+            glance: Glance::new(hasher),
             hasher,
-            keys: Vec::new(),
+            keys,
             outlet,
             version: None,
             is_careful: true,
@@ -139,9 +143,36 @@ impl Checker {
         }
     }
 
+    /// Takes note of a key. Where the value is stepped over, nobody asks whether the key is there twice.
+    #[inline]
+    fn count(&mut self, head: &KeyHead<'_>) {
+        if self.depths == Depths::Deep {
+            self.keys.push(self.hasher, head.db, head.key, head.at);
+        }
+        self.batch.expires += u64::from(head.expire_at.is_some());
+        if self.current.db != head.db || self.batch.db_ids.is_empty() {
+            self.current.db = head.db;
+            if self.batch.db_ids.len() < MAX_DBS {
+                self.batch.db_ids.insert(head.db);
+            }
+        }
+    }
+
+    /// Looks at a value that is too rare, too large or too odd for a [`Glance`].
+    fn other(&mut self, head: &KeyHead<'_>, value: &mut Stored<'_>) -> Option<()> {
+        self.inspector.begin(head.object);
+        let (depth, version) = (self.inspector.depth(), self.version?);
+        let len = erased::decode_value(version, head.type_byte, value.rest(), depth, &mut self.inspector);
+        value.bytes(len.ok()? as u64)?;
+        let is_well = self.inspector.end().is_none()
+            && self.inspector.problems.is_empty()
+            && self.inspector.failed().is_none();
+        is_well.then_some(())
+    }
+
     fn hand_on(&mut self) -> Result<(), Halt> {
         match &self.outlet {
-            Some(outlet) if !self.keys.is_empty() => Ok(outlet.send(std::mem::take(&mut self.keys))?),
+            Some(outlet) if self.keys.len() > 0 => Ok(outlet.send(self.keys.take())?),
             _ => Ok(()),
         }
     }
@@ -158,6 +189,13 @@ impl Worker for Checker {
         Ok(())
     }
 
+    fn pass(&mut self, records: &mut Records<'_>) {
+        // What is read again has a fault, which the decoder will tell.
+        if !self.is_careful && self.depths == Depths::Deep {
+            records.pass(self);
+        }
+    }
+
     fn again(&mut self, stop: &Stop<Halt>) -> bool {
         matches!(stop, Stop::Format(_) | Stop::Sink(Halt::Again)) && !self.is_careful
     }
@@ -166,6 +204,26 @@ impl Worker for Checker {
         self.batch_at = None;
         self.report.merge(std::mem::take(&mut self.batch));
         self.hand_on()
+    }
+}
+
+impl Passing for Checker {
+    #[inline]
+    fn record(&mut self, head: &KeyHead<'_>, value: &mut Stored<'_>) -> bool {
+        let start = value.clone();
+        if self.glance.value(head.object, value).is_none() {
+            *value = start;
+            if self.other(head, value).is_none() {
+                return false;
+            }
+        }
+        self.count(head);
+        self.batch.keys += 1;
+        true
+    }
+
+    fn aux(&mut self, key: &[u8]) -> bool {
+        producer_of(key).is_none()
     }
 }
 
@@ -191,16 +249,7 @@ impl Sink for Checker {
     }
 
     fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Halt> {
-        if self.depths == Depths::Deep {
-            self.keys.push((self.hasher.key(head.db, head.key), head.at));
-        }
-        self.batch.expires += u64::from(head.expire_at.is_some());
-        if self.current.db != head.db || self.batch.db_ids.is_empty() {
-            self.current.db = head.db;
-            if self.batch.db_ids.len() < MAX_DBS {
-                self.batch.db_ids.insert(head.db);
-            }
-        }
+        self.count(head);
         self.current.type_byte = head.type_byte;
         let depth = match self.depths {
             Depths::Quick => Depth::Skip,

@@ -178,7 +178,7 @@ fn version_of(bytes: &Bytes<'_>, assumed: Option<Version>) -> (Version, bool) {
 }
 
 /// Of keys that have one name in one database: where all but the first stand.
-fn later_ones(places: HashMap<u128, Vec<(usize, u64, Vec<u8>)>>) -> HashSet<usize> {
+fn later_ones(places: HashMap<u64, Vec<(usize, u64, Vec<u8>)>>) -> HashSet<usize> {
     let mut later = HashSet::new();
     for places in places.into_values() {
         for (i, (at, db, name)) in places.iter().enumerate() {
@@ -194,9 +194,9 @@ fn later_ones(places: HashMap<u128, Vec<(usize, u64, Vec<u8>)>>) -> HashSet<usiz
 enum Keys {
     Filtered {
         filter: Filter,
-        suspects: HashSet<u128>,
+        suspects: HashSet<u64>,
     },
-    Watched(HashMap<u128, Vec<(usize, u64, Vec<u8>)>>),
+    Watched(HashMap<u64, Vec<(usize, u64, Vec<u8>)>>),
     /// Places of keys that have been there before.
     Known(HashSet<usize>),
 }
