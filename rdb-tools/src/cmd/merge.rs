@@ -79,6 +79,7 @@ pub enum Rule {
     /// That of the last one
     Last,
     /// The one that expires last; of those that never do, and of equal ones, the first
+    #[value(alias = "newest")]
     NewestTtl,
     /// None: list them, and write nothing
     Fail,
