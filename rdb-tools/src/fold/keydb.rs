@@ -1,7 +1,7 @@
 //! RESTORE as KeyDB logs it: behind the value its payload has a field of KeyDB's own, the version of the key.
 //!
-//! No other server takes such a payload. The field says nothing of the data, so it is taken out, and the
-//! payload gets the checksum of what stays. What else may stand there (when members expire) is not
+//! Redis and Valkey do not look behind the value; the engine refuses bytes there. The field says nothing of the
+//! data, so it is taken out, and the payload gets the checksum of what stays. What else may stand there (when members expire) is not
 //! touched: that command stays one that cannot be repeated. Witness: KeyDB src/cluster.cpp
 //! `createDumpPayload`, and the logs of KeyDB 6.3.4.
 
