@@ -118,7 +118,8 @@ impl Server {
         self.aof.position = position;
         // What a read has found expired is logged, too. Nobody was promised that.
         let Called::Ran(number) = called else { return None };
-        let is_write = self.commands.entry(number).spec.flags.has(WRITE)
+        let is_write = std::mem::take(&mut self.scripting.has_written)
+            || self.commands.entry(number).spec.flags.has(WRITE)
             || (Some(number) == self.exec && self.aof.exec_writes);
         if !is_write {
             return None;

@@ -222,6 +222,16 @@ struct Mark {
     is_ack: bool,
 }
 
+/// What a batch has ready for clients when it runs a script.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    reply: Reply,
+    spans: Vec<Span>,
+    marks: Vec<Mark>,
+    /// Clients with commands in the batch.
+    pub(crate) clients: Vec<u32>,
+}
+
 /// The buffers of the executor. Kept between turns so that none of this allocates.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -236,6 +246,8 @@ pub(crate) struct Batch {
     parsed: Vec<Parse>,
     reply: Reply,
     spans: Vec<Span>,
+    /// Used in the place of `reply` while a script runs.
+    script_reply: Reply,
     /// What of it may have to wait for the log, in the order of the buffer. Empty while there is none.
     marks: Vec<Mark>,
     /// Replies to one client that did not lie side by side.
@@ -270,6 +282,7 @@ impl Batch {
             args: Vec::new(),
             parsed: Vec::new(),
             reply: Reply::new(Protocol::Resp2),
+            script_reply: Reply::new(Protocol::Resp2),
             spans: Vec::new(),
             marks: Vec::new(),
             joined: Vec::new(),
@@ -401,7 +414,7 @@ impl Batch {
         self.parsed.clear();
         self.ahead = Ahead::default();
         self.has_members = false;
-        let mut has_errors = false;
+        let (mut has_errors, mut has_scripts) = (false, false);
         let keyspace = server.engine.as_ref().map(Engine::keyspace);
         for (entry, i) in self.entries.iter_mut().zip(0u32..) {
             if entry.is_done {
@@ -440,6 +453,7 @@ impl Batch {
                             key_at: 0,
                             hash: 0,
                         };
+                        has_scripts |= found.is_some_and(|n| server.commands.entry(n).runs_scripts);
                         if let (Some(number), Some(db)) = (found, db)
                             && let command = server.commands.entry(number)
                             && let Some(at) = command.first_key
@@ -467,7 +481,21 @@ impl Batch {
                 }
             }
         }
+        if has_scripts && self.entries.len() > 1 {
+            self.put_scripts_last(server);
+        }
         has_errors || !self.parsed.is_empty()
+    }
+
+    /// Has clients that run scripts come behind all others: who waits behind a script that takes long is
+    /// not even told that the server is busy.
+    fn put_scripts_last(&mut self, server: &Server) {
+        let mut is_last = vec![false; self.entries.len()];
+        for call in &self.parsed {
+            let runs_script = call.found.is_some_and(|number| server.commands.entry(number).runs_scripts);
+            is_last[call.entry as usize] |= runs_script;
+        }
+        self.parsed.sort_by_key(|call| is_last[call.entry as usize]);
     }
 
     fn execute(&mut self, server: &mut Server) {
@@ -546,6 +574,11 @@ impl Batch {
         if is_slow {
             *measured = share_time(server, &mut self.unmeasured, *measured);
         }
+        let may_run_script = found
+            .is_some_and(|number| server.commands.entry(number).runs_scripts || Some(number) == server.exec);
+        if may_run_script {
+            self.note_waiting(i, &mut server.scripting.aside.clients);
+        }
         let entry = &mut self.entries[entry as usize];
         let Some(client) = server.clients.get_mut(entry.client) else { return };
         if client.closing != Closing::No {
@@ -567,11 +600,31 @@ impl Batch {
         self.reply.set_protocol(client.session.protocol);
         let limit = server.config.output_limits[client.class() as usize].reply_limit();
         self.reply.limit_to(limit);
-        let (client, start) = (entry.client, self.reply.len());
+        if may_run_script {
+            // Replies to others must not wait for it, should it take long.
+            let aside = &mut server.scripting.aside;
+            let own = std::mem::take(&mut self.script_reply);
+            aside.reply = std::mem::replace(&mut self.reply, own);
+            self.reply.set_protocol(client.session.protocol);
+            self.reply.limit_to(limit);
+            std::mem::swap(&mut aside.spans, &mut self.spans);
+            std::mem::swap(&mut aside.marks, &mut self.marks);
+        }
+        let (client, mut start) = (entry.client, self.reply.len());
         let called = dispatch::call(server, client, found, call.key_hash(), &argv, &mut self.reply);
         if self.reply.is_cut() {
             self.reply.truncate(start);
             server.close_for_output(client);
+        }
+        if may_run_script {
+            let aside = &mut server.scripting.aside;
+            let mut own = std::mem::replace(&mut self.reply, std::mem::take(&mut aside.reply));
+            std::mem::swap(&mut aside.spans, &mut self.spans);
+            std::mem::swap(&mut aside.marks, &mut self.marks);
+            start = self.reply.len();
+            self.reply.raw(own.bytes());
+            own.clear(KEEP_REPLY_BYTES);
+            self.script_reply = own;
         }
         if called == Called::Held {
             drop(argv);
@@ -612,6 +665,22 @@ impl Batch {
         drop(argv);
         entry.note_work(nanos.unwrap_or(reply_bytes as u64 / REPLY_BYTES_PER_NANO));
         self.after_call(server, client, start, called);
+    }
+
+    /// Notes which clients have something in this batch that is not run, from the command `i` on: they wait
+    /// while a script runs.
+    fn note_waiting(&self, i: usize, clients: &mut Vec<u32>) {
+        clients.clear();
+        let calls = self.parsed[i..].iter().map(|call| call.entry as usize);
+        let rests =
+            self.entries.iter().enumerate().filter(|(_, entry)| entry.at < entry.end).map(|(at, _)| at);
+        let mut last = usize::MAX;
+        for at in calls.chain(rests) {
+            if at != last {
+                clients.push(self.entries[at].client);
+                last = at;
+            }
+        }
     }
 
     /// What follows from a command of `client` whose reply begins at `start` and is the last in the
@@ -773,6 +842,16 @@ impl Batch {
 }
 
 impl Batch {
+    /// Sends what another batch has ready, which runs a script that takes long. The clients with commands
+    /// in that batch.
+    pub(crate) fn send_aside(&mut self, server: &mut Server, aside: Aside) -> Vec<u32> {
+        if !aside.spans.is_empty() {
+            (self.reply, self.spans, self.marks) = (aside.reply, aside.spans, aside.marks);
+            self.flush(server);
+        }
+        aside.clients
+    }
+
     /// Sends what may go. The rest waits for the log, and what is behind it in its client's order with it.
     #[cold]
     fn hold_back(&mut self, server: &mut Server) {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::spec::{
-    DENYOOM, Flags, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, READONLY, WRITE,
+    ALLOW_BUSY, DENYOOM, Flags, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, READONLY, WRITE,
 };
 use cairn_engine::command::{Args, CommandError, OnExpired};
 use cairn_engine::engine::Caller;
@@ -19,6 +19,7 @@ use crate::config::Enable;
 use crate::memory::OOM;
 use crate::observe::Cost;
 use crate::pause::Paused;
+use crate::script::BUSY;
 use crate::server::Server;
 
 /// Most bytes of arguments that the error for an unknown command repeats.
@@ -28,7 +29,7 @@ const NOAUTH: &str = "NOAUTH Authentication required.";
 /// While the data set loads.
 pub(crate) const LOADING_ERROR: &str = "LOADING Redis is loading the dataset in memory";
 /// With `min-replicas-to-write`.
-const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+pub(crate) const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 /// When snapshots fail.
 pub(crate) const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
 Commands that may modify the data set are disabled, because this instance is configured to report errors during \
@@ -71,8 +72,7 @@ pub(crate) fn call(
         Ok(Admitted::Run(number)) => {
             run(server, client, number, argv, (true, key_hash), reply);
             if reply.bytes().get(start) == Some(&b'-') {
-                server.stats.by_command[usize::from(number)].failed += 1;
-                server.stats.count_error(&reply.bytes()[start..]);
+                server.count_failed(number, &reply.bytes()[start..]);
             }
             Called::Ran(number)
         }
@@ -164,8 +164,24 @@ pub(crate) fn run_in_transaction(
     server.charge(number, nanos, 1);
     server.observe(client, number, argv, Cost { nanos: Some(nanos), reply_bytes: reply.len() - start });
     if reply.bytes().get(start) == Some(&b'-') {
-        server.stats.by_command[usize::from(number)].failed += 1;
-        server.stats.count_error(&reply.bytes()[start..]);
+        server.count_failed(number, &reply.bytes()[start..]);
+    }
+    server.tell_effects();
+}
+
+/// Runs a command of a script, which has been checked.
+pub(crate) fn run_in_script(
+    server: &mut Server,
+    client: u32,
+    number: u16,
+    argv: &[&[u8]],
+    reply: &mut Reply,
+) {
+    let (start, began) = (reply.len(), Instant::now());
+    run(server, client, number, argv, (false, None), reply);
+    server.charge(number, u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), 1);
+    if reply.bytes().get(start) == Some(&b'-') {
+        server.count_failed(number, &reply.bytes()[start..]);
     }
     server.tell_effects();
 }
@@ -260,7 +276,12 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
             flags = flags.or(transaction.flags);
         }
     }
-    if server.is_out_of_memory() && flags.has(DENYOOM) {
+    if entry.runs_scripts {
+        flags = server.script_call_flags(entry, argv);
+    }
+    let is_out_of_memory = server.is_out_of_memory();
+    server.scripting.was_out_of_memory = is_out_of_memory;
+    if is_out_of_memory && flags.has(DENYOOM) {
         return Err(Refusal::new(number, OOM));
     }
     let entry = server.commands.entry(number);
@@ -269,7 +290,7 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     {
         return Err(Refusal::new(number, error));
     }
-    if flags.has(WRITE) && server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
+    if flags.has(WRITE) && server.lacks_replicas() {
         return Err(Refusal::new(number, NOREPLICAS));
     }
     let session = server.clients.get(client).map(|client| &client.session);
@@ -279,6 +300,9 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     }
     if server.is_loading() && !spec.flags.has(LOADING) {
         return Err(Refusal::new(number, LOADING_ERROR));
+    }
+    if server.scripting.is_busy() && !spec.flags.has(ALLOW_BUSY) {
+        return Err(Refusal::new(number, BUSY));
     }
     match server.paused() {
         Some(Paused::All) => return Ok(Admitted::Hold),
@@ -302,7 +326,8 @@ impl Server {
             && !self.config.import_mode
             && !(self.config.maxmemory > 0 && self.memory.is_noted_short())
             && self.disk_error().is_none()
-            && !(self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag > 0)
+            && !self.lacks_replicas()
+            && !self.scripting.is_running()
             && !self.observer.logs_small_requests
     }
 }
@@ -441,6 +466,12 @@ fn unknown(server: &mut Server, client: u32, argv: &[&[u8]]) -> Refusal {
     Refusal { error: Some(error), number: None }
 }
 
+/// The error for a word that no subcommand of a container has.
+pub(crate) fn unknown_subcommand_text(name: &str, word: &[u8]) -> String {
+    let word = String::from_utf8_lossy(&word[..word.len().min(ECHO_BYTES)]);
+    format!("ERR unknown subcommand '{word}'. Try {} HELP.", name.to_ascii_uppercase())
+}
+
 fn unknown_subcommand(container: u16, name: &str, word: &[u8]) -> Refusal {
     let mut error = b"ERR unknown subcommand '".to_vec();
     error.extend_from_slice(&word[..word.len().min(ECHO_BYTES)]);
@@ -449,6 +480,15 @@ fn unknown_subcommand(container: u16, name: &str, word: &[u8]) -> Refusal {
 }
 
 impl Server {
+    /// Counts a command that has answered with an error, and the error, unless it was counted where it
+    /// comes from.
+    fn count_failed(&mut self, number: u16, error: &[u8]) {
+        self.stats.by_command[usize::from(number)].failed += 1;
+        if !std::mem::take(&mut self.scripting.is_error_counted) {
+            self.stats.count_error(error);
+        }
+    }
+
     /// Counts a command that has run to its end.
     pub(crate) fn count_run(&mut self, client: u32) {
         self.stats.commands += 1;

@@ -86,6 +86,11 @@ impl Log {
         self.time.set(config.log_time);
     }
 
+    /// What only developers want to know.
+    pub(crate) fn debug(&self, message: Arguments<'_>) {
+        self.line(LogLevel::Debug, message);
+    }
+
     /// Rare enough to be written, too common for most operators.
     pub(crate) fn verbose(&self, message: Arguments<'_>) {
         self.line(LogLevel::Verbose, message);

@@ -33,6 +33,7 @@ mod payload;
 mod publish;
 mod pubsub;
 mod queue;
+mod script;
 mod server;
 mod settings;
 mod shutdown;

@@ -103,9 +103,18 @@ impl Server {
         if flags.has(SKIP_MONITOR) || flags.has(ADMIN) {
             return;
         }
+        self.feed_monitors_anyhow(client, args);
+    }
+
+    /// As `feed_monitors`, for commands that show themselves.
+    #[cold]
+    pub(crate) fn feed_monitors_anyhow(&mut self, client: u32, args: Args<'_>) {
+        let is_of_script = self.scripting.is_calling();
         let Some(client) = self.clients.get(client).filter(|_| self.engine.is_some()) else { return };
         let unix;
-        let source = if client.stream.is_unix() {
+        let source = if is_of_script {
+            "lua"
+        } else if client.stream.is_unix() {
             unix = format!("unix:{}", String::from_utf8_lossy(&self.config.unixsocket));
             unix.as_str()
         } else {

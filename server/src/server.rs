@@ -38,6 +38,7 @@ use crate::outbox::Outbox;
 use crate::pause::Pause;
 use crate::pubsub::Pubsub;
 use crate::queue::Queue;
+use crate::script::Scripting;
 use crate::shutdown::Shutdown;
 use crate::start::listen_tcp;
 use crate::stats::Stats;
@@ -110,6 +111,8 @@ pub(crate) struct Server {
     pub(crate) tracking: Tracking,
     /// Connections to servers that keys went to.
     pub(crate) migrations: Migrations,
+    /// Scripts.
+    pub(crate) scripting: Scripting,
     /// Clients that see every command.
     pub(crate) monitors: BTreeSet<u32>,
     /// The client whose command runs.
@@ -234,6 +237,7 @@ impl Server {
             pubsub: Pubsub::default(),
             tracking: Tracking::new(unix_ms().0.unsigned_abs()),
             migrations: Migrations::default(),
+            scripting: Scripting::new(),
             monitors: BTreeSet::new(),
             caller: None,
             happened: Happened::default(),
@@ -372,6 +376,27 @@ impl Server {
         }
         readable.clear();
         (self.ready, self.readable) = (ready, readable);
+        Ok(())
+    }
+
+    /// Looks once, from inside of a script, what others want: new connections are taken, output goes on,
+    /// and those that have sent something are added to `readable`, but for those in `passed_over`.
+    ///
+    /// # Errors
+    /// The poller is broken.
+    pub(crate) fn look_for_events(&mut self, passed_over: &[u32], readable: &mut Vec<u32>) -> io::Result<()> {
+        let mut ready = Vec::new();
+        self.reactor.wait(0, &mut ready)?;
+        self.read_clock();
+        for event in ready {
+            match event.token {
+                SIGNAL_TOKEN => self.take_signals(),
+                WAKE_TOKEN => self.aof.take_wake(),
+                token if token < FIRST_CLIENT_TOKEN => self.accept(token),
+                token => self.client_is_ready(token, event, readable),
+            }
+        }
+        readable.retain(|client| !passed_over.contains(client));
         Ok(())
     }
 

@@ -143,6 +143,11 @@ impl Server {
         self.log.warning(format_args!("Cairn is now ready to exit, bye bye..."));
     }
 
+    /// The process's exit status, once it is to end.
+    pub(crate) fn shutdown_status(&self) -> Option<i32> {
+        self.shutdown.status()
+    }
+
     /// True once the process is to end.
     pub(crate) fn is_ending(&self) -> bool {
         self.shutdown.status.is_some()

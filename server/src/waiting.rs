@@ -64,7 +64,8 @@ impl Server {
     /// What follows from a command that has run, and from those that run because of it.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        if self.is_settled() {
+        // What a script has done so far is one piece with what it is still to do.
+        if self.is_settled() || self.scripting.is_running() {
             return;
         }
         let Some(engine) = &mut self.engine else { return };

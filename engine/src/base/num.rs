@@ -289,6 +289,16 @@ pub fn push_f64_9g(out: &mut Vec<u8>, v: f64) {
     push_general(out, v, 9);
 }
 
+/// Appends `v` as C's `%.14g` prints it, which is how Lua prints numbers.
+pub fn push_f64_14g(out: &mut Vec<u8>, v: f64) {
+    push_general(out, v, 14);
+}
+
+/// Appends `v` as C's `%.{precision}g` prints it; `precision` is taken as 1 or 17 if it is beyond those.
+pub fn push_f64_g(out: &mut Vec<u8>, v: f64, precision: usize) {
+    push_general(out, v, precision.clamp(1, 17));
+}
+
 /// Appends `v` as C's `%.{precision}g` prints it, `precision` from 1 to 17.
 fn push_general(out: &mut Vec<u8>, v: f64, precision: usize) {
     if push_special(out, v) {

@@ -141,6 +141,11 @@ impl Flags {
         Flags(self.0 | other.0)
     }
 
+    /// Those that are not in `other`.
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
+    }
+
     /// True if every flag of `other` is in.
     pub const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0

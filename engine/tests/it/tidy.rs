@@ -18,7 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transcode", &["base", "packed", "codec", "value"]),
     ("keyspace", &["base", "value", "structure"]),
     ("command", &["base", "value", "keyspace", "transcode", "codec::resp"]),
-    ("persist", &["base", "codec", "value", "transcode", "keyspace", "command", "os"]),
+    ("script", &["base", "codec::resp", "value", "keyspace", "command"]),
+    ("persist", &["base", "codec", "value", "transcode", "keyspace", "command", "script", "os"]),
 ];
 
 /// Formats, values and commands, and the facade, to run the commands of a log. Not what persists.

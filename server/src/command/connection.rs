@@ -101,7 +101,8 @@ const TIME: SessionCommand = SessionCommand::new(
 );
 
 fn time(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = call.server.scripting.since_epoch();
+    let now = now.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     call.reply.array(2);
     call.reply.bulk_display(now.as_secs());
     call.reply.bulk_display(now.subsec_micros());

@@ -21,6 +21,7 @@ pub(crate) mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 pub(crate) mod pubsub;
+pub(crate) mod scripting;
 pub(crate) mod slowlog;
 pub(crate) mod table;
 pub(crate) mod transaction;
@@ -81,6 +82,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         monitor::COMMANDS,
         persistence::COMMANDS,
         pubsub::COMMANDS,
+        scripting::COMMANDS,
         slowlog::COMMANDS,
         transaction::COMMANDS,
         wait::COMMANDS,

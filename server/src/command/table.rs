@@ -38,6 +38,8 @@ pub(crate) struct Entry {
     /// How far behind its key the argument is that is looked up in there, as a field or a member; 0 if there
     /// is none, or not always at that place.
     pub(crate) member_at: usize,
+    /// It runs scripts.
+    pub(crate) runs_scripts: bool,
     /// Numbers of its subcommands.
     pub(crate) subcommands: std::ops::Range<u16>,
 }
@@ -101,6 +103,7 @@ fn add<F>(
             && (command.spec.flags.has(FAST)
                 || (command.spec.group == Group::String
                     && ["O(1)", "O(N) in the number of keys"].contains(&command.spec.complexity))),
+        runs_scripts: command.spec.group == Group::Scripting && command.spec.name.starts_with("eval"),
         subcommands: 0..0,
     };
     let mut top = entry(command);

@@ -4,8 +4,8 @@
 //! nothing between. Behaviour: valkey src/multi.c.
 
 use cairn_engine::command::spec::{
-    ALLOW_BUSY, FAST, Flags, Group, KeySpec, LOADING, LOOKS, NO_MULTI, NOSCRIPT, SKIP_SLOWLOG, STALE, Spec,
-    WRITE,
+    ALLOW_BUSY, FAST, Flags, Group, KeySpec, LOADING, LOOKS, MAY_REPLICATE, NO_MULTI, NOSCRIPT, SKIP_SLOWLOG,
+    STALE, Spec, WRITE,
 };
 use cairn_engine::command::{Args, CommandError, Outcome};
 
@@ -115,7 +115,7 @@ fn exec(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
         call.reply.null_array();
         return Ok(());
     }
-    call.server.aof.exec_writes = transaction.flags.has(WRITE);
+    call.server.aof.exec_writes = transaction.flags.has(WRITE) || transaction.flags.has(MAY_REPLICATE);
     call.server.aof.is_in_exec = true;
     call.reply.array(transaction.len());
     let own = call.session().last_command;

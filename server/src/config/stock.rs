@@ -197,7 +197,6 @@ stock! {
     "prefetch-batch-max-size": Harmless, Always, One, int(0, 128), "16";
     "max-new-connections-per-cycle": Harmless, Always, One, int(1, 1000), "10";
     "max-new-tls-connections-per-cycle": Harmless, Always, One, int(1, 1000), "1";
-    "busy-reply-threshold" / "lua-time-limit": Harmless, Always, One, int(0, LONG), "5000";
     "loading-process-events-interval-bytes": Harmless, Always, One, int(1024, INT), "2097152";
     "dynamic-hz": Harmless, Always, One, YesNo, "yes";
     "sanitize-dump-payload": Harmless, Always, One, OneOf(&["no", "yes", "clients"]), "no";

@@ -354,6 +354,9 @@ directives! {
     // What a start loads in the place of what its folder has.
     "preload-file": preload_file, Start, One, PRELOAD, Vec<u8> = Vec::new();
 
+    // Scripts.
+    "busy-reply-threshold" / "lua-time-limit": busy_reply_threshold_ms, Always, One, int(0, LONG), i64 = 5000;
+
     // Observing.
     // Keys that have expired stay until who imports them says otherwise.
     "import-mode": import_mode, Always, One, YesNo, bool = false;

@@ -17,6 +17,7 @@ mod process;
 mod protocol;
 mod pubsub;
 mod readme;
+mod scripting;
 mod session;
 mod snapshot_faults;
 mod supervision;

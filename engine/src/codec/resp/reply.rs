@@ -365,6 +365,21 @@ impl Reply {
         }
     }
 
+    /// A text of another format than the plain one; formats have three letters, and are cut or filled up
+    /// with blanks. A bulk string in RESP2.
+    pub fn verbatim_as(&mut self, format: &[u8], text: &[u8]) {
+        if self.is_resp3() {
+            let mut head = *b"   :";
+            format.iter().zip(&mut head[..3]).for_each(|(from, to)| *to = *from);
+            self.header(b'=', text.len() as u64 + 4);
+            self.out.extend_from_slice(&head);
+            self.out.extend_from_slice(text);
+            self.end_line();
+        } else {
+            self.bulk(text);
+        }
+    }
+
     /// Begins an array, map, set or push message whose length is not known yet. Ended by the matching
     /// `end_...`; those begun later must be ended sooner.
     pub fn begin_array(&mut self) -> Deferred {

@@ -35,18 +35,19 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     field(out, "allocator_resident", allocator.resident);
     field(out, "allocator_muzzy", 0);
     both(out, "total_system_memory", machine_memory());
-    // There are no scripts.
-    field(out, "used_memory_lua", 0);
-    field(out, "used_memory_vm_eval", 0);
-    field(out, "used_memory_lua_human", human(0));
-    field(out, "used_memory_scripts_eval", 0);
-    field(out, "number_of_cached_scripts", 0);
+    let scripts = &server.scripting.scripts;
+    let (vm, texts) = (scripts.vm_bytes() as u64, scripts.memory_bytes() as u64);
+    field(out, "used_memory_lua", vm);
+    field(out, "used_memory_vm_eval", vm);
+    field(out, "used_memory_lua_human", human(vm));
+    field(out, "used_memory_scripts_eval", texts);
+    field(out, "number_of_cached_scripts", scripts.len());
     field(out, "number_of_functions", 0);
     field(out, "number_of_libraries", 0);
     field(out, "used_memory_vm_functions", 0);
-    both(out, "used_memory_vm_total", 0);
+    both(out, "used_memory_vm_total", vm);
     field(out, "used_memory_functions", 0);
-    both(out, "used_memory_scripts", 0);
+    both(out, "used_memory_scripts", texts);
     both(out, "maxmemory", server.config.maxmemory);
     field(out, "maxmemory_policy", policy);
     field(out, "allocator_frag_ratio", ratio(allocator.active, allocator.allocated));

@@ -55,7 +55,7 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     super::persistence::key_stats(server, out);
     field(out, "evicted_keys", server.engine.as_ref().map_or(0, |engine| engine.key_stats().evicted));
     field(out, "evicted_clients", stats.evicted_clients);
-    field(out, "evicted_scripts", 0);
+    field(out, "evicted_scripts", server.scripting.scripts.evicted());
     let (now, ever) = server.memory.short();
     field(out, "total_eviction_exceeded_time", ever.as_millis());
     field(out, "current_eviction_exceeded_time", now.as_millis());
