@@ -9,6 +9,7 @@ pub mod commands;
 pub mod csv;
 pub mod elements;
 pub mod keys;
+#[cfg(feature = "parquet")]
 pub mod parquet;
 pub mod rows;
 pub mod sorted;

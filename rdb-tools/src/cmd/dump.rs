@@ -20,9 +20,11 @@ use crate::dump::array::Array;
 use crate::dump::commands::CommandLines;
 use crate::dump::elements::ElementRows;
 use crate::dump::keys::Keys;
+#[cfg(feature = "parquet")]
+use crate::dump::parquet;
 use crate::dump::rows::{KeyRow, KeyRows, RowError};
 use crate::dump::text::RowText;
-use crate::dump::{csv, parquet, sorted, table};
+use crate::dump::{csv, sorted, table};
 use crate::index::{Found, Lookup};
 use crate::jsonl::{Handover, Jsonl, LeftOut, Lines, Options, function_name, write_in_parallel};
 use crate::lossy::Losses;
@@ -379,6 +381,11 @@ pub(super) fn write(
                 }))
             })
         }
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => {
+            Err(io::Error::other("this build writes no Parquet: its feature was left out").into())
+        }
+        #[cfg(feature = "parquet")]
         Format::Parquet if args.rows == Rows::Elements => {
             let begun = parquet::Elements::new(out)?;
             let mut sink = ElementRows::new(begun);
@@ -386,6 +393,7 @@ pub(super) fn write(
             sink.into_inner().finish()?;
             read
         }
+        #[cfg(feature = "parquet")]
         Format::Parquet => {
             let begun = parquet::Keys::new(out)?;
             let mut sink = KeyRows::new(begun);

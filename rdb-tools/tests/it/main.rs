@@ -14,6 +14,7 @@ mod expected;
 mod fold;
 mod fold_split;
 mod get;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod patch;
 mod rearrange;
