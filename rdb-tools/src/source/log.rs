@@ -128,9 +128,10 @@ fn copy_inline(input: &mut Input, out: &mut impl Write) -> Result<(), Copied> {
     let (mut parser, mut words, mut bytes) = (Parser::default(), Vec::new(), Vec::new());
     let mut record = Vec::new();
     let bad = |at, what: String| Copied::Bad(Fault::of_input(Place::Offset(at), what));
+    // Where the bytes begin that are not commands yet.
+    let mut at = input.position();
     loop {
         input.fill(1).map_err(Copied::Read)?;
-        let at = input.position() - bytes.len() as u64;
         let len = input.bytes().len();
         bytes.extend_from_slice(input.bytes());
         input.consume(len);
@@ -151,6 +152,7 @@ fn copy_inline(input: &mut Input, out: &mut impl Write) -> Result<(), Copied> {
             }
         }
         bytes.drain(..done);
+        at += done as u64;
         if len == 0 {
             // The last line may lack its end.
             if bytes.is_empty() {

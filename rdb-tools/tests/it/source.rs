@@ -216,6 +216,7 @@ fn commands_make_the_keys_that_they_made_on_a_server() {
     assert_eq!(keys(&dump_of_stdin(&zstd(resp))), expected);
     assert_eq!(keys(&dump_of("typed.resp", typed)), expected);
     assert_eq!(keys(&dump_of("typed.redis", &lz4(typed))), expected);
+    assert_eq!(keys(&dump_of("one line without an end.resp", b"SET a 1")).len(), 1);
     // A set of files, by its folder, the folder around it, and its manifest.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let set = folder.path().join("appendonlydir");
