@@ -134,7 +134,8 @@ pub struct Parser {
 fn whole(buf: &[u8], start: usize, limits: &RequestLimits, args: &mut Vec<Arg>) -> Option<usize> {
     let first_new = args.len();
     let (count, at) = short_count(buf, start, b'*')?;
-    if count == 0 || !limits.is_authenticated || limits.bulk_bytes < SHORT_COUNT {
+    let are_narrow = limits.bulk_bytes < SHORT_COUNT || limits.args < SHORT_COUNT as i64;
+    if count == 0 || !limits.is_authenticated || are_narrow {
         return None;
     }
     // Each argument's header is looked at together with the line end before it.

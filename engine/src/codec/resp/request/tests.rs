@@ -113,6 +113,16 @@ fn strangers_get_narrow_limits() {
 }
 
 #[test]
+fn few_arguments_are_allowed_whole_and_in_pieces() {
+    let limits = RequestLimits { args: 2, ..LIMITS };
+    let bytes = b"*2\r\n$1\r\na\r\n$1\r\nb\r\n*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n";
+    for cut in 0..=bytes.len() {
+        let (found, failed) = commands(bytes, &[cut], &limits);
+        assert_eq!((found.len(), failed), (1, Some(ProtocolError::MultibulkLength)), "cut at {cut}");
+    }
+}
+
+#[test]
 fn a_big_argument_says_what_is_missing() {
     let mut parser = Parser::default();
     let mut buf = b"*2\r\n$3\r\nSET\r\n$100000\r\nabc".to_vec();
