@@ -16,8 +16,9 @@ mod value;
 mod worker;
 
 use std::io;
+use std::sync::Arc;
 
-use cairn_engine::codec::rdb::{Error, Family, Kind, Trailer, Version};
+use cairn_engine::codec::rdb::{Error, Family, Kind, Templates, Trailer, Version};
 
 use crate::drive::Stop;
 use crate::input::{self, Input};
@@ -164,6 +165,10 @@ pub fn check_with(input: &mut Input, depths: Depths, jobs: Jobs, progress: &Prog
         |outlet| Checker::new(depths, hasher, map.clone(), origin, Some(outlet)),
         |hashes: Hashes| keys.add(&hashes).map_err(Halt::Spill),
     );
+    let templates = match &outcome.result {
+        Err(Stop::Format(error)) => templates_before(&outcome.workers, error.at),
+        _ => Arc::default(),
+    };
     let mut report = Report::default();
     for worker in outcome.workers {
         report.merge(worker.report);
@@ -175,7 +180,7 @@ pub fn check_with(input: &mut Input, depths: Depths, jobs: Jobs, progress: &Prog
             // Only the end is wrong.
             Some(map) if !is_of_the_end(&error.kind) => {
                 let rest = Rest { map, origin, depths, hasher };
-                rest.check(error, &mut report, |hashes| keys.add(hashes))?;
+                rest.check(error, templates, &mut report, |hashes| keys.add(hashes))?;
             }
             _ => report.add_error(&error, 0, None),
         },
@@ -191,6 +196,14 @@ pub fn check_with(input: &mut Input, depths: Depths, jobs: Jobs, progress: &Prog
     keys.report(map.as_deref(), origin, hasher, &mut report)?;
     report.findings.sort_by_key(|finding| finding.at);
     Ok(report)
+}
+
+/// The hash templates that were defined before a fault: what the worker knows that came to it. Others may know some
+/// that come later.
+fn templates_before(workers: &[Checker], fault: u64) -> Arc<Templates> {
+    let before = workers.iter().filter(|worker| worker.last_at <= fault);
+    let last = before.max_by_key(|worker| worker.last_at);
+    last.map(|worker| Arc::clone(&worker.templates)).unwrap_or_default()
 }
 
 /// Whether a fault leaves nothing to go on with: at the end, or at the very start.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_engine::codec::rdb::{Decoder, Error, Failure, Options, Place, State};
+use cairn_engine::codec::rdb::{Decoder, Error, Failure, Options, Place, State, Templates};
 use memmap2::Mmap;
 
 use super::distinct::Hasher;
@@ -10,7 +10,7 @@ use super::keys::Hashes;
 use super::worker::{Checker, Halt};
 use super::{Depths, Report};
 use crate::parallel::{Start, Worker};
-use crate::salvage::next_record;
+use crate::salvage::{Context, next_record};
 
 /// Faults of the frame behind which a check goes on: a file of garbage could have any number.
 const MOST_FAULTS: usize = 1000;
@@ -27,17 +27,19 @@ pub(super) struct Rest<'a> {
 }
 
 impl Rest<'_> {
-    /// Checks what lies behind `error`, which is added to the report with all that comes after it. `keys` takes the
-    /// hashes of keys.
+    /// Checks what lies behind `error`, which is added to the report with all that comes after it. `templates` are those
+    /// that were defined before. `keys` takes the hashes of keys.
     pub(super) fn check(
         &self,
         mut error: Error,
+        mut templates: Arc<Templates>,
         report: &mut Report,
         mut keys: impl FnMut(&Hashes) -> std::io::Result<()>,
     ) -> std::io::Result<()> {
         for _ in 0..MOST_FAULTS {
             let next = report.version.and_then(|version| {
-                next_record(self.map, self.origin, version, error.db, usize::try_from(error.at).ok()?)
+                let context = Context { version, db: error.db, templates: Arc::clone(&templates) };
+                next_record(self.map, self.origin, &context, usize::try_from(error.at).ok()?)
             });
             report.add_error(&error, 0, None);
             let (Some(next), Some(version)) = (next, report.version) else { return Ok(()) };
@@ -46,8 +48,9 @@ impl Rest<'_> {
             }
             let map = Some(Arc::clone(self.map));
             let mut checker = Checker::new(self.depths, self.hasher, map, self.origin, None);
-            let place = Place { version, offset: next as u64, db: error.db, templates: Arc::default() };
+            let place = Place { version, offset: next as u64, db: error.db, templates };
             let result = self.read(&place, &mut checker);
+            templates = Arc::clone(&checker.templates);
             keys(&checker.keys)?;
             // The end that was reached is not that of a file that could be read.
             checker.report.trailer = None;
@@ -62,8 +65,13 @@ impl Rest<'_> {
     }
 
     fn read(&self, place: &Place, checker: &mut Checker) -> Result<(), Failure<Halt>> {
-        let start =
-            Start { version: Some(place.version), offset: place.offset, db: place.db, ..Start::default() };
+        let start = Start {
+            version: Some(place.version),
+            offset: place.offset,
+            db: place.db,
+            templates: Arc::clone(&place.templates),
+            ..Start::default()
+        };
         checker.begin(&start).map_err(Failure::Sink)?;
         let mut decoder = Decoder::resume(Options::default(), place);
         let (mut at, mut window) = (self.origin + place.offset as usize, WINDOW_BYTES);

@@ -339,3 +339,18 @@ fn threads_find_what_one_finds() {
         assert_eq!(more.found, expected, "{what}: {:?}", more.findings);
     }
 }
+
+#[test]
+fn behind_a_bad_frame_hashes_refer_to_the_templates_before_it() {
+    const TEMPLATE: u8 = 242;
+    const REFERRING_HASH: u8 = 32;
+    let hash = |i| record(REFERRING_HASH, &format!("key:{i}"), &[&len(7), &string(b"v"), &string(b"w")]);
+    let mut records: Vec<_> = (0..20).map(hash).collect();
+    records[0] = [&[TEMPLATE][..], &len(7), &len(2), &string(b"f"), &string(b"g")].concat();
+    records[5] = record(0, "bad", &[b"\xc9"]);
+    let mut file = file(&records);
+    file[..9].copy_from_slice(b"REDIS0015");
+    let report = report(&file, Access::Map, Depths::Deep);
+    let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!((kinds, report.keys), (vec!["string"], 18), "{:?}", report.findings);
+}

@@ -9,7 +9,9 @@ use std::io;
 use std::sync::Arc;
 
 use cairn_engine::codec::rdb::records::{Passing, Records, Stored};
-use cairn_engine::codec::rdb::{Depth, Failure, KeyHead, Sink, Trailer, ValueEvent, Version, decode_value};
+use cairn_engine::codec::rdb::{
+    Depth, Failure, KeyHead, Sink, Templates, Trailer, ValueEvent, Version, decode_value,
+};
 
 use super::distinct::Hasher;
 use super::glance::Glance;
@@ -68,6 +70,10 @@ pub(super) struct Checker {
     is_careful: bool,
     /// Where the current batch began.
     batch_at: Option<u64>,
+    /// Where the last batch began, also when it has come to its end.
+    pub(super) last_at: u64,
+    /// The hash templates that were defined before, in this batch and in those before it.
+    pub(super) templates: Arc<Templates>,
     /// What the current batch came to so far.
     batch: Report,
     /// What all batches before came to.
@@ -100,6 +106,8 @@ impl Checker {
             version: None,
             is_careful: true,
             batch_at: None,
+            last_at: 0,
+            templates: Arc::default(),
             batch: Report::default(),
             report: Report::default(),
         }
@@ -186,6 +194,8 @@ impl Worker for Checker {
         self.is_careful = is_again || !start.can_be_read_again;
         self.batch = Report::default();
         self.keys.clear();
+        self.templates = Arc::clone(&start.templates);
+        self.last_at = start.offset;
         Ok(())
     }
 
@@ -245,6 +255,11 @@ impl Sink for Checker {
 
     fn function(&mut self, _at: u64, _code: &[u8]) -> Result<(), Halt> {
         self.batch.functions += 1;
+        Ok(())
+    }
+
+    fn template(&mut self, id: u64, fields: &[Vec<u8>]) -> Result<(), Halt> {
+        Arc::make_mut(&mut self.templates).insert(id, Arc::new(fields.to_vec()));
         Ok(())
     }
 

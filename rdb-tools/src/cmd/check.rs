@@ -108,6 +108,11 @@ fn checksum_name(report: &Report) -> &'static str {
     }
 }
 
+/// Whether all of the file was read. A wrong checksum is known at its end only.
+fn has_reached_end(report: &Report) -> bool {
+    report.is_complete() || checksum_name(report) == "wrong"
+}
+
 /// Writes a report for people: a line for each finding, then one for the file.
 ///
 /// # Errors
@@ -125,7 +130,7 @@ pub fn write_text(out: &mut dyn Write, file: &Path, report: &Report) -> io::Resu
     if unlisted > 0 {
         writeln!(out, "{name}: and {unlisted} more")?;
     }
-    let verdict = match (report.found, report.is_complete()) {
+    let verdict = match (report.found, has_reached_end(report)) {
         (0, _) => "ok".to_owned(),
         (n, true) => format!("{n} {}", plural(n, "fault")),
         (n, false) => format!("{n} {}, not readable to its end", plural(n, "fault")),
@@ -176,7 +181,7 @@ fn write_json(out: &mut dyn Write, file: &Path, report: &Report) -> io::Result<(
 
 /// Appends the fields of a report to an open object.
 pub fn push_report(line: &mut Vec<u8>, report: &Report) {
-    for (name, value) in [("ok", report.found == 0), ("complete", report.is_complete())] {
+    for (name, value) in [("ok", report.found == 0), ("complete", has_reached_end(report))] {
         json::push_name(line, name);
         line.extend_from_slice(value.to_string().as_bytes());
     }

@@ -30,6 +30,11 @@ impl<'m> Bytes<'m> {
         Self { origin: range.start, whole: &map[range], map: Some(map), patch: None }
     }
 
+    /// The same up to an offset.
+    pub(crate) fn until(&self, end: usize) -> Self {
+        Self { whole: &self.whole[..end.min(self.len())], ..self.clone() }
+    }
+
     /// The same with these bits changed at `at`.
     pub(crate) fn patched(mut self, at: usize, flip: [u8; 2]) -> Self {
         self.patch = Some((at, flip));

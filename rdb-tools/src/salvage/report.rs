@@ -93,6 +93,8 @@ pub struct Report {
     pub resumed: Vec<Resumed>,
     /// Databases that declare another number of keys: database, declared, come out.
     pub declared: Vec<(u64, u64, u64)>,
+    /// Whether a database declared any.
+    pub(super) has_declared: bool,
     /// Bytes behind the end of the file.
     pub trailing_bytes: u64,
 }
@@ -115,6 +117,7 @@ impl Report {
             lost_bytes: 0,
             resumed: Vec::new(),
             declared: Vec::new(),
+            has_declared: false,
             trailing_bytes: 0,
         }
     }
@@ -123,6 +126,14 @@ impl Report {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.lost_count == 0 && self.declared.is_empty() && !self.may_hide_damage()
+    }
+
+    /// Whether a record may have swallowed others without a fault: the file is damaged in some way that its
+    /// checksum does not put right, or has none, and the numbers of keys that it declares do not prove that all
+    /// are there.
+    pub(super) fn may_have_swallowed(&self) -> bool {
+        let is_proven = self.is_repaired || matches!(self.checksum, Verdict::Right | Verdict::SumDamaged);
+        !is_proven && (!self.declared.is_empty() || !self.has_declared)
     }
 
     /// Whether the checksum is wrong for no reason that was found.

@@ -30,6 +30,10 @@ pub(crate) const MOST_DBS: u64 = 1 << 20;
 const MOST_DUELS: usize = 8;
 const LOOKED_INTO_BYTES: usize = 1 << 20;
 const MOST_UNITS: usize = 10_000;
+/// How far behind a record the last of those may end that it has swallowed.
+const BEHIND_BYTES: usize = 64 << 10;
+/// What a place that is none counts as work.
+const FAILED_BYTES: usize = 64;
 /// Units that a chain may have besides.
 const CHAIN_UNITS: usize = 32;
 /// Pieces of 64 KiB that a place may take.
@@ -46,6 +50,8 @@ pub(crate) struct Look {
     /// Keys of printable bytes.
     printable: u64,
     longest_name: usize,
+    /// A name is a number. In a file without such, numbers are values where names are looked for.
+    has_number: bool,
     has_idle: bool,
     has_freq: bool,
     has_meta: bool,
@@ -58,6 +64,7 @@ impl Look {
         self.keys += 1;
         self.printable += u64::from(is_printable(&key.name));
         self.longest_name = self.longest_name.max(key.name.len());
+        self.has_number |= is_number(&key.name);
         self.has_idle |= key.prefixes.idle;
         self.has_freq |= key.prefixes.freq;
         self.has_meta |= key.prefixes.meta;
@@ -86,6 +93,7 @@ impl Look {
         name_fits
             && key.object != ObjectType::ModulePreGa
             && key.expire_ms.is_none_or(|at| INSTANTS.contains(&at))
+            && is_known(self.has_number, is_number(&key.name))
             && is_known(self.has_idle, prefixes.idle)
             && is_known(self.has_freq, prefixes.freq)
             && is_known(self.has_meta, prefixes.meta)
@@ -110,7 +118,14 @@ fn is_printable(name: &[u8]) -> bool {
     !name.iter().any(u8::is_ascii_control) && std::str::from_utf8(name).is_ok()
 }
 
+/// Whether a name is written as an integer is.
+fn is_number(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(b"-").unwrap_or(name);
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
 /// What the search needs to know.
+#[derive(Clone, Copy)]
 pub(crate) struct Search<'a, 'm> {
     pub(crate) bytes: &'a Bytes<'m>,
     pub(crate) context: &'a Context,
@@ -128,19 +143,22 @@ enum Evidence {
     Strong,
     /// Two records, whatever comes then: between two damaged places there may be no more.
     Weak,
+    /// As many records as a chain has, or any that end here exactly.
+    Until(usize),
 }
 
 impl Search<'_, '_> {
     /// The first place from `from` on where records begin. Behind the fault one that shows less will do,
     /// if it comes before a place that shows enough.
     pub(crate) fn find(&self, from: usize) -> Option<usize> {
-        let strong = self.find_within(from..self.bytes.len(), Evidence::Strong).map(|found| self.best(found));
+        let find = |range, evidence| self.find_within(range, evidence, &mut { u64::MAX });
+        let strong = find(from..self.bytes.len(), Evidence::Strong).map(|found| self.best(found));
         let fault = self.path.last().map_or(from, |fault| fault + 1);
         let end = strong.unwrap_or(self.bytes.len());
         if end <= fault {
             return strong;
         }
-        self.find_within(fault..end, Evidence::Weak).or(strong)
+        find(fault..end, Evidence::Weak).or(strong)
     }
 
     /// A place whose first unit is garbage may hold, too: if that unit's length happens to lead to where a
@@ -150,7 +168,8 @@ impl Search<'_, '_> {
         for _ in 0..MOST_DUELS {
             let Ok(unit) = read(self.bytes, self.context, found, None, usize::MAX) else { return found };
             let end = unit.end.min(found + LOOKED_INTO_BYTES);
-            let Some(other) = self.find_within(found + 1..end, Evidence::Strong) else { return found };
+            let other = self.find_within(found + 1..end, Evidence::Strong, &mut { u64::MAX });
+            let Some(other) = other else { return found };
             if !self.gives_more(other, found) {
                 return found;
             }
@@ -159,13 +178,46 @@ impl Search<'_, '_> {
         found
     }
 
+    /// A place inside of the whole unit from `at` to `end` from which more records are read than this one, if
+    /// its length was damaged so that it swallowed them: both ways lead to one place. A string that is a
+    /// file of its own has an end in it, and no way out.
+    ///
+    /// What does not end soon behind `end` is not looked at, and nothing once `work` is used up.
+    pub(crate) fn inside(&self, at: usize, end: usize, work: &mut u64) -> Option<usize> {
+        let bytes = self.bytes.until(end.saturating_add(BEHIND_BYTES));
+        let within = Search { bytes: &bytes, ..*self };
+        let mut from = at + 1;
+        for _ in 0..MOST_DUELS {
+            let place = within.find_within(from..end, Evidence::Until(end), work)?;
+            if let Some([one, others]) = within.keys_until_they_meet(at, place)
+                && others > one
+            {
+                return Some(place);
+            }
+            from = place + 1;
+        }
+        None
+    }
+
     /// Whether far more keys are read from `other`, which comes later, before both lead to one place.
     fn gives_more(&self, other: usize, first: usize) -> bool {
+        let ([one, others], _) = self.race(first, other);
+        others > 2 * one + 1
+    }
+
+    /// How many keys are read from `first` and from `other` until both lead to one place; `None` if they do not.
+    fn keys_until_they_meet(&self, first: usize, other: usize) -> Option<[usize; 2]> {
+        let (keys, do_meet) = self.race(first, other);
+        do_meet.then_some(keys)
+    }
+
+    /// Reads on from two places, keys and all, until one has an end or both are at one place.
+    fn race(&self, first: usize, other: usize) -> ([usize; 2], bool) {
         let (mut contexts, mut at, mut keys) =
             ([self.context.clone(), self.context.clone()], [first, other], [0, 0]);
         for _ in 0..MOST_UNITS {
             if at[0] == at[1] {
-                break;
+                return (keys, true);
             }
             let side = usize::from(at[1] < at[0]);
             let Ok(unit) = read(self.bytes, &contexts[side], at[side], None, WINDOWS) else { break };
@@ -179,13 +231,13 @@ impl Search<'_, '_> {
             }
             at[side] = unit.end;
         }
-        keys[1] > 2 * keys[0] + 1
+        (keys, at[0] == at[1])
     }
 
-    fn find_within(&self, range: Range<usize>, evidence: Evidence) -> Option<usize> {
+    fn find_within(&self, range: Range<usize>, evidence: Evidence, work: &mut u64) -> Option<usize> {
         const PIECE_BYTES: usize = 1 << 20;
-        let mut inspector = Inspector::new(Hasher::random());
-        let mut large_tries = LARGE_TRIES;
+        let mut inspector = None;
+        let mut large_tries = if let Evidence::Until(_) = evidence { 0 } else { LARGE_TRIES };
         let mut at = range.start;
         while at < range.end {
             let until = (at + PIECE_BYTES).min(range.end);
@@ -193,12 +245,21 @@ impl Search<'_, '_> {
             for (place, byte) in (at..until).zip(piece.iter()) {
                 if self.look.may_begin(*byte, self.context)
                     && !self.path.contains(&place)
-                    && self.holds(place, evidence, &mut inspector, &mut large_tries)
+                    && self.holds(
+                        place,
+                        evidence,
+                        inspector.get_or_insert_with(|| Inspector::new(Hasher::random())),
+                        &mut large_tries,
+                        work,
+                    )
                 {
                     return Some(place);
                 }
             }
-            self.bytes.release(at..until);
+            // Little is looked at again soon.
+            if until - at == PIECE_BYTES {
+                self.bytes.release(at..until);
+            }
             at = until;
         }
         None
@@ -211,12 +272,19 @@ impl Search<'_, '_> {
         evidence: Evidence,
         inspector: &mut Inspector,
         large_tries: &mut usize,
+        work: &mut u64,
     ) -> bool {
+        if *work == 0 {
+            return false;
+        }
         let mut context = self.context.clone();
         let (mut at, mut keys) = (place, 0);
-        let enough = if evidence == Evidence::Strong { CHAIN_KEYS } else { WEAK_KEYS };
+        let enough = if evidence == Evidence::Weak { WEAK_KEYS } else { CHAIN_KEYS };
         for units in 0..CHAIN_UNITS {
-            let unit = match self.try_unit(&context, at, inspector, large_tries) {
+            let tried = self.try_unit(&context, at, inspector, large_tries);
+            let bytes = tried.as_ref().map_or(FAILED_BYTES, |unit| unit.end - at);
+            *work = work.saturating_sub(bytes as u64);
+            let unit = match tried {
                 Ok(unit) => unit,
                 // Cut in the middle of a record: what comes before it was right.
                 Err(kind) => return self.is_cut && kind == Some(Kind::UnexpectedEof) && keys >= WEAK_KEYS,
@@ -240,7 +308,7 @@ impl Search<'_, '_> {
                 // From here on it is known, and ends at the fault.
                 return false;
             }
-            if keys >= enough {
+            if keys >= enough || (keys > 0 && evidence == Evidence::Until(at)) {
                 return true;
             }
         }

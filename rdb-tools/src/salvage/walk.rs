@@ -41,6 +41,9 @@ pub struct Options {
 const HELD_BACK: usize = 16;
 /// The mark behind the end of a diskless transfer.
 const MARK_BYTES: usize = 40;
+/// No more bytes than these, and than so many times the file's, are read to look inside of records.
+const LOOK_INSIDE_BYTES: u64 = 64 << 20;
+const LOOK_INSIDE_TIMES: u64 = 32;
 /// How much is walked through before its pages are given back.
 const RELEASED_BYTES: usize = 4 << 20;
 /// More suspicions of keys that are there twice than these are not followed.
@@ -117,7 +120,7 @@ fn salvage_bytes<W: Write>(
         }
     }
     let hasher = Hasher::random();
-    let walk = |out: Out<'_>, keys: Keys, quarantine: Option<&Path>| {
+    let walk = |out: Out<'_>, keys: Keys, quarantine: Option<&Path>, looks_inside: bool| {
         let walk = Walk {
             bytes: &bytes,
             options,
@@ -134,26 +137,35 @@ fn salvage_bytes<W: Write>(
             progress,
             released: 0,
             floor: 0,
+            looks_inside,
+            work: LOOK_INSIDE_BYTES + LOOK_INSIDE_TIMES * bytes.len() as u64,
+            selects: VecDeque::new(),
         };
         walk.run()
     };
     // First without an output, to see which keys may be there twice; then who they are; then for good.
     let nothing = || Out::nothing(version);
-    let filter = Keys::Filtered { filter: Filter::new(bytes.len() as u64), suspects: HashSet::new() };
-    let (_, keys) = walk(nothing(), filter, None)?;
+    let filter = || Keys::Filtered { filter: Filter::new(bytes.len() as u64), suspects: HashSet::new() };
+    let (first, mut keys) = walk(nothing(), filter(), None, false)?;
+    let looks_inside = first.may_have_swallowed();
+    if looks_inside {
+        // Two filters at a time would be one too many.
+        drop(keys);
+        (_, keys) = walk(nothing(), filter(), None, true)?;
+    }
     let mut again = HashSet::new();
     if let Keys::Filtered { suspects, .. } = keys
         && !suspects.is_empty()
     {
         let places = suspects.into_iter().map(|hash| (hash, Vec::new())).collect();
-        let (_, keys) = walk(nothing(), Keys::Watched(places), None)?;
+        let (_, keys) = walk(nothing(), Keys::Watched(places), None, looks_inside)?;
         if let Keys::Watched(places) = keys {
             again = later_ones(places);
         }
     }
     let mut to = open()?;
     let out = Out::new(version, form, &mut to)?;
-    let (report, _) = walk(out, Keys::Known(again), options.quarantine.as_deref())?;
+    let (report, _) = walk(out, Keys::Known(again), options.quarantine.as_deref(), looks_inside)?;
     Ok((report, to))
 }
 
@@ -207,7 +219,7 @@ struct Item {
     /// `None` for what is no key.
     key: Option<Key>,
     /// What is wrong with the key's value.
-    bad: Option<String>,
+    bad: Option<(Why, String)>,
     /// Whether the record's own bytes prove where it ends.
     is_proven: bool,
 }
@@ -235,6 +247,12 @@ struct Walk<'a, 'm, 'w> {
     released: usize,
     /// Reading goes on at this place or behind it: always farther than the last time, so it comes to an end.
     floor: usize,
+    /// Records may be in the bytes of others.
+    looks_inside: bool,
+    /// Bytes that may still be read for that.
+    work: u64,
+    /// The last changes of the database: where they are, and which it was before.
+    selects: VecDeque<(Range<usize>, u64)>,
 }
 
 impl Walk<'_, '_, '_> {
@@ -269,6 +287,7 @@ impl Walk<'_, '_, '_> {
         }
         self.out.finish()?;
         for (db, declared, keys) in self.declared {
+            self.report.has_declared |= declared.is_some();
             if let Some(declared) = declared.filter(|declared| *declared != keys) {
                 self.report.declared.push((db, declared, keys));
             }
@@ -303,15 +322,31 @@ impl Walk<'_, '_, '_> {
             }
             What::Key(key) => {
                 let is_proven = self.proves_its_end(&key, end);
+                if self.looks_inside
+                    && (bad.is_some() || !is_proven || !self.look.fits(&key))
+                    && let Some(next) = self.inside(at, end)
+                {
+                    let what = format!(
+                        "records begin at offset {next}, inside of what was read here: its length or count is damaged"
+                    );
+                    let bad = Some((Why::Unreadable, what));
+                    self.held.push_back(Item { range: at..next, key: Some(key), bad, is_proven: true });
+                    return Ok(Some(next));
+                }
                 if bad.is_none() {
                     self.look.learn(&key);
                 }
+                let bad = bad.map(|what| (Why::BadValue, what));
                 self.held.push_back(Item { range, key: Some(key), bad, is_proven });
             }
             What::SelectDb(db) if db > MOST_DBS => {
                 return Err(Box::new(Fault { kind: Kind::Length(db), key: None, is_too_much: false }));
             }
             What::SelectDb(db) => {
+                self.selects.push_back((range, self.context.db));
+                if self.selects.len() > HELD_BACK {
+                    self.selects.pop_front();
+                }
                 self.context.db = db;
                 self.in_db(db);
             }
@@ -327,6 +362,18 @@ impl Walk<'_, '_, '_> {
             What::Other => self.held.push_back(Item { range, key: None, bad: None, is_proven: false }),
         }
         Ok(Some(end))
+    }
+
+    /// Where records begin inside of the record from `at` to `end`, if it has swallowed them.
+    fn inside(&mut self, at: usize, end: usize) -> Option<usize> {
+        let search = Search {
+            bytes: self.bytes,
+            context: &self.context,
+            look: &self.look,
+            path: &[at],
+            is_cut: false,
+        };
+        search.inside(at, end, &mut self.work)
     }
 
     fn in_db(&mut self, db: u64) -> &mut (u64, Option<u64>, u64) {
@@ -421,7 +468,19 @@ impl Walk<'_, '_, '_> {
                 partial: None,
             })?;
         }
-        let head_fits = key.as_ref().is_some_and(|key| self.look.fits(key)) || self.explains(from, next_at);
+        let mut head_fits = key.as_ref().is_some_and(|key| self.look.fits(key))
+            || self.explains(from, next_at, |what| !matches!(what, What::SlotInfo | What::End));
+        // Databases that were chosen behind that place, or by what was a record's type.
+        while let Some((select, before)) = self.selects.back().cloned()
+            && (select.start >= next_at
+                || (select.end == from
+                    && !head_fits
+                    && self.explains(select.start, next_at, |what| matches!(what, What::Key(_)))))
+        {
+            head_fits |= select.end == from;
+            self.context.db = before;
+            self.selects.pop_back();
+        }
         // A place before the fault, inside of a unit that is not held back, loses nothing: it is read anew.
         if from == at && next_at >= at {
             let is_cut = next.is_none() && fault.kind == Kind::UnexpectedEof && fault.key.is_some();
@@ -441,7 +500,8 @@ impl Walk<'_, '_, '_> {
         while !is_certain
             && let Some(item) = self.held.pop_back_if(|item| item.key.is_some() && !item.is_proven)
         {
-            is_certain = item.key.as_ref().is_some_and(|key| self.look.fits(key));
+            is_certain = item.key.as_ref().is_some_and(|key| self.look.fits(key))
+                || self.explains(item.range.start, next_at, |what| matches!(what, What::Key(_)));
             self.lose(Lost {
                 from: item.range.start as u64,
                 to: item.range.end as u64,
@@ -459,19 +519,27 @@ impl Walk<'_, '_, '_> {
         Ok(next)
     }
 
-    /// Whether one wrong byte at the head of the unit at `at` explains that it is none: then what comes before
-    /// it ended where it should.
-    fn explains(&self, at: usize, next: usize) -> bool {
+    /// Whether one wrong byte at the head of the unit at `at` explains that it is none, but should be one of these: then
+    /// what comes before it ended where it should.
+    fn explains(&self, at: usize, next: usize, is_one: fn(&What) -> bool) -> bool {
         const HEAD_BYTES: usize = 12;
         (at..next.min(at + HEAD_BYTES)).any(|place| {
             (1..=u8::MAX).any(|bits| {
                 let changed = self.bytes.clone().patched(place, [bits, 0]);
-                match read(&changed, &self.context, at, None, 1) {
-                    Ok(Unit { what: What::Key(key), end }) => end == next && self.look.fits(&key),
-                    Ok(Unit { what: What::SelectDb(db), end }) => end == next && db < 64,
-                    Ok(Unit { what: What::Other, end }) => end == next,
-                    _ => false,
-                }
+                read(&changed, &self.context, at, None, 1).is_ok_and(|Unit { what, end }| {
+                    end == next
+                        && is_one(&what)
+                        && match what {
+                            What::Key(key) => self.look.fits(&key),
+                            What::SelectDb(db) => db < 64,
+                            What::Other => true,
+                            // The sizes stand behind their database.
+                            What::ResizeDb(_) => {
+                                self.selects.back().is_some_and(|(select, _)| select.end == at)
+                            }
+                            _ => false,
+                        }
+                })
             })
         })
     }
@@ -497,10 +565,10 @@ impl Walk<'_, '_, '_> {
             return self.out.unit(self.bytes, item.range, None, &self.context.templates);
         };
         let (from, to) = (item.range.start as u64, item.range.end as u64);
-        if let Some(what) = item.bad {
+        if let Some((why, what)) = item.bad {
             let partial = self.salvage_part(item.range, Some(&key))?;
             let key = Some((key.db, key.name));
-            return self.lose(Lost { from, to, why: Why::BadValue, key, what, partial });
+            return self.lose(Lost { from, to, why, key, what, partial });
         }
         if !self.is_new(&key) {
             let what = "the key is there before".to_owned();
@@ -538,14 +606,21 @@ impl Walk<'_, '_, '_> {
             return Ok(None);
         }
         match part(self.bytes, &self.context, range, key) {
-            Some(part) => {
+            Some(part) if self.would_be_taken(&part.record) => {
                 self.out.made(&part.record, key.db, &self.context.templates)?;
                 self.report.keys += 1;
                 self.in_db(key.db).2 += 1;
                 Ok(Some(part.elements))
             }
-            None => Ok(None),
+            _ => Ok(None),
         }
+    }
+
+    /// Whether a server takes a record that was made: a part may have a field twice, as the whole had.
+    fn would_be_taken(&mut self, record: &[u8]) -> bool {
+        let bytes = Bytes::of_slice(record);
+        let looked = read(&bytes, &self.context, 0, Some(&mut self.inspector), usize::MAX);
+        looked.is_ok() && self.what_is_wrong().is_none()
     }
 
     fn lose(&mut self, lost: Lost) -> io::Result<()> {

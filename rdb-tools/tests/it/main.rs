@@ -19,6 +19,7 @@ mod parquet;
 mod patch;
 mod rearrange;
 mod salvage;
+mod salvage_shapes;
 mod scan;
 mod server;
 mod shell;
