@@ -63,6 +63,22 @@ pub(crate) fn usual_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST))
 }
 
+/// Checks a file for a fuzzer: what is said of it in both forms, and whether anything is wrong.
+pub(crate) fn shown(path: &std::path::Path, threads: usize, replay: bool) -> anyhow::Result<(Vec<u8>, bool)> {
+    let reading = Reading { no_mmap: threads == 1, no_progress: true };
+    let replay = replay.then(Spill::default);
+    let checker =
+        log::Checker { depths: Depths::Deep, reading, threads, vocabulary: Vocabulary::new(), replay };
+    let (mut out, mut is_wrong) = (Vec::new(), false);
+    for found in set::find(path)? {
+        let report = checker.check(&found)?;
+        is_wrong |= !report.is_ok();
+        print::text(&mut out, &report)?;
+        print::json(&mut out, &report)?;
+    }
+    Ok((out, is_wrong))
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors

@@ -21,6 +21,32 @@ use crate::transaction::Open;
 use crate::vocabulary::Vocabulary;
 use crate::walk::Walk;
 
+/// A temporary file that has these bytes and the name of a log.
+///
+/// # Errors
+/// What the system says.
+pub fn file(bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().suffix(".aof").tempfile()?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// Checks `bytes` as a log in one file, on one thread and on two.
+///
+/// # Panics
+/// If they do not find the same, which is what a fuzzer looks for.
+///
+/// # Errors
+/// What the system says about temporary files.
+pub fn check(bytes: &[u8]) -> anyhow::Result<()> {
+    let file = file(bytes)?;
+    let one = crate::check::shown(file.path(), 1, true)?;
+    let two = crate::check::shown(file.path(), 2, false)?;
+    // The second has not run the commands.
+    assert!(one.1 || !two.1, "what is wrong on two threads is wrong on one");
+    Ok(())
+}
+
 /// Looks at `bytes` as at a log in one file, repairs it, and looks at what is left.
 ///
 /// # Panics

@@ -4,6 +4,7 @@ mod blocks;
 mod check;
 mod check_aof;
 mod cookbook;
+mod corpus;
 mod log;
 mod repair;
 mod replay;
