@@ -2,7 +2,7 @@
 //!
 //! Behaviour: valkey src/hyperloglog.c. The bytes and the estimate are `value/hyperloglog.rs`.
 
-use crate::value::hyperloglog::{self as hll, Corrupt, Encoding, HllRef, REGISTERS, Registers, Run};
+use crate::value::hyperloglog::{self as hll, Corrupt, Encoding, HllRef, REGISTERS, Run};
 use crate::value::{StrRef, StringValue};
 
 use super::effects::Classes;
@@ -80,8 +80,8 @@ const PFCOUNT: DataCommand = DataCommand::new(
 
 fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 2 {
-        let (registers, _) = merged(&mut ctx.data, args.from(1))?;
-        ctx.reply.int(hll::cardinality(&registers) as i64);
+        let card = union_of(&mut ctx.data, args.from(1))?.count();
+        ctx.reply.int(card as i64);
         return Ok(());
     }
     let key = args.at(1);
@@ -103,17 +103,15 @@ fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// The greatest of each register of several keys, and whether any of them is dense.
-fn merged(data: &mut Data<'_>, keys: &[&[u8]]) -> Result<(Box<Registers>, bool), CommandError> {
-    let mut registers = Box::new([0; REGISTERS]);
-    let mut any_dense = false;
+/// The union of the HyperLogLogs at several keys.
+fn union_of(data: &mut Data<'_>, keys: &[&[u8]]) -> Result<hll::Union, CommandError> {
+    let mut union = hll::Union::default();
     for key in keys {
         if let Some(found) = find(data, key)? {
-            any_dense |= found.encoding() == Encoding::Dense;
-            found.merge_into(&mut registers).map_err(corrupt)?;
+            union.add(found).map_err(corrupt)?;
         }
     }
-    Ok((registers, any_dense))
+    Ok(union)
 }
 
 const PFMERGE: DataCommand = DataCommand::new(
@@ -128,13 +126,13 @@ const PFMERGE: DataCommand = DataCommand::new(
 fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
     ctx.data.counts_reads = true;
-    let (registers, densely) = merged(&mut ctx.data, args.from(1))?;
+    let union = union_of(&mut ctx.data, args.from(1))?;
     let raised = ctx.data.upsert_string(
         key,
         |_| StringValue::edited(hll::empty()),
         |text, limits| {
             let bytes = text.edit();
-            hll::raise_all(bytes, &registers, densely, limits.hll_sparse_max_bytes)?;
+            hll::raise_all(bytes, &union, limits.hll_sparse_max_bytes)?;
             hll::invalidate(bytes);
             Ok(())
         },
@@ -161,7 +159,7 @@ fn pfdebug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         if !args.is(2, "ON") && !args.is(2, "OFF") {
             return Err(CommandError::text("ERR Argument must be ON or OFF"));
         }
-        // Registers are merged eight to a word everywhere: there is nothing to switch.
+        // Registers are merged by vectors everywhere: there is nothing to switch.
         ctx.reply.simple("disabled");
         return Ok(());
     }

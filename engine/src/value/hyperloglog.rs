@@ -10,16 +10,19 @@
 mod dense;
 mod estimate;
 mod sparse;
+mod union;
 
-pub use estimate::cardinality;
 pub use sparse::{Run, runs};
+pub use union::Union;
 
 /// Number of registers.
 pub const REGISTERS: usize = 1 << INDEX_BITS;
 /// Bytes before the registers.
 const HEADER_BYTES: usize = 16;
+/// Bytes of the registers of a dense string.
+const PACKED_BYTES: usize = REGISTERS * REGISTER_BITS / 8;
 /// Bytes of a dense string.
-const DENSE_BYTES: usize = HEADER_BYTES + REGISTERS * REGISTER_BITS / 8;
+const DENSE_BYTES: usize = HEADER_BYTES + PACKED_BYTES;
 
 const MAGIC: &[u8; 4] = b"HYLL";
 const ENCODING_AT: usize = 4;
@@ -34,9 +37,14 @@ const INDEX_BITS: u32 = 14;
 const COUNTED_BITS: u32 = 64 - INDEX_BITS;
 const REGISTER_BITS: usize = 6;
 const REGISTER_MAX: u8 = (1 << REGISTER_BITS) - 1;
+/// Registers that are taken together, and how many such blocks there are.
+const BLOCK_REGISTERS: usize = 64;
+const BLOCKS: usize = REGISTERS / BLOCK_REGISTERS;
 
 /// All registers, a byte each.
 pub type Registers = [u8; REGISTERS];
+/// All registers, six bits each.
+type PackedRegisters = [u8; PACKED_BYTES];
 
 /// The runs of a sparse string do not cover the registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -115,49 +123,21 @@ impl<'a> HllRef<'a> {
         runs(payload)
     }
 
-    /// Raises each register of `into` to its own.
-    ///
-    /// # Errors
-    /// `Corrupt`; `into` may have been raised in part.
-    pub fn merge_into(self, into: &mut Registers) -> Result<(), Corrupt> {
-        match self.encoding {
-            Encoding::Dense => {
-                dense::raise(self.payload(), into);
-                Ok(())
-            }
-            Encoding::Sparse => sparse::for_each_value(self.payload(), |registers, value| {
-                into[registers].iter_mut().for_each(|register| *register = value.max(*register));
-            }),
-        }
-    }
-
     /// The registers, a byte each.
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn registers(self) -> Result<Box<Registers>, Corrupt> {
         let mut registers = Box::new([0; REGISTERS]);
-        self.merge_into(&mut registers)?;
+        match self.encoding {
+            Encoding::Dense => {
+                let all = registers.iter_mut().enumerate();
+                all.for_each(|(index, register)| *register = dense::register(self.payload(), index));
+            }
+            Encoding::Sparse => sparse::raise_registers(self.payload(), &mut registers)?,
+        }
         Ok(registers)
     }
-}
-
-/// Raises a register of a dense payload; answers whether it was lower.
-fn set_dense(payload: &mut [u8], index: usize, count: u8) -> bool {
-    let (byte, shift) = (index * REGISTER_BITS / 8, index * REGISTER_BITS % 8);
-    let pair =
-        |payload: &[u8]| u16::from_le_bytes([payload[byte], payload.get(byte + 1).copied().unwrap_or(0)]);
-    let old = pair(payload);
-    if count <= (old >> shift) as u8 & REGISTER_MAX {
-        return false;
-    }
-    let new = old & !(u16::from(REGISTER_MAX) << shift) | u16::from(count) << shift;
-    let [low, high] = new.to_le_bytes();
-    payload[byte] = low;
-    if let Some(next) = payload.get_mut(byte + 1) {
-        *next = high;
-    }
-    true
 }
 
 /// Makes a sparse string dense; answers whether it was sparse.
@@ -177,7 +157,7 @@ pub fn make_dense(bytes: &mut Vec<u8>) -> Result<bool, Corrupt> {
     bytes[ENCODING_AT] = 0;
     bytes.reserve_exact(DENSE_BYTES - HEADER_BYTES);
     bytes.resize(DENSE_BYTES, 0);
-    dense::write(&mut bytes[HEADER_BYTES..], &registers);
+    dense::set_all(&mut bytes[HEADER_BYTES..], &registers);
     Ok(true)
 }
 
@@ -204,26 +184,22 @@ pub fn add(bytes: &mut Vec<u8>, element: &[u8], sparse_max_bytes: usize) -> Resu
     raise(bytes, index, count, sparse_max_bytes)
 }
 
-/// Raises each register to the one given, none of which is lower than its own, with the same rules as
-/// [`add`]; dense from the start if so asked.
+/// Raises each register to that of a union to which the string was added, with the same rules as [`add`];
+/// dense from the start if anything dense was added.
 ///
 /// # Errors
 /// `Corrupt`; registers may have been raised in part.
 ///
 /// # Panics
 /// If the string is no HyperLogLog.
-pub fn raise_all(
-    bytes: &mut Vec<u8>,
-    registers: &Registers,
-    densely: bool,
-    sparse_max_bytes: usize,
-) -> Result<(), Corrupt> {
-    if densely {
+pub fn raise_all(bytes: &mut Vec<u8>, union: &Union, sparse_max_bytes: usize) -> Result<(), Corrupt> {
+    if let Some(payload) = union.packed() {
         make_dense(bytes)?;
-        dense::write(&mut bytes[HEADER_BYTES..], registers);
+        bytes[HEADER_BYTES..].copy_from_slice(&*payload);
         return Ok(());
     }
-    for (index, &count) in registers.iter().enumerate().filter(|(_, count)| **count > 0) {
+    let registers = union.sparse().into_iter().flatten().enumerate();
+    for (index, &count) in registers.filter(|(_, count)| **count > 0) {
         raise(bytes, index, count, sparse_max_bytes)?;
     }
     Ok(())
@@ -231,13 +207,13 @@ pub fn raise_all(
 
 fn raise(bytes: &mut Vec<u8>, index: usize, count: u8, sparse_max_bytes: usize) -> Result<bool, Corrupt> {
     let changed = match view(bytes).expect("the caller has looked at it").encoding {
-        Encoding::Dense => set_dense(&mut bytes[HEADER_BYTES..], index, count),
+        Encoding::Dense => dense::set(&mut bytes[HEADER_BYTES..], index, count),
         Encoding::Sparse => match sparse::raise(bytes, HEADER_BYTES, index, count, sparse_max_bytes)? {
             sparse::Raised::No => false,
             sparse::Raised::Yes => true,
             sparse::Raised::DoesNotFit => {
                 make_dense(bytes)?;
-                set_dense(&mut bytes[HEADER_BYTES..], index, count)
+                dense::set(&mut bytes[HEADER_BYTES..], index, count)
             }
         },
     };

@@ -124,10 +124,10 @@ impl StringValue {
     /// The caller has checked `len` against its limit for strings.
     pub fn edit_to(&mut self, len: usize) -> &mut [u8] {
         let bytes = self.edit();
-        if len > bytes.capacity() && len / 2 > bytes.len() {
+        if len > bytes.capacity() && len - bytes.len() > bytes.len() / 2 {
             // Fresh zero pages cost nothing until they are written to.
             let mut longer = vec![0; len];
-            longer[..bytes.len()].copy_from_slice(bytes);
+            copy_to_zeros(bytes, &mut longer);
             *bytes = longer;
         } else if len > bytes.len() {
             reserve(bytes, len - bytes.len());
@@ -321,6 +321,18 @@ fn reserve(bytes: &mut Vec<u8>, more: usize) {
     if needed > bytes.capacity() {
         let spare = needed.min(MAX_SPARE_BYTES);
         bytes.reserve_exact(more + spare);
+    }
+}
+
+/// Copies `bytes` to the beginning of zeros, but not its zeros: a bitmap is often a page here and there in
+/// much that was never written to, and would have all its memory after a plain copy.
+fn copy_to_zeros(bytes: &[u8], zeros: &mut [u8]) {
+    const PAGE: usize = 4096;
+    static NOTHING: [u8; PAGE] = [0; PAGE];
+    for (from, to) in bytes.chunks(PAGE).zip(zeros.chunks_mut(PAGE)) {
+        if *from != NOTHING[..from.len()] {
+            to[..from.len()].copy_from_slice(from);
+        }
     }
 }
 

@@ -1,79 +1,145 @@
-//! Dense registers: six bits each, low bits first, and how 64 of them become bytes and back.
+//! Dense registers: six bits each, low bits first, one by one, all at once, and the greatest of several.
 //!
-//! Plain loops over arrays of a known size: eight registers are a word, eight words a block, and the
-//! compiler makes vectors of them. A word is read and written with the two bytes behind its own six, which
-//! is what makes it one access; the last block has none behind it and goes through a copy.
+//! [`Lanes`] takes registers in without unpacking them. Of eight registers, which are three 16-bit lanes,
+//! six lie inside of a lane, two in each; the other two lie inside of a lane if one begins a byte later.
+//! So registers are masked out of their lanes, and the greater lane has the greater register. Plain loops
+//! over arrays of a known size, of which the compiler makes vectors.
 
-use super::{REGISTER_BITS, Registers};
+use super::{BLOCK_REGISTERS, BLOCKS, PACKED_BYTES, PackedRegisters, REGISTER_BITS, REGISTER_MAX, Registers};
 
-/// Registers of a block.
-const BLOCK: usize = 64;
-/// Its bytes.
-const PACKED: usize = BLOCK * REGISTER_BITS / 8;
-/// Bytes behind it that are read and written, too.
-const BEHIND: usize = 2;
+/// Bytes of a block of registers.
+const PACKED: usize = BLOCK_REGISTERS * REGISTER_BITS / 8;
+/// Lanes of a block.
+const LANES: usize = PACKED / 2;
 
-type Packed = [u8; PACKED + BEHIND];
+/// Lanes of a block, none of them negative.
+type Block = [i16; LANES];
 
-/// Raises each register of `into` to the one of a dense string's payload.
-pub(super) fn raise(payload: &[u8], into: &mut Registers) {
-    let mut padded = [0; PACKED + BEHIND];
-    let (blocks, _) = into.as_chunks_mut::<BLOCK>();
-    for (i, registers) in blocks.iter_mut().enumerate() {
-        let rest = payload.get(i * PACKED..).unwrap_or_default();
-        let packed = match rest.first_chunk() {
-            Some(packed) => packed,
-            None => {
-                padded[..rest.len()].copy_from_slice(rest);
-                &padded
+const fn by_threes(three: [i16; 3]) -> Block {
+    let mut all = [0; LANES];
+    let mut i = 0;
+    while i < LANES {
+        all[i] = three[i % 3];
+        i += 1;
+    }
+    all
+}
+
+/// The lower register of each lane: the first, fourth and seventh of eight.
+const LOW: Block = by_threes([0x003f, 0x00fc, 0x03f0]);
+/// The higher one, after a shift by one bit, as lanes have a sign: the second, fifth and eighth.
+const HIGH: Block = by_threes([0x07e0, 0x1f80, 0x7e00]);
+/// Those in lanes that begin a byte later: the third and the sixth.
+const ACROSS: Block = by_threes([0x03f0, 0x0fc0, 0]);
+
+/// The greatest of each register of several dense payloads.
+#[derive(Debug, Clone)]
+pub(super) struct Lanes {
+    low: [Block; BLOCKS],
+    high: [Block; BLOCKS],
+    across: [Block; BLOCKS],
+}
+
+impl Lanes {
+    /// All registers 0.
+    pub(super) fn new() -> Box<Self> {
+        let none = [[0; LANES]; BLOCKS];
+        Box::new(Self { low: none, high: none, across: none })
+    }
+
+    /// Raises each register to that of a payload, whose missing bytes count as 0.
+    pub(super) fn raise(&mut self, payload: &[u8]) {
+        // A block is read with the byte behind it; the last one has none.
+        let mut padded = [0; PACKED + 1];
+        let blocks = self.low.iter_mut().zip(&mut self.high).zip(&mut self.across);
+        for (i, ((low, high), across)) in blocks.enumerate() {
+            let rest = payload.get(i * PACKED..).unwrap_or_default();
+            let packed: &[u8; PACKED + 1] = match rest.first_chunk() {
+                Some(packed) => packed,
+                None => {
+                    padded[..rest.len()].copy_from_slice(rest);
+                    &padded
+                }
+            };
+            let (own, later) = (lanes(&packed[..PACKED]), lanes(&packed[1..]));
+            for lane in 0..LANES {
+                low[lane] = low[lane].max(own[lane] & LOW[lane]);
             }
-        };
-        let new = unpack(packed);
-        registers.iter_mut().zip(new).for_each(|(old, new)| *old = new.max(*old));
+            for lane in 0..LANES {
+                high[lane] = high[lane].max((own[lane] as u16 >> 1) as i16 & HIGH[lane]);
+            }
+            for lane in 0..LANES {
+                across[lane] = across[lane].max(later[lane] & ACROSS[lane]);
+            }
+        }
+    }
+
+    /// The registers as a payload.
+    pub(super) fn pack(&self) -> Box<PackedRegisters> {
+        let mut payload = Box::new([0; PACKED_BYTES]);
+        let blocks = self.low.iter().zip(&self.high).zip(&self.across);
+        for (packed, ((low, high), across)) in payload.as_chunks_mut::<PACKED>().0.iter_mut().zip(blocks) {
+            let (mut own, mut later) = ([0; PACKED], [0; PACKED]);
+            for ((to, low), high) in own.as_chunks_mut().0.iter_mut().zip(low).zip(high) {
+                *to = (low | high << 1).to_le_bytes();
+            }
+            // The last lane across has no register, so its last byte is missed by nobody.
+            for (to, across) in later[1..].as_chunks_mut().0.iter_mut().zip(across) {
+                *to = across.to_le_bytes();
+            }
+            packed.iter_mut().zip(own.iter().zip(&later)).for_each(|(to, (own, later))| *to = own | later);
+        }
+        payload
     }
 }
 
-/// Writes registers into the payload of a dense string.
-pub(super) fn write(payload: &mut [u8], registers: &Registers) {
-    let (blocks, _) = registers.as_chunks::<BLOCK>();
-    for (packed, registers) in payload.chunks_exact_mut(PACKED).zip(blocks) {
-        packed.copy_from_slice(&pack(registers)[..PACKED]);
+fn lanes(bytes: &[u8]) -> Block {
+    let mut lanes = [0; LANES];
+    for (lane, pair) in lanes.iter_mut().zip(bytes.as_chunks().0) {
+        *lane = i16::from_le_bytes(*pair);
     }
+    lanes
 }
 
-fn unpack(packed: &Packed) -> [u8; BLOCK] {
-    let mut words: [u64; BLOCK / 8] = std::array::from_fn(|i| {
-        u64::from_le_bytes(packed[i * 6..i * 6 + 8].try_into().expect("eight bytes are a word"))
-    });
-    words.iter_mut().for_each(|word| *word = spread(*word));
-    let mut registers = [0; BLOCK];
-    for (eight, word) in registers.as_chunks_mut().0.iter_mut().zip(words) {
-        *eight = word.to_le_bytes();
+/// Where a register is: its first byte, and how many bits of that come before it.
+fn bits_of(index: usize) -> (usize, usize) {
+    (index * REGISTER_BITS / 8, index * REGISTER_BITS % 8)
+}
+
+/// The byte and the one behind it, if there is one.
+fn pair(payload: &[u8], byte: usize) -> u16 {
+    u16::from_le_bytes([payload[byte], payload.get(byte + 1).copied().unwrap_or(0)])
+}
+
+/// A register.
+pub(super) fn register(payload: &[u8], index: usize) -> u8 {
+    let (byte, shift) = bits_of(index);
+    (pair(payload, byte) >> shift) as u8 & REGISTER_MAX
+}
+
+/// Raises a register; answers whether it was lower.
+pub(super) fn set(payload: &mut [u8], index: usize, count: u8) -> bool {
+    let (byte, shift) = bits_of(index);
+    let old = pair(payload, byte);
+    if count <= (old >> shift) as u8 & REGISTER_MAX {
+        return false;
     }
-    registers
-}
-
-fn pack(registers: &[u8; BLOCK]) -> Packed {
-    let mut packed = [0; PACKED + BEHIND];
-    for (i, eight) in registers.as_chunks().0.iter().enumerate() {
-        // What is written beyond six bytes the next word overwrites.
-        packed[i * 6..i * 6 + 8].copy_from_slice(&gather(u64::from_le_bytes(*eight)).to_le_bytes());
+    let new = old & !(u16::from(REGISTER_MAX) << shift) | u16::from(count) << shift;
+    let [low, high] = new.to_le_bytes();
+    payload[byte] = low;
+    if let Some(next) = payload.get_mut(byte + 1) {
+        *next = high;
     }
-    packed
+    true
 }
 
-/// Eight registers of six bits, in the lowest 48, as bytes of a word, the first one lowest.
-#[inline(always)]
-fn spread(x: u64) -> u64 {
-    let x = x & 0x00ff_ffff | (x & 0xffff_ff00_0000) << 8;
-    let x = x & 0x0000_0fff_0000_0fff | (x & 0x00ff_f000_00ff_f000) << 4;
-    x & 0x003f_003f_003f_003f | (x & 0x0fc0_0fc0_0fc0_0fc0) << 2
-}
-
-/// The bytes of a word as eight registers of six bits, in the lowest 48 bits.
-#[inline(always)]
-fn gather(x: u64) -> u64 {
-    let x = x & 0x003f_003f_003f_003f | (x & 0x3f00_3f00_3f00_3f00) >> 2;
-    let x = x & 0x0000_0fff_0000_0fff | (x & 0x0fff_0000_0fff_0000) >> 4;
-    x & 0x00ff_ffff | (x & 0x00ff_ffff_0000_0000) >> 8
+/// Raises all registers.
+pub(super) fn set_all(payload: &mut [u8], registers: &Registers) {
+    for (at, eight) in registers.as_chunks::<8>().0.iter().enumerate() {
+        if *eight != [0; 8] {
+            eight.iter().enumerate().for_each(|(i, &count)| {
+                set(payload, at * 8 + i, count);
+            });
+        }
+    }
 }

@@ -4,19 +4,13 @@
 //! The order of the operations is that of valkey src/hyperloglog.c, `hllCount`, so that the last digit
 //! agrees, too.
 
-use super::{COUNTED_BITS, Corrupt, Encoding, HllRef, REGISTER_BITS, REGISTERS, Registers, sparse};
+use super::{COUNTED_BITS, Corrupt, Encoding, HllRef, REGISTER_BITS, REGISTERS, Registers, Union, sparse};
+
+/// Values of a register.
+const VALUES: usize = 1 << REGISTER_BITS;
 
 /// How many registers have each value.
-type Histogram = [u32; 64];
-
-/// 0.5 / ln 2
-const ALPHA: f64 = 0.721_347_520_444_481_7;
-
-/// The cardinality that registers mean.
-#[must_use]
-pub fn cardinality(registers: &Registers) -> u64 {
-    estimate(&histogram_of(registers))
-}
+type Histogram = [u32; VALUES];
 
 impl HllRef<'_> {
     /// The cardinality, counted anew.
@@ -25,9 +19,9 @@ impl HllRef<'_> {
     /// `Corrupt`.
     pub fn count(self) -> Result<u64, Corrupt> {
         let histogram = match self.encoding() {
-            Encoding::Dense => histogram_of(&*self.registers()?),
+            Encoding::Dense => histogram_of_packed(self.payload()),
             Encoding::Sparse => {
-                let (mut histogram, mut set) = ([0; 64], 0);
+                let (mut histogram, mut set) = ([0; VALUES], 0);
                 sparse::for_each_value(self.payload(), |registers, value| {
                     histogram[usize::from(value)] += registers.len() as u32;
                     set += registers.len() as u32;
@@ -40,18 +34,34 @@ impl HllRef<'_> {
     }
 }
 
-/// Counts registers by value.
-fn histogram_of(registers: &Registers) -> Histogram {
-    // Counted by twos, half as often; in several tables by turns, because neighbours are often equal and
-    // would wait for one another.
+impl Union {
+    /// How many different elements those that were added have together.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match (self.packed(), self.sparse()) {
+            (Some(payload), _) => estimate(&histogram_of_packed(&payload[..])),
+            (None, Some(registers)) => estimate(&histogram_of(registers)),
+            (None, None) => 0,
+        }
+    }
+}
+
+/// 0.5 / ln 2
+const ALPHA: f64 = 0.721_347_520_444_481_7;
+
+/// Counts the registers of a dense payload by value.
+fn histogram_of_packed(payload: &[u8]) -> Histogram {
+    // Counted by twos, half as often, as two registers are twelve bits that lie together; in several tables
+    // by turns, because neighbours are often equal and would wait for one another.
     const TABLES: usize = 2;
-    const VALUES: usize = 1 << REGISTER_BITS;
-    let mut tables = [[0_u16; VALUES * VALUES]; TABLES];
-    for eight in registers.as_chunks().0 {
-        let word = u64::from_le_bytes(*eight);
-        let pairs = word & 0x003f_003f_003f_003f | (word & 0x3f00_3f00_3f00_3f00) >> 2;
+    const PAIRS: usize = VALUES * VALUES;
+    let mut tables = [[0_u16; PAIRS]; TABLES];
+    for six in payload.as_chunks::<6>().0 {
+        let mut eight = [0; 8];
+        eight[..6].copy_from_slice(six);
+        let word = u64::from_le_bytes(eight);
         for i in 0..4 {
-            let pair = (pairs >> (16 * i)) as usize & (VALUES * VALUES - 1);
+            let pair = (word >> (12 * i)) as usize & (PAIRS - 1);
             let count = &mut tables[i % TABLES][pair];
             *count = count.wrapping_add(1);
         }
@@ -66,6 +76,30 @@ fn histogram_of(registers: &Registers) -> Histogram {
             of_second = of_second.wrapping_add(times);
         }
         histogram[second] = u32::wrapping_add(histogram[second], of_second);
+    }
+    histogram
+}
+
+/// Counts registers by value, most of which are 0.
+fn histogram_of(registers: &Registers) -> Histogram {
+    // By turns, as above.
+    const TABLES: usize = 4;
+    let mut tables = [[0_u32; VALUES]; TABLES];
+    let mut zeros = 0_u32;
+    for eight in registers.as_chunks::<8>().0 {
+        if *eight == [0; 8] {
+            zeros = zeros.wrapping_add(8);
+            continue;
+        }
+        for (i, value) in eight.iter().enumerate() {
+            let count = &mut tables[i % TABLES][usize::from(*value) & (VALUES - 1)];
+            *count = count.wrapping_add(1);
+        }
+    }
+    let mut histogram = [0; VALUES];
+    histogram[0] = zeros;
+    for table in &tables {
+        histogram.iter_mut().zip(table).for_each(|(all, some)| *all = u32::wrapping_add(*all, *some));
     }
     histogram
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{Corrupt, REGISTERS};
+use super::{Corrupt, REGISTERS, Registers};
 
 const ZERO_MAX: usize = 64;
 const VALUE_MAX: u8 = 32;
@@ -98,6 +98,13 @@ pub(super) fn for_each_value(payload: &[u8], mut visit: impl FnMut(Range<usize>,
         index = end;
     }
     if index == REGISTERS { Ok(()) } else { Err(Corrupt) }
+}
+
+/// Raises registers to those of a payload.
+pub(super) fn raise_registers(payload: &[u8], into: &mut Registers) -> Result<(), Corrupt> {
+    for_each_value(payload, |registers, value| {
+        into[registers].iter_mut().for_each(|register| *register = value.max(*register));
+    })
 }
 
 /// What came of raising a register.

@@ -17,6 +17,19 @@ fn added(elements: &[Vec<u8>], max: usize) -> Vec<u8> {
     bytes
 }
 
+fn union_of(all: &[&[u8]]) -> Union {
+    let mut union = Union::default();
+    all.iter().for_each(|bytes| union.add(view(bytes).unwrap()).unwrap());
+    union
+}
+
+fn dense_of(registers: &Registers) -> Vec<u8> {
+    let mut bytes = empty();
+    make_dense(&mut bytes).unwrap();
+    dense::set_all(&mut bytes[HEADER_BYTES..], registers);
+    bytes
+}
+
 #[test]
 fn nothing_is_one_run_of_zeros() {
     assert_eq!(empty(), EMPTY);
@@ -65,13 +78,29 @@ fn registers_are_six_bits() {
     let mut twin = [0; REGISTERS];
     for (i, register) in twin.iter_mut().enumerate() {
         *register = (i * 7 % 64) as u8;
-        set_dense(&mut payload, i, *register);
+        dense::set(&mut payload, i, *register);
     }
     let bytes = [&header(Encoding::Dense, [0; 8])[..], &payload].concat();
     assert_eq!(*view(&bytes).unwrap().registers().unwrap(), twin);
-    let mut written = vec![0xff; DENSE_BYTES - HEADER_BYTES];
-    dense::write(&mut written, &twin);
+    let mut written = vec![0; DENSE_BYTES - HEADER_BYTES];
+    dense::set_all(&mut written, &twin);
     assert_eq!(written, payload);
+}
+
+#[test]
+fn a_union_has_the_greatest_of_each_register() {
+    // Values of all sizes, of which each is the greatest somewhere.
+    let some = |times: usize| -> Registers { std::array::from_fn(|i| (i * times % 64) as u8) };
+    let (one, two, three) = (some(7), some(23), some(41));
+    let mut few = added(&[b"a".to_vec(), b"b".to_vec(), b"c".to_vec()], NEVER_DENSE);
+    let small = view(&few).unwrap().registers().unwrap();
+    let twin: Registers = std::array::from_fn(|i| one[i].max(two[i]).max(three[i]).max(small[i]));
+    let [one, two, three] = [one, two, three].map(|registers| dense_of(&registers));
+    let union = union_of(&[&one, &few, &two, &three]);
+    assert_eq!(union.count(), view(&dense_of(&twin)).unwrap().count().unwrap());
+    raise_all(&mut few, &union, 3000).unwrap();
+    assert_eq!(*view(&few).unwrap().registers().unwrap(), twin);
+    assert_eq!(union_of(&[]).count(), 0);
 }
 
 #[test]
@@ -84,7 +113,7 @@ fn the_error_is_small() {
         }
         let counted = view(&dense).unwrap().count().unwrap();
         assert!(counted.abs_diff(n) <= n / 20, "{counted} for {n}");
-        assert_eq!(cardinality(&view(&dense).unwrap().registers().unwrap()), counted);
+        assert_eq!(union_of(&[&dense]).count(), counted);
     }
 }
 
@@ -103,10 +132,11 @@ proptest! {
         for bytes in [&sparse, &dense, &added(&elements, 300)] {
             let hll = view(bytes).unwrap();
             prop_assert_eq!(&*hll.registers().unwrap(), &twin);
-            prop_assert_eq!(hll.count().unwrap(), cardinality(&twin));
+            prop_assert_eq!(hll.count().unwrap(), union_of(&[&dense]).count());
+            prop_assert_eq!(hll.count().unwrap(), union_of(&[bytes]).count());
         }
         let mut raised = empty();
-        raise_all(&mut raised, &twin, false, NEVER_DENSE).unwrap();
+        raise_all(&mut raised, &union_of(&[&sparse]), NEVER_DENSE).unwrap();
         prop_assert_eq!(&*view(&raised).unwrap().registers().unwrap(), &twin);
     }
 

@@ -46,6 +46,20 @@ fn set_range_pads_with_zeros() {
 }
 
 #[test]
+fn growth_keeps_bytes_and_adds_zeros() {
+    for (old, new) in [(1, 2), (100, 10_000), (9000, 13_600), (9000, 20_000), (4096, 8192)] {
+        // Pages of zeros before, between and behind others.
+        let mut bytes = vec![0; old];
+        for at in [0, 4095, 8999] {
+            bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = 7);
+        }
+        let mut text = StringValue::edited(bytes.clone());
+        bytes.resize(new, 0);
+        assert_eq!(text.edit_to(new), bytes, "{old} to {new}");
+    }
+}
+
+#[test]
 fn incr_says_what_is_wrong_and_changes_nothing() {
     let mut s = StringValue::new(b"abc");
     assert_eq!(s.incr(1), Err(IncrError::NotInteger));
