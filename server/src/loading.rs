@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cairn_engine::codec::rdb::{Dialect, Options};
 use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::keyspace::HashSeed;
-use cairn_engine::os::huge_pages;
+use cairn_engine::os::huge_pages::{self, PutOff};
 use cairn_engine::persist::aof::{AofState, Found, LastFile};
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::load::{LoadProgress, Loaded};
@@ -57,13 +57,21 @@ struct Start<'a> {
     server: &'a mut Server,
     /// What clients are answered with meanwhile; `None` to have them wait.
     batch: Option<&'a mut Batch>,
+    /// Once it is known that much is to be loaded at a start: huge pages put off, if that can be.
+    small_pages: Option<Option<PutOff>>,
 }
+
+/// Bytes of files from which on a start puts huge pages off. What puts them off takes a few megabytes itself.
+const MUCH_BYTES: u64 = 32 << 20;
 
 impl Listener for Start<'_> {
     fn progress(&mut self, progress: LoadProgress) {
         let Some(loading) = &mut self.server.loading else { return };
         let keys = progress.keys.saturating_sub(loading.progress.keys);
         loading.progress = progress;
+        if self.small_pages.is_none() && progress.total_bytes >= MUCH_BYTES {
+            self.small_pages = Some(huge_pages::put_off());
+        }
         let delay = load_delay(keys, self.server.config.key_load_delay_us);
         if let Some(batch) = &mut self.batch {
             self.server.serve_while_loading(batch, delay);
@@ -108,13 +116,12 @@ impl Server {
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
         let options = self.recover_options(self.config.appendonly);
         let (now, preload) = (self.now, self.preload());
-        let pages = huge_pages::put_off();
-        let mut start = Start { server: self, batch: Some(batch) };
+        let mut start = Start { server: self, batch: Some(batch), small_pages: None };
         let recovered = match &preload {
             Some(what) => engine.preload(what, now, &options, &mut start),
             None => engine.recover(now, &options, &mut start),
         };
-        drop(pages);
+        drop(start);
         self.loading = None;
         self.read_clock();
         let recovered = match recovered {
@@ -263,7 +270,8 @@ impl Server {
         let seed = engine.limits.seed;
         let mut other = self.new_engine([seed.0, seed.1]);
         let (options, now) = (self.recover_options(true), self.now);
-        let recovered = other.recover(now, &options, &mut Start { server: self, batch: None });
+        let recovered =
+            other.recover(now, &options, &mut Start { server: self, batch: None, small_pages: Some(None) });
         match recovered {
             Ok(recovered) if recovered.source == Source::Nothing => return Err(FAILED),
             // Of a log that is off only that is known which its files say.
