@@ -1,4 +1,4 @@
-//! COMMAND: what is known of every command, all of it from the specs.
+//! COMMAND: what is known of every command, from the specs and, for what has changed, `history.rs`.
 //!
 //! Behaviour: valkey src/server.c `addReplyCommandInfo`, `addReplyCommandDocs`.
 
@@ -10,6 +10,7 @@ use cairn_engine::command::spec::{
 };
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 
+use super::history;
 use super::table::{CommandTable, Entry};
 use super::{Call, SessionCommand, SessionFn};
 
@@ -252,7 +253,9 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, number: u16) {
     let Entry { spec, full_name, subcommands, .. } = table.entry(number);
     let arguments = grammar::parse(spec.syntax).unwrap_or_default();
     reply.bulk(full_name.as_bytes());
-    reply.map(4 + usize::from(!arguments.is_empty()) + usize::from(!subcommands.is_empty()));
+    let changes = history::changes(full_name);
+    let parts = [!changes.is_empty(), !arguments.is_empty(), !subcommands.is_empty()];
+    reply.map(4 + parts.iter().filter(|is_there| **is_there).count());
     let facts = [
         ("summary", spec.summary),
         ("since", spec.since),
@@ -262,6 +265,15 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, number: u16) {
     for (name, value) in facts {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
+    }
+    if !changes.is_empty() {
+        reply.bulk(b"history");
+        reply.set(changes.len());
+        for (version, text) in changes {
+            reply.array(2);
+            reply.bulk(version.as_bytes());
+            reply.bulk(text.as_bytes());
+        }
     }
     if !arguments.is_empty() {
         reply.bulk(b"arguments");

@@ -12,6 +12,7 @@ pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod debug;
+mod history;
 pub(crate) mod info;
 pub(crate) mod latency;
 pub(crate) mod lolwut;

@@ -121,6 +121,7 @@ fn commands_tell_about_themselves() {
     assert_eq!(client.call("COMMAND GETKEYS get"), "-ERR Invalid number of arguments specified for command");
     assert_eq!(client.call("COMMAND LIST FILTERBY PATTERN lastsav*"), "[lastsave]");
     assert!(client.call("COMMAND DOCS select").contains("[name index type integer display_text index]"));
+    assert!(client.call("COMMAND DOCS scan").contains("history [[6.0.0 Option TYPE.]] arguments"));
     assert!(client.call("COMMAND").len() > 10_000);
     assert!(client.call("COMMAND DOCS").len() > 10_000);
 }
