@@ -61,7 +61,7 @@ impl Lanes {
                     &padded
                 }
             };
-            let (own, later) = (lanes(&packed[..PACKED]), lanes(&packed[1..]));
+            let (own, later) = (lanes(packed, 0), lanes(packed, 1));
             for lane in 0..LANES {
                 low[lane] = low[lane].max(own[lane] & LOW[lane]);
             }
@@ -77,26 +77,29 @@ impl Lanes {
     /// The registers as a payload.
     pub(super) fn pack(&self) -> Box<PackedRegisters> {
         let mut payload = Box::new([0; PACKED_BYTES]);
-        let blocks = self.low.iter().zip(&self.high).zip(&self.across);
-        for (packed, ((low, high), across)) in payload.as_chunks_mut::<PACKED>().0.iter_mut().zip(blocks) {
-            let (mut own, mut later) = ([0; PACKED], [0; PACKED]);
-            for ((to, low), high) in own.as_chunks_mut().0.iter_mut().zip(low).zip(high) {
-                *to = (low | high << 1).to_le_bytes();
+        // By index, as everywhere here: without optimisation across units of code that is a vector, too.
+        for (block, packed) in payload.as_chunks_mut::<PACKED>().0.iter_mut().enumerate() {
+            let (low, high, across) = (&self.low[block], &self.high[block], &self.across[block]);
+            for lane in 0..LANES {
+                let own = (low[lane] | high[lane] << 1) as u16;
+                // What lies across begins a byte later; the last such lane of a block has no register.
+                let before = if lane == 0 { 0 } else { across[lane - 1] as u16 >> 8 };
+                let both = own | (across[lane] as u16) << 8 | before;
+                packed[2 * lane] = both as u8;
+                packed[2 * lane + 1] = (both >> 8) as u8;
             }
-            // The last lane across has no register, so its last byte is missed by nobody.
-            for (to, across) in later[1..].as_chunks_mut().0.iter_mut().zip(across) {
-                *to = across.to_le_bytes();
-            }
-            packed.iter_mut().zip(own.iter().zip(&later)).for_each(|(to, (own, later))| *to = own | later);
         }
         payload
     }
 }
 
-fn lanes(bytes: &[u8]) -> Block {
+/// The lanes of a block that begin at its first byte, or at its second.
+#[inline(always)]
+fn lanes(packed: &[u8; PACKED + 1], from: usize) -> Block {
     let mut lanes = [0; LANES];
-    for (lane, pair) in lanes.iter_mut().zip(bytes.as_chunks().0) {
-        *lane = i16::from_le_bytes(*pair);
+    for (i, lane) in lanes.iter_mut().enumerate() {
+        let at = from + 2 * i;
+        *lane = i16::from_le_bytes([packed[at], packed[at + 1]]);
     }
     lanes
 }
