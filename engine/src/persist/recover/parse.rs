@@ -442,7 +442,7 @@ impl Commands {
             _ if is("function") && functions::is_known(argv) => Some(Call::Function),
             _ if NEEDS_SCRIPTING.iter().any(|word| is(word)) => {
                 return Err(format!(
-                    "'{}' needs scripting, which this version does not have. Rewrite the AOF on the server that \
+                    "'{}' needs scripting, which is not there while a log is loaded. Rewrite the AOF on the server that \
                      made it, with aof-use-rdb-preamble yes, and take its files then",
                     lower(name)
                 ));
