@@ -5,7 +5,7 @@ use cairn_engine::codec::rdb::{Decoder, Target, opcode};
 use rdb_tools::lossy::Lossy;
 use rdb_tools::write::rdb::{Choice, Compress, Options, RdbWriter};
 
-use crate::salvage::{Toll, places, step, thousand};
+use crate::salvage::{Toll, lines, places, step, thousand};
 
 /// The thousand keys as another server writes them, without a checksum.
 fn written_for(target: Target, compress: Compress) -> Vec<u8> {
@@ -69,5 +69,21 @@ fn one_damaged_byte_costs_one_key_in_files_of_any_version() {
         println!("{name}: {} bytes, {toll:?}", file.len());
         assert_eq!((toll.unseen, toll.others_wrong), (0, 0), "{name}");
         assert!(toll.more_lost * 20 <= toll.tried, "{name}: {toll:?}");
+    }
+}
+
+/// A length that was changed here ends where a later record does.
+const SWALLOWER: usize = 1827;
+
+#[test]
+fn records_swallowed_by_a_damaged_length_come_out() {
+    let mut file = thousand();
+    let end = file.len() - 8;
+    file[end..].fill(0);
+    for bits in [0x01, 0x80, 0xff, 0x14] {
+        let mut damaged = file.clone();
+        damaged[SWALLOWER] ^= bits;
+        let (found, report) = lines(&damaged, &Default::default());
+        assert!(found.len() >= 999, "{bits:#x}: {} {:?}", found.len(), report.lost);
     }
 }
