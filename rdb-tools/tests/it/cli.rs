@@ -182,7 +182,12 @@ fn public_files_are_read_or_refused_with_an_offset() {
         let dump = rdb_tools(["dump".as_ref(), file.as_os_str()]);
         let message = String::from_utf8_lossy(&dump.stderr).into_owned();
         match dump.status.code() {
-            Some(0) => assert_eq!(message, "", "{}", file.display()),
+            // What is told of a file that was read is what of it cannot be made a file again.
+            Some(0) => assert!(
+                message.is_empty() || message.contains("values of modules"),
+                "{}: {message}",
+                file.display()
+            ),
             Some(1) => assert!(message.contains(": offset "), "{}: {message}", file.display()),
             other => panic!("{}: {other:?} {message}", file.display()),
         }
