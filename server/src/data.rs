@@ -301,6 +301,7 @@ pub(crate) fn limits(config: &Config, seed: HashSeed) -> Limits {
         list_max_listpack_size: i32::try_from(config.list_max_listpack_size).unwrap_or(i32::MAX),
         list_large_bytes: 0,
         trusts_dumps: false,
+        takes_future_dumps: config.rdb_relaxed_version,
         list_compress_depth: u32::try_from(config.list_compress_depth).unwrap_or(u32::MAX),
         stream_node_max_bytes: bytes(config.stream_node_max_bytes),
         stream_node_max_entries: count(config.stream_node_max_entries),

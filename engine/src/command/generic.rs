@@ -425,7 +425,8 @@ fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if ttl < 0 {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     }
-    let value = dump::restore(args.at(3), ctx.data.limits).map_err(|e| match e {
+    let payload = args.at(3);
+    let value = dump::restore(payload, ctx.data.limits).map_err(|e| match e {
         dump::RestoreError::Footer => CommandError::text("ERR DUMP payload version or checksum are wrong"),
         dump::RestoreError::Content(_) => CommandError::text("ERR Bad data format"),
     })?;
@@ -448,13 +449,30 @@ fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ctx.data.set(key, value, expire_at);
     ctx.data.db_mut().restore_clock(key, options.idle_s, options.freq);
     ctx.data.wrote(Classes::GENERIC, "restore", key);
-    if let Some(at) = expire_at.filter(|_| !options.absolute && ctx.data.is_logging()) {
-        let mut text = IntText::new();
-        let mut words = args.0.to_vec();
-        words[2] = text.format(at.0);
-        words.push(b"ABSTTL");
-        ctx.data.log_as(&words);
+    if ctx.data.is_logging() {
+        let relative = expire_at.filter(|_| !options.absolute);
+        // Who replays the log may take only what is usual.
+        let usual = (!dump::has_plain_footer(payload)).then(|| ctx.data.peek(key).map(dump::dump)).flatten();
+        log_restore(ctx, args, relative, usual.as_deref());
     }
     ctx.reply.ok();
     Ok(())
+}
+
+/// Logs a RESTORE, with an absolute time in the place of its relative one and with another payload, where
+/// there are.
+fn log_restore(ctx: &mut Context<'_>, args: Args<'_>, expire_at: Option<UnixMs>, payload: Option<&[u8]>) {
+    if expire_at.is_none() && payload.is_none() {
+        return;
+    }
+    let mut text = IntText::new();
+    let mut words = args.0.to_vec();
+    if let Some(at) = expire_at {
+        words[2] = text.format(at.0);
+        words.push(b"ABSTTL");
+    }
+    if let Some(payload) = payload {
+        words[3] = payload;
+    }
+    ctx.data.log_as(&words);
 }

@@ -2,7 +2,7 @@
 
 use crate::base::crc64::crc64;
 use crate::codec::rdb::{
-    Depth, DumpError, Failure, KeyHead, Sink, Target, ValueEvent, Version, Writer, WriterOptions,
+    Depth, DumpError, Failure, KeyHead, Options, Sink, Target, ValueEvent, Version, Writer, WriterOptions,
     decode_value, dump_footer, opcode, split_dump,
 };
 use crate::value::{Limits, Value, ValueRef};
@@ -59,24 +59,33 @@ fn carried(meta: Option<&[u8]>, type_byte: u8, payload: &[u8], version: Version)
     out
 }
 
-/// The value that a payload holds.
+/// Whether every server of the version that the payload names, or a later one, takes it with its usual
+/// settings.
+pub fn has_plain_footer(bytes: &[u8]) -> bool {
+    split_dump(bytes, Options::default()).is_ok()
+}
+
+/// The value that a payload holds. Bytes behind the value are not looked at, as in valkey src/cluster.c
+/// `restoreCommand`.
 ///
 /// # Errors
 /// `RestoreError`; what is wrong inside is said with an offset from the value's first byte.
 pub fn restore(bytes: &[u8], limits: &Limits) -> Result<Value, RestoreError> {
-    let payload = split_dump(bytes, !limits.trusts_dumps).map_err(|_: DumpError| RestoreError::Footer)?;
+    let options = Options {
+        verify_checksum: !limits.trusts_dumps,
+        relaxed_version: limits.takes_future_dumps,
+        ..Options::default()
+    };
+    let payload = split_dump(bytes, options).map_err(|_: DumpError| RestoreError::Footer)?;
     let content = |text: String| RestoreError::Content(text);
     let mut sink = One(Builder::new(limits.clone()));
     sink.0.start(payload.version);
     let depth = sink.0.begin(payload.object, payload.type_byte, payload.meta);
     let decoded = decode_value(payload.version, payload.type_byte, payload.payload, depth, &mut sink);
-    let used = decoded.map_err(|failure| match failure {
+    decoded.map_err(|failure| match failure {
         Failure::Format(error) => content(error.to_string()),
         Failure::Sink(error) => content(error.to_string()),
     })?;
-    if used != payload.payload.len() {
-        return Err(content(format!("{} bytes after the value", payload.payload.len() - used)));
-    }
     match sink.0.finish().map_err(|error| content(error.to_string()))? {
         Some(value) if !value.is_empty() => Ok(value),
         _ => Err(content("a collection without elements".to_owned())),
@@ -124,5 +133,13 @@ mod tests {
             let value = restore(&dump, &limits).expect("a hash");
             assert_eq!(value.encoding_name(), name);
         }
+    }
+
+    #[test]
+    fn what_is_behind_a_value_is_not_looked_at() {
+        let dump = carried(None, 0, b"\x03abcjunk", VERSION);
+        let value = restore(&dump, &Limits::DEFAULT).expect("a string");
+        assert!(super::dump(value.view()).starts_with(b"\x00\x03abc\x0b\x00"));
+        assert!(restore(&carried(None, 0, b"\x09abcjunk", VERSION), &Limits::DEFAULT).is_err());
     }
 }

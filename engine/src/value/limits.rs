@@ -44,6 +44,8 @@ pub struct Limits {
     pub max_string_bytes: usize,
     /// Whether RESTORE takes payloads without a look at their checksums: for tests of what lies behind it.
     pub trusts_dumps: bool,
+    /// Whether RESTORE takes payloads of versions that nobody had defined yet (`rdb-version-check relaxed`).
+    pub takes_future_dumps: bool,
     /// What the hash tables of large values hash with; random in a server.
     pub seed: HashSeed,
 }
@@ -66,6 +68,7 @@ impl Limits {
         hll_sparse_max_bytes: 3000,
         max_string_bytes: 512 * 1024 * 1024,
         trusts_dumps: false,
+        takes_future_dumps: false,
         seed: HashSeed(0, 0),
     };
 }

@@ -201,9 +201,13 @@ impl Version {
     /// The version of a DUMP payload, which has a number and no magic. `None` if nobody defined it.
     #[must_use]
     pub fn of_dump(number: u16) -> Option<Self> {
+        Some(Self::of_any_dump(number)).filter(|version| version.is_known())
+    }
+
+    /// The same of a payload that may be of a version to come.
+    fn of_any_dump(number: u16) -> Self {
         let dialect = if number >= FIRST_VALKEY { Dialect::Valkey } else { Dialect::Redis };
-        let version = Self { dialect, number };
-        version.is_known().then_some(version)
+        Self { dialect, number }
     }
 
     /// Whether this build reads it.

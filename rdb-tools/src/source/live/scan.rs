@@ -246,7 +246,9 @@ impl Scan<'_> {
                 cursor = self.next_names(&cursor)?;
                 for name in std::mem::take(&mut self.names) {
                     if let Reply::Bulk(payload) = self.client.ask(&[b"DUMP", &name]).map_err(Stop::Read)? {
-                        if let Ok(parts) = split_dump(&payload, false) {
+                        if let Ok(parts) =
+                            split_dump(&payload, Options { verify_checksum: false, ..Options::default() })
+                        {
                             found = parts.version;
                         }
                         break 'all;
@@ -328,7 +330,7 @@ impl Scan<'_> {
             Reply::Error(error) => return refused("DUMP", &error),
             _ => return odd("DUMP"),
         };
-        let parts = split_dump(&payload, true).map_err(|error| {
+        let parts = split_dump(&payload, Options::default()).map_err(|error| {
             let what = format!("key \"{}\": {error}", Shown(name));
             Stop::Other(Fault::of_input(Place::Nowhere, what))
         })?;

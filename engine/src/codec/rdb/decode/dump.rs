@@ -30,23 +30,27 @@ pub struct DumpPayload<'a> {
 
 /// Takes a DUMP payload apart: checks its footer, and reads what comes before the value.
 ///
-/// A checksum of zero is accepted of those versions of Redis that may write it; none is looked at unless
-/// `verifies` says so.
+/// Of `options` count `verify_checksum` and `relaxed_version`. A checksum of zero is accepted of those
+/// versions of Redis that may write it.
 ///
 /// # Errors
 /// [`DumpError`]; the value itself is not looked at.
-pub fn split_dump(bytes: &[u8], verifies: bool) -> Result<DumpPayload<'_>, DumpError> {
+pub fn split_dump(bytes: &[u8], options: Options) -> Result<DumpPayload<'_>, DumpError> {
     let too_short = DumpError::TooShort(bytes.len());
     let Some((body, footer)) = bytes.split_last_chunk::<FOOTER_BYTES>() else {
         return Err(too_short);
     };
     let number = u16::from_le_bytes([footer[0], footer[1]]);
-    let version = Version::of_dump(number).ok_or(DumpError::Version(number))?;
+    let version = Version::of_any_dump(number);
+    if !(version.is_known() || (options.relaxed_version && version.is_to_come())) {
+        return Err(DumpError::Version(number));
+    }
     let mut stored = [0; 8];
     stored.copy_from_slice(&footer[2..]);
     let stored = u64::from_le_bytes(stored);
     let may_be_blank = version.dialect == Dialect::Redis && number >= FIRST_WITH_BLANK_DUMP_CHECKSUM;
-    if verifies && !(stored == 0 && may_be_blank) && stored != crc64(&bytes[..bytes.len() - 8]) {
+    if options.verify_checksum && !(stored == 0 && may_be_blank) && stored != crc64(&bytes[..bytes.len() - 8])
+    {
         return Err(DumpError::Checksum);
     }
     let mut cur = Cursor::new(body, 0);

@@ -177,19 +177,19 @@ fn a_dump_payload_is_taken_apart_again() {
     for target in Target::all() {
         let mut payload = b"\x00\x01v".to_vec();
         dump_footer(target, &mut payload);
-        let parts = split_dump(&payload, true).unwrap();
+        let parts = split_dump(&payload, Options::default()).unwrap();
         assert_eq!(parts.version, target.version());
         assert_eq!((parts.object, parts.payload), (ObjectType::String, &b"\x01v"[..]));
         for at in 0..payload.len() {
             let mut bad = payload.clone();
             bad[at] ^= 0x20;
-            assert!(split_dump(&bad, true).is_err(), "byte {at}");
+            assert!(split_dump(&bad, Options::default()).is_err(), "byte {at}");
         }
         for len in 0..payload.len() {
-            assert!(split_dump(&payload[..len], true).is_err(), "{len} bytes");
+            assert!(split_dump(&payload[..len], Options::default()).is_err(), "{len} bytes");
         }
     }
-    assert_eq!(split_dump(b"short", true), Err(DumpError::TooShort(5)));
+    assert_eq!(split_dump(b"short", Options::default()), Err(DumpError::TooShort(5)));
 }
 
 #[test]
@@ -200,12 +200,17 @@ fn only_newest_redis_may_leave_out_the_checksum_of_a_dump() {
         payload.extend_from_slice(&[0; 8]);
         payload
     };
-    assert!(split_dump(&blank(15), true).is_ok());
-    assert_eq!(split_dump(&blank(14), true), Err(DumpError::Checksum));
-    assert_eq!(split_dump(&blank(80), true), Err(DumpError::Checksum));
-    assert!(split_dump(&blank(80), false).is_ok(), "who does not ask is not told");
-    assert_eq!(split_dump(&blank(17), true), Err(DumpError::Version(17)));
-    assert_eq!(split_dump(&blank(79), true), Err(DumpError::Version(79)));
+    assert!(split_dump(&blank(15), Options::default()).is_ok());
+    assert_eq!(split_dump(&blank(14), Options::default()), Err(DumpError::Checksum));
+    assert_eq!(split_dump(&blank(80), Options::default()), Err(DumpError::Checksum));
+    let unverified = Options { verify_checksum: false, ..Options::default() };
+    assert!(split_dump(&blank(80), unverified).is_ok(), "who does not ask is not told");
+    assert_eq!(split_dump(&blank(17), Options::default()), Err(DumpError::Version(17)));
+    assert_eq!(split_dump(&blank(79), Options::default()), Err(DumpError::Version(79)));
+    let relaxed = Options { relaxed_version: true, ..unverified };
+    for (number, is_taken) in [(0, false), (17, true), (79, true), (80, true), (222, true)] {
+        assert_eq!(split_dump(&blank(number), relaxed).is_ok(), is_taken, "{number}");
+    }
 }
 
 #[test]
