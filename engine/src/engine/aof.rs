@@ -22,7 +22,8 @@ impl Engine {
         self.aof.settings()
     }
 
-    /// Changes the settings; while the log is on, the names stay what they are.
+    /// Changes the settings; while the log is on, the names stay what they are, and its file has
+    /// checksums or not as it had before.
     pub fn configure_aof(&mut self, settings: AofSettings) {
         self.aof.configure(settings);
     }
@@ -37,6 +38,12 @@ impl Engine {
     /// Whether the log is on.
     pub fn aof_state(&self) -> AofState {
         self.aof.state()
+    }
+
+    /// Whether damage to what is written now would show: the file at the log's end consists of checked
+    /// blocks. While there is none, whether the next one will.
+    pub fn aof_is_checked(&self) -> bool {
+        self.aof.is_checked()
     }
 
     /// The manifest that the log's folder has, as far as this engine has read or written it.

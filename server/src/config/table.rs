@@ -345,8 +345,8 @@ directives! {
     "aof-timestamp-enabled": aof_timestamps, Always, One, YesNo, bool = false;
     "aof-rewrite-incremental-fsync": aof_incremental_fsync, Always, One, YesNo, bool = true;
     "aof-disable-auto-gc": aof_disable_auto_gc, Always, One, YesNo, bool = false;
-    // Ours: checksums in the log and its manifest, in lines that other servers skip.
-    "aof-checksum": aof_checksum, Start, One, YesNo, bool = true;
+    // Ours: checksums in the log and its manifest, in lines that other servers skip; from the next file on.
+    "aof-checksum": aof_checksum, Always, One, YesNo, bool = true;
 
     // Backups, as Redis 8.10 has them.
     "backupdirname": backupdirname, Start, One, FileName { directive: "backupdirname", what: "dirname" }, Vec<u8> = b"backupdir".to_vec();

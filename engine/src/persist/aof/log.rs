@@ -208,6 +208,8 @@ pub struct Aof {
     pub(super) is_lent: bool,
     /// Bytes that it had then.
     pub(super) lent_bytes: u64,
+    /// Whether it consists of checked blocks.
+    pub(super) lent_is_checked: bool,
     /// Whether the file is dropped when it comes back.
     pub(super) drops_lent: bool,
     /// An empty block with room.
@@ -266,6 +268,7 @@ impl Aof {
             under_way: 0,
             syncing_bytes: 0,
             is_lent: false,
+            lent_is_checked: false,
             lent_bytes: 0,
             drops_lent: false,
             spare: Pending::new(),
@@ -317,6 +320,17 @@ impl Aof {
     #[must_use]
     pub fn state(&self) -> AofState {
         self.state
+    }
+
+    /// Whether the file at the end consists of checked blocks; while there is none, whether the next one
+    /// will.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        match &self.tail {
+            Some(tail) => tail.is_checked(),
+            None if self.is_lent && !self.drops_lent => self.lent_is_checked,
+            None => self.settings.checksum,
+        }
     }
 
     /// Whether writes can be acknowledged.

@@ -24,7 +24,8 @@ pub struct AofSettings {
     pub filename: String,
     /// `appendfsync`.
     pub policy: SyncPolicy,
-    /// `aof-checksum`: blocks and manifests that show damage.
+    /// `aof-checksum`: blocks and manifests that show damage. A file keeps what it was begun with, so a
+    /// change counts from the next one on: after a rewrite all of the log is as this says.
     pub checksum: bool,
     /// `aof-use-rdb-preamble`: bases are RDB files.
     pub rdb_base: bool,

@@ -130,7 +130,7 @@ impl Aof {
     /// The file, for a job.
     pub(super) fn lend_tail(&mut self) -> Option<Tail> {
         let tail = self.tail.take()?;
-        (self.is_lent, self.lent_bytes) = (true, tail.bytes());
+        (self.is_lent, self.lent_bytes, self.lent_is_checked) = (true, tail.bytes(), tail.is_checked());
         Some(tail)
     }
 

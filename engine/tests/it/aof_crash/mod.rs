@@ -131,6 +131,69 @@ fn without_checksums_a_kill_loses_nothing() {
     }
 }
 
+fn switch_checksums(life: &mut Life, checksum: bool) {
+    let now = life.engine.aof_settings().clone();
+    life.engine.configure_aof(AofSettings { checksum, ..now });
+}
+
+/// Files keep what they were begun with, so for a time some have checksums and others have none.
+#[test]
+fn checksums_may_come_and_go_while_the_log_is_on() {
+    let dose = Dose::of(120);
+    for (policy, first) in POLICIES.into_iter().flat_map(|policy| [(policy, true), (policy, false)]) {
+        let settings = AofSettings { checksum: first, ..settings(policy) };
+        let (disk, history) = prepared(&settings);
+        disk.begin();
+        let mut life = Life::start(&disk, settings, history).expect("a good disk");
+        for turn in 0..4 {
+            assert_eq!(life.engine.aof_is_checked(), first ^ (turn % 2 == 1));
+            switch_checksums(&mut life, first ^ (turn % 2 == 0));
+            write(&mut life, 2);
+            match turn {
+                0 => {
+                    // One is prepared as the setting was, and named as it is then.
+                    let _ = life.engine.start_rewrite(life.now);
+                    life.poll(SHORT);
+                    switch_checksums(&mut life, first);
+                    rewrite(&mut life);
+                }
+                1 => off_and_on(&mut life),
+                _ => rewrite(&mut life),
+            }
+        }
+        assert!(life.settle(), "{:?}", life.events);
+        let history = life.history;
+        crash_everywhere(&dose, &disk, |crash, image| {
+            if crash.kind == Kind::Kill {
+                check(crash, &image, &history, policy);
+            }
+        });
+    }
+}
+
+#[test]
+fn checksums_that_are_switched_on_protect_from_the_next_rewrite_on() {
+    let dose = Dose::of(120);
+    for policy in POLICIES {
+        let settings = AofSettings { checksum: false, ..settings(policy) };
+        let (disk, history) = prepared(&settings);
+        let mut life = Life::start(&disk, settings, history).expect("a good disk");
+        write(&mut life, 4);
+        switch_checksums(&mut life, true);
+        write(&mut life, 4);
+        assert!(!life.engine.aof_is_checked(), "the file stays what it is");
+        rewrite(&mut life);
+        assert!(life.settle() && life.engine.aof_is_checked(), "{:?}", life.events);
+        disk.begin();
+        disk.note("acked", life.acked);
+        disk.note("synced", life.synced);
+        work(&mut life, Workload::Everything);
+        assert!(life.settle(), "{:?}", life.events);
+        let history = life.history;
+        crash_everywhere(&dose, &disk, |crash, image| check(crash, &image, &history, policy));
+    }
+}
+
 #[test]
 fn whatever_a_crash_leaves_holds_what_was_promised() {
     let dose = Dose::of(480);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cairn_engine::command::KeyStats;
-use cairn_engine::engine::SnapshotStats;
+use cairn_engine::engine::{Engine, SnapshotStats};
 use cairn_engine::persist::aof::AofStats;
 
 use super::{field, line};
@@ -19,7 +19,7 @@ fn keys(server: &Server) -> KeyStats {
 
 pub(super) fn persistence(server: &Server, out: &mut String) {
     let stats = snapshots(server);
-    let running = server.engine.as_ref().and_then(cairn_engine::engine::Engine::running);
+    let running = server.engine.as_ref().and_then(Engine::running);
     let (progress, since) = match running {
         Some((started, progress)) => (progress, (server.now.0 - started.0).max(0) / 1000),
         None => (cairn_engine::persist::snapshot::Progress::default(), -1),
@@ -116,7 +116,8 @@ fn log_sizes(server: &Server, out: &mut String) {
     field(out, "aof_next_retry_sec", stats.retry_in.map_or(-1, |left| left.as_secs() as i64));
     field(out, "aof_last_load_torn_bytes", server.last_load.torn_bytes);
     field(out, "aof_last_load_errors", server.last_load.errors);
-    field(out, "aof_checked", u8::from(server.config.aof_checksum));
+    let is_checked = server.engine.as_ref().is_some_and(Engine::aof_is_checked);
+    field(out, "aof_checked", u8::from(is_checked));
 }
 
 fn aof(server: &Server) -> AofStats {
