@@ -182,7 +182,8 @@ fn put_all<'m>(
     let is_plain = !options.increment && !options.existing_only && zset.is_empty();
     if is_plain && pairs.clone().nth(MANY_AT_ONCE - 1).is_some() {
         let mut all: Vec<(&[u8], f64)> = pairs.clone().collect();
-        if zset.fill(&mut all, limits) {
+        if let Some(whole) = Zset::from_pairs(&mut all, limits) {
+            *zset = whole;
             done.added = all.len();
             return Ok(done);
         }

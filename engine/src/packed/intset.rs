@@ -289,6 +289,23 @@ impl IntsetBuf {
         Self(bytes)
     }
 
+    /// The set of these members, if they come in ascending order and each once. O(n).
+    #[must_use]
+    pub fn from_ascending(members: &[i64]) -> Option<Self> {
+        let [first, .., last] = members else { return Some(members.iter().copied().collect()) };
+        if !members.is_sorted_by(|a, b| a < b) {
+            return None;
+        }
+        let width = Width::of(*first).max(Width::of(*last));
+        let mut bytes = Vec::with_capacity(HEADER + members.len() * width.bytes());
+        bytes.extend_from_slice(&(width.bytes() as u32).to_le_bytes());
+        bytes.extend_from_slice(&[0; HEADER - 4]);
+        members.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()[..width.bytes()]));
+        let mut set = Self(bytes);
+        set.settle();
+        Some(set)
+    }
+
     /// The view of it.
     #[inline]
     #[must_use]

@@ -24,8 +24,8 @@ mod even;
 mod front;
 mod sound;
 
-pub use edit::ListpackBuf;
-pub use encoding::{encoded_int_len, encoded_len};
+pub use edit::{Appender, ListpackBuf};
+pub use encoding::{MAX_AROUND, encoded_int_len, encoded_len};
 pub use front::FrontBuf;
 pub use sound::Sound;
 

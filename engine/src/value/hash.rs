@@ -11,7 +11,7 @@ mod view;
 
 use crate::base::time::UnixMs;
 use crate::packed::Element;
-use crate::packed::listpack::{Listpack, ListpackBuf};
+use crate::packed::listpack::{Listpack, ListpackBuf, MAX_AROUND};
 use crate::structure::fields::FieldTable;
 
 use super::malformed::{Malformed, distinct_groups};
@@ -172,12 +172,27 @@ impl Hash {
         if pairs.first().is_none_or(|field| view.find(view.first_offset(), field, PAIR).is_some()) {
             return false;
         }
-        pairs.iter().for_each(|text| pack.push_back(text));
+        let mut appender = pack.appender(bytes + pairs.len() * MAX_AROUND);
+        pairs.iter().for_each(|text| appender.push(text));
+        drop(appender);
         let is_filled = distinct_groups(pack.view(), PAIR).is_ok();
         if !is_filled {
             pack.remove_range(before, pairs.len());
         }
         is_filled
+    }
+
+    /// A hash of these pairs (field, value, field, value), in the form that setting all of them at once makes
+    /// of them; `None` if a field comes twice.
+    #[must_use]
+    pub fn from_pairs(pairs: &[&[u8]], limits: &Limits) -> Option<Self> {
+        let mut hash = Self::with_hint(pairs.len() / PAIR, limits);
+        if hash.fill(pairs, limits) {
+            return Some(hash);
+        }
+        let (pairs, _) = pairs.as_chunks::<PAIR>();
+        let mut add = |[field, value]: &[&[u8]; PAIR]| hash.set(field, value, UnixMs::MIN, limits);
+        pairs.iter().all(&mut add).then_some(hash)
     }
 
     /// Sets a field, which loses its expiry; answers whether it is new.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::base::num;
 use crate::base::rng::Rng;
 use crate::packed::intset::{self, Intset, IntsetBuf};
-use crate::packed::listpack::{self, Listpack, ListpackBuf};
+use crate::packed::listpack::{self, Listpack, ListpackBuf, MAX_AROUND};
 use crate::packed::{Element, IntText};
 use crate::structure::members::{self, MemberTable};
 
@@ -147,12 +147,31 @@ impl Set {
         {
             return false;
         }
-        members.iter().for_each(|member| pack.push_back(member));
+        let mut appender = pack.appender(bytes + members.len() * MAX_AROUND);
+        members.iter().for_each(|member| appender.push(member));
+        drop(appender);
         let is_filled = distinct_groups(pack.view(), 1).is_ok();
         if !is_filled {
             pack.clear();
         }
         is_filled
+    }
+
+    /// A set of these members, of which there is one at least, in the form that adding all of them at once
+    /// makes of them; `None` if one comes twice. O(n), for integers in order as well.
+    #[must_use]
+    pub fn from_members(members: &[&[u8]], limits: &Limits) -> Option<Self> {
+        let mut set = Self::with_hint(members.first()?, members.len(), limits);
+        if matches!(set, Self::Intset(_)) {
+            let ints: Option<Vec<i64>> = members.iter().map(|member| num::parse_i64(member)).collect();
+            if let Some(ints) = ints.and_then(|ints| IntsetBuf::from_ascending(&ints)) {
+                return Some(Self::from_intset(ints, limits));
+            }
+        }
+        if set.fill(members, limits) {
+            return Some(set);
+        }
+        members.iter().all(|member| set.add(member, limits)).then_some(set)
     }
 
     /// Adds a member; answers whether it is new.

@@ -8,7 +8,6 @@ mod bounds;
 mod build;
 mod pack;
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::base::rng::Rng;
@@ -156,12 +155,11 @@ impl Zset {
         {
             return false;
         }
-        let order =
-            |a: &(&[u8], f64), b: &(&[u8], f64)| a.1.partial_cmp(&b.1).map(|order| order.then(a.0.cmp(b.0)));
-        if !pairs.is_sorted_by(|a, b| order(a, b) == Some(Ordering::Less)) {
-            pairs.sort_unstable_by(|a, b| order(a, b).unwrap_or(Ordering::Equal));
-        }
-        pairs.iter().for_each(|(member, score)| pack::push(pack, member, *score));
+        build::sort(pairs);
+        let room: usize = pairs.iter().map(|(member, _)| pack::most_pair_bytes(member)).sum();
+        let (mut appender, mut text) = (pack.appender(room), Vec::new());
+        pairs.iter().for_each(|(member, score)| pack::append(&mut appender, member, *score, &mut text));
+        drop(appender);
         let is_filled = distinct_groups(pack.view(), 2).is_ok();
         if !is_filled {
             pack.clear();

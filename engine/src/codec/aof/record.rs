@@ -246,7 +246,26 @@ impl Parser {
 }
 
 /// Reads `prefix`, digits, CR LF at `at`, and gives the number and where it ends.
+#[inline]
 fn length(input: &[u8], at: usize, prefix: u8) -> Result<(u64, usize), Stop> {
+    // Nearly every length of a log has one digit or two, and most of the rest three.
+    let digit = |byte: u8| u64::from(byte - b'0');
+    match input.get(at..) {
+        Some([first, a @ b'1'..=b'9', b'\r', b'\n', ..]) if *first == prefix => Ok((digit(*a), at + 4)),
+        Some([first, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..]) if *first == prefix => {
+            Ok((digit(*a) * 10 + digit(*b), at + 5))
+        }
+        Some([first, a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..])
+            if *first == prefix =>
+        {
+            Ok((digit(*a) * 100 + digit(*b) * 10 + digit(*c), at + 6))
+        }
+        _ => any_length(input, at, prefix),
+    }
+}
+
+/// [`length`] for all that a file may have there.
+fn any_length(input: &[u8], at: usize, prefix: u8) -> Result<(u64, usize), Stop> {
     let rest = &input[at..];
     let Some(&first) = rest.first() else { return Err(Stop::Needs(at as u64 + 1)) };
     if first != prefix {

@@ -112,6 +112,16 @@ proptest! {
     }
 
     #[test]
+    fn what_ascends_is_a_set_at_once(members in proptest::collection::vec((any::<i64>(), 0u32..64), 0..20)) {
+        let members: Vec<i64> = members.into_iter().map(|(v, shift)| v >> shift).collect();
+        let model: BTreeSet<i64> = members.iter().copied().collect();
+        let in_order: Vec<i64> = model.iter().copied().collect();
+        let set = IntsetBuf::from_ascending(&in_order);
+        check_same(&set.expect("they ascend"), &model);
+        prop_assert!(members == in_order || members.len() < 2 || IntsetBuf::from_ascending(&members).is_none());
+    }
+
+    #[test]
     fn any_bytes_are_safe_to_walk(bytes in proptest::collection::vec(0u8..10, 0..40)) {
         walk(Intset::trusted(&bytes));
         if let Ok(set) = Intset::new(&bytes) {

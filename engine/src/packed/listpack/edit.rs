@@ -4,9 +4,12 @@ use super::super::{Corrupt, grow};
 use super::encoding::{MAX_INT_ENTRY, string_entry_len, write_int, write_string};
 use super::{COUNT_UNKNOWN, EMPTY, END, HEADER, Listpack};
 use crate::base::num;
+use crate::base::size_class::size_class;
 
 /// Room of a listpack that begins empty.
 const FIRST_ROOM: usize = 64;
+/// An appender leaves at most one in so many bytes spare.
+const MOST_SPARE: usize = 16;
 
 /// A listpack that can be changed.
 ///
@@ -163,6 +166,15 @@ impl ListpackBuf {
         self.settle(1);
     }
 
+    /// Appends elements one after the other, which take about `room` bytes: the header is written, and
+    /// spare room given back, when what is answered goes.
+    #[must_use]
+    pub fn appender(&mut self, room: usize) -> Appender<'_> {
+        let at = self.0.len() - 1;
+        self.0.reserve_exact(room);
+        Appender { bytes: self, at, count: 0 }
+    }
+
     /// Puts `s` before all others. O(n).
     pub fn push_front(&mut self, s: &[u8]) {
         self.splice(HEADER, 0, Some(&New::of(s)), 1);
@@ -298,5 +310,62 @@ impl ListpackBuf {
         };
         let count = count.min(COUNT_UNKNOWN) as u16;
         self.0[4..HEADER].copy_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// Appends many elements to a listpack.
+#[derive(Debug)]
+pub struct Appender<'a> {
+    bytes: &'a mut ListpackBuf,
+    /// Where the next element goes. What is behind it in the bytes is room.
+    at: usize,
+    count: isize,
+}
+
+impl Appender<'_> {
+    /// Appends `s`.
+    #[inline]
+    pub fn push(&mut self, s: &[u8]) {
+        self.put(&New::of(s));
+    }
+
+    /// Appends `s`, which is not the text of an integer.
+    #[inline]
+    pub fn push_text(&mut self, s: &[u8]) {
+        debug_assert!(num::parse_i64(s).is_none(), "an integer is stored as one");
+        self.put(&New::String(s));
+    }
+
+    /// Appends the integer `v`.
+    #[inline]
+    pub fn push_int(&mut self, v: i64) {
+        self.put(&New::int(v));
+    }
+
+    #[inline]
+    fn put(&mut self, new: &New<'_>) {
+        let end = self.at + new.len();
+        let bytes = &mut self.bytes.0;
+        if end >= bytes.len() {
+            // As far as the room goes, so that this is seldom.
+            let len = (end + 1).max(bytes.capacity());
+            grow(bytes, len);
+        }
+        new.write(&mut bytes[self.at..end]);
+        self.at = end;
+        self.count += 1;
+    }
+}
+
+impl Drop for Appender<'_> {
+    fn drop(&mut self) {
+        let bytes = &mut self.bytes.0;
+        bytes.truncate(self.at);
+        bytes.push(END);
+        let needed = size_class(bytes.len());
+        if bytes.capacity() - needed.min(bytes.capacity()) > needed / MOST_SPARE {
+            bytes.shrink_to(needed);
+        }
+        self.bytes.settle(self.count);
     }
 }

@@ -6,6 +6,8 @@ use super::super::Element;
 use super::HEADER;
 use crate::base::num;
 
+/// What an element of up to four kilobytes takes at the most besides its own bytes.
+pub const MAX_AROUND: usize = 4;
 /// The longest back length.
 pub(super) const MAX_BACK_LEN: usize = 5;
 /// The longest entry that carries an integer, back length included.

@@ -363,3 +363,28 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn an_appender_appends_as_one_does_by_one(
+        before in proptest::collection::vec("[a-z]{0,3}|[0-9]{1,5}", 0..4),
+        more in proptest::collection::vec("[a-z]{0,90}|-?[0-9]{1,19}", 0..40),
+        room in 0usize..500,
+    ) {
+        let mut at_once = pack(&before);
+        let mut appender = at_once.appender(room);
+        for text in &more {
+            match num::parse_i64(text.as_bytes()) {
+                Some(v) if v % 2 == 0 => appender.push_int(v),
+                None if text.len() % 2 == 0 => appender.push_text(text.as_bytes()),
+                _ => appender.push(text.as_bytes()),
+            }
+        }
+        drop(appender);
+        let all: Vec<Vec<u8>> = before.iter().chain(&more).map(|text| text.clone().into_bytes()).collect();
+        check_same(&at_once, &all);
+        let bytes = at_once.into_bytes();
+        let spare = bytes.capacity() - bytes.len();
+        prop_assert!(spare <= 64.max(bytes.len() / 4), "{spare} bytes spare");
+    }
+}

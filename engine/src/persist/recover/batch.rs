@@ -16,8 +16,8 @@ pub(super) enum Call {
         command: &'static DataCommand,
         /// Position of its first key; 0 if only the command knows.
         key_at: usize,
-        /// Whether its effect on a key that is not there can be had ahead.
-        builds: bool,
+        /// Whether its effect on a key that is not there can be had ahead, and how.
+        ahead: Ahead,
     },
     Select(usize),
     Function,
@@ -28,6 +28,34 @@ pub(super) enum Call {
         command: &'static str,
         error: &'static str,
     },
+}
+
+/// How the effect of a command on a key that is not there is had ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// Not at all: it hangs on other keys, too, or on chance.
+    Never,
+    /// It is run.
+    Run,
+    /// It is one of those that rewritten logs consist of.
+    Plain(Plain),
+}
+
+/// What a plain command gives a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// SET
+    String,
+    /// RPUSH
+    List,
+    /// SADD
+    Set,
+    /// HSET
+    Hash,
+    /// ZADD
+    Zset,
+    /// PEXPIREAT
+    Expiry,
 }
 
 /// A command.
@@ -87,6 +115,12 @@ impl<'a> Words<'a> {
     #[inline]
     pub(super) fn get(self, i: usize) -> &'a [u8] {
         &self.bytes[self.places[i].clone()]
+    }
+
+    /// Some of them.
+    #[inline]
+    pub(super) fn range(self, range: Range<usize>) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.places[range].iter().map(move |place| &self.bytes[place.clone()])
     }
 
     /// Those of a command.

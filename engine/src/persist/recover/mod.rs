@@ -16,6 +16,7 @@ mod functions;
 mod look;
 mod parse;
 mod pipe;
+mod plain;
 mod preload;
 mod refusal;
 mod replay;

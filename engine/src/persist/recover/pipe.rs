@@ -1,8 +1,9 @@
-//! From a file to the keys, on two threads where that pays: one reads, checks and makes entries ahead, the
-//! other, which owns the keys, puts them in or runs the commands.
+//! From a file to the keys, on two threads where there are two processors: one reads, checks and makes
+//! entries ahead, the other, which owns the keys, puts them in or runs the commands.
 //!
 //! Batches stand in one line. When it is short the reader reads; when it is long it makes the entries of
-//! the batch that is last in it. The owner takes the first batch, made or not, so neither waits for long.
+//! the batch that is last in it. The owner takes the first batch and makes its entries if that has not been
+//! done, so neither waits for long.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,13 +37,23 @@ pub(super) fn run(
     span: Span,
     may_spawn: bool,
 ) -> Result<(Parsing, Option<Wrong>), Failure> {
-    if may_spawn && parsing.feed.end.saturating_sub(parsing.feed.offset) >= LEAST_BYTES {
+    let is_large = parsing.feed.end.saturating_sub(parsing.feed.offset) >= LEAST_BYTES;
+    if may_spawn && is_large && thread::available_parallelism().is_ok_and(|processors| processors.get() > 1) {
         return on_two_threads(parsing, replayer, span);
     }
+    let bytes = parsing.feed.end;
+    let mut builder = Builder::of(&replayer.into);
+    let mut is_begun = !(span.is_base && is_large);
     loop {
         match parsing.next()? {
             Part::End(wrong) => return Ok((parsing, wrong)),
             Part::Batch(mut batch) => {
+                if !std::mem::replace(&mut is_begun, true) {
+                    replayer.expect(&batch, bytes);
+                }
+                if replayer.useful >= -MOST_USELESS {
+                    builder.build(&mut batch);
+                }
                 replayer.run(&mut batch).map_err(Failure::Command)?;
                 tell(replayer, &batch, span);
                 parsing.recycle(batch);
@@ -93,8 +104,8 @@ impl Shared {
         self.changed.wait(line).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first batch; `None` when there are no more.
-    fn take(&self) -> Option<Batch> {
+    /// The first batch, and whether its entries would have to be made yet; `None` when there are no more.
+    fn take(&self) -> Option<(Batch, bool)> {
         let mut line = self.lock();
         loop {
             match line.slots.front() {
@@ -106,10 +117,12 @@ impl Shared {
             line = self.wait(line);
         }
         let taken = line.slots.pop_front();
+        let pays = line.useful >= -MOST_USELESS;
         drop(line);
         self.changed.notify_one();
         match taken {
-            Some(Slot::Read(batch) | Slot::Made(batch)) => Some(batch),
+            Some(Slot::Read(batch)) => Some((batch, pays)),
+            Some(Slot::Made(batch)) => Some((batch, false)),
             _ => None,
         }
     }
@@ -132,7 +145,7 @@ fn on_two_threads(
 ) -> Result<(Parsing, Option<Wrong>), Failure> {
     let shared = Shared::default();
     let bytes = parsing.feed.end;
-    let builder = Builder::new(replayer.into.keyspace, replayer.into.limits, replayer.into.now);
+    let (builder, mut own_builder) = (Builder::of(&replayer.into), Builder::of(&replayer.into));
     thread::scope(|scope| {
         let read = || {
             let _closes = Closes(&shared);
@@ -144,9 +157,12 @@ fn on_two_threads(
         };
         let mut stopped = Ok(());
         let mut is_begun = !span.is_base;
-        while let Some(mut batch) = shared.take() {
+        while let Some((mut batch, is_unmade)) = shared.take() {
             if !std::mem::replace(&mut is_begun, true) {
                 replayer.expect(&batch, bytes);
+            }
+            if is_unmade {
+                own_builder.build(&mut batch);
             }
             stopped = replayer.run(&mut batch);
             if stopped.is_err() {

@@ -3,8 +3,8 @@
 use crate::command::spec::BeginSearch;
 use crate::command::{self, Args, DataCommand};
 
-use super::batch::Call;
-use super::build::BUILDERS;
+use super::batch::{Ahead, Call};
+use super::build::ahead;
 
 /// Slots: a power of two, some times the number of commands.
 const SLOTS: usize = 1024;
@@ -19,7 +19,7 @@ pub(super) struct Known {
     key_at: usize,
     /// Whether it has no subcommands.
     pub(super) is_plain: bool,
-    builds: bool,
+    ahead: Ahead,
 }
 
 impl Known {
@@ -29,14 +29,14 @@ impl Known {
             _ => 0,
         };
         let spec = &command.spec;
-        let builds = key_at == 1 && spec.parent.is_none() && BUILDERS.contains(&spec.name);
-        Known { command, key_at, is_plain: command.subcommands.is_empty(), builds }
+        let ahead = if key_at == 1 && spec.parent.is_none() { ahead(spec.name) } else { Ahead::Never };
+        Known { command, key_at, is_plain: command.subcommands.is_empty(), ahead }
     }
 
     /// A call of it.
     #[inline]
     pub(super) fn call(self) -> Call {
-        Call::Data { command: self.command, key_at: self.key_at, builds: self.builds }
+        Call::Data { command: self.command, key_at: self.key_at, ahead: self.ahead }
     }
 
     /// The subcommand that is meant, if it is a container and has one of that name.
@@ -93,6 +93,7 @@ fn slot(name: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::build::BUILDERS;
     use super::*;
 
     #[test]
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(table.find(b"set").expect("a command").key_at, 1);
         for name in BUILDERS {
             let found = table.find(name.as_bytes()).expect("a command");
-            assert!(found.builds, "{name}");
+            assert_ne!(found.ahead, Ahead::Never, "{name}");
         }
     }
 }

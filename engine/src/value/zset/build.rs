@@ -1,5 +1,7 @@
 //! Whole sorted sets from files: from pairs that come one by one, and from a listpack.
 
+use std::cmp::Ordering;
+
 use crate::packed::Element;
 use crate::packed::listpack::{Listpack, ListpackBuf};
 use crate::structure::btree::{Builder, Duplicate};
@@ -46,7 +48,30 @@ impl ZsetBuilder {
     }
 }
 
+/// Puts pairs in the order of a sorted set. No score is NaN.
+pub(super) fn sort(pairs: &mut [(&[u8], f64)]) {
+    let order =
+        |a: &(&[u8], f64), b: &(&[u8], f64)| a.1.partial_cmp(&b.1).map(|order| order.then(a.0.cmp(b.0)));
+    if !pairs.is_sorted_by(|a, b| order(a, b) == Some(Ordering::Less)) {
+        pairs.sort_unstable_by(|a, b| order(a, b).unwrap_or(Ordering::Equal));
+    }
+}
+
 impl Zset {
+    /// A sorted set of these pairs, which come in any order and are sorted; `None` if a member comes twice.
+    /// No score is NaN. O(n log n), O(n) if they come in order.
+    #[must_use]
+    pub fn from_pairs(pairs: &mut [(&[u8], f64)], limits: &Limits) -> Option<Self> {
+        let mut small = Self::new();
+        if small.fill(pairs, limits) {
+            return Some(small);
+        }
+        sort(pairs);
+        let mut builder = ZsetBuilder::new(limits);
+        pairs.iter().try_for_each(|(member, score)| builder.push(member, *score)).ok()?;
+        builder.finish(limits).ok()
+    }
+
     /// Takes a listpack of pairs from a file: as it is if it is in order, else put in order, or as a
     /// tree if it has more members than the limits allow. Long members alone do not convert it.
     ///

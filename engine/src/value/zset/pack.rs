@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::base::num::{MAX_F64_CHARS, push_f64_shortest};
 use crate::packed::Element;
-use crate::packed::listpack::{Listpack, ListpackBuf};
+use crate::packed::listpack::{Appender, Listpack, ListpackBuf, MAX_AROUND};
 
 /// Doubles up to here, either way, are written as integers when they have no fraction.
 const MAX_INT_SCORE: f64 = (1u64 << 62) as f64;
@@ -35,6 +35,22 @@ pub(super) fn push(pack: &mut ListpackBuf, member: &[u8], score: f64) {
         Some(v) => pack.push_back_int(v),
         None => pack.push_back(&text_of(score)),
     }
+}
+
+/// Appends a pair; `text` is room for the score's text.
+pub(super) fn append(pack: &mut Appender<'_>, member: &[u8], score: f64, text: &mut Vec<u8>) {
+    pack.push(member);
+    if let Some(v) = int_score(score) {
+        return pack.push_int(v);
+    }
+    text.clear();
+    push_f64_shortest(text, score);
+    if score.abs() <= MAX_INT_SCORE { pack.push_text(text) } else { pack.push(text) }
+}
+
+/// Bytes that a pair takes at the most, but for members of more than some kilobytes.
+pub(super) fn most_pair_bytes(member: &[u8]) -> usize {
+    member.len() + MAX_F64_CHARS + 2 * MAX_AROUND
 }
 
 fn text_of(score: f64) -> Vec<u8> {
