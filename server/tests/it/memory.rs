@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Server};
+use crate::client::{Client, Server, request};
 
 /// A field of INFO.
 fn info(client: &mut Client, name: &str) -> u64 {
@@ -156,4 +156,27 @@ fn telling_what_goes_does_not_make_more_go() {
     let gone = wait_until(&mut client, "evicted_keys", |gone| gone > 0);
     let left: u64 = client.call("DBSIZE").parse().expect("a number");
     assert!((10..150).contains(&gone) && left > 150, "{gone} have gone, {left} are left");
+}
+
+#[test]
+fn what_a_log_has_brought_counts_as_much_as_it_did_before() {
+    const KEYS: usize = 40_000;
+    let mut server = Server::start(&["--appendonly", "yes"]);
+    let mut client = server.client();
+    let value = vec![b'x'; 300];
+    for i in 0..KEYS {
+        client.send(&request(&[b"SET", format!("key:{i}").as_bytes(), &value]));
+        if i % 1000 == 999 {
+            (0..1000).for_each(|_| assert_eq!(client.read(), "OK"));
+        }
+    }
+    let before = info(&mut client, "used_memory");
+    server.signal(nix::sys::signal::Signal::SIGKILL);
+    server.wait();
+    let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+    let server = Server::start_in(dir, &["--appendonly", "yes"]);
+    let mut client = server.client();
+    assert_eq!(client.call("DBSIZE"), KEYS.to_string());
+    let after = info(&mut client, "used_memory");
+    assert!(after.abs_diff(before) < before / 4, "{before} before, {after} after");
 }

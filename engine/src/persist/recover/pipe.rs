@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::os::memory;
 use crate::persist::load::LoadProgress;
 
 use super::batch::Batch;
@@ -206,6 +207,7 @@ fn work(
                 drop(line);
                 let Slot::Read(mut batch) = slot else { continue };
                 builder.build(&mut batch);
+                memory::publish_thread();
                 let mut line = shared.lock();
                 // Those in front of it may have gone meanwhile, and none has come behind it.
                 let at = line.slots.len() - from_end;
@@ -214,7 +216,9 @@ fn work(
             None if is_read => return Ok((parsing, wrong)),
             None => {
                 drop(line);
-                match parsing.next()? {
+                let part = parsing.next()?;
+                memory::publish_thread();
+                match part {
                     Part::Batch(batch) => shared.lock().slots.push_back(Slot::Read(batch)),
                     Part::End(end) => (wrong, is_read) = (end, true),
                 }
