@@ -29,17 +29,22 @@ const MIN_SAVED: usize = 4;
 /// Inputs this large are not tried: positions are kept in 32 bits.
 const MAX_INPUT: usize = 1 << 30;
 
-/// 8192 entries of four bytes: no larger than a first-level cache, and one entry for every position
-/// that a copy can reach.
+/// One entry for every position that a copy can reach.
 const HASH_BITS: u32 = 13;
+/// Inputs of up to so many bytes use half of the table: that much stays in a first-level cache.
+const SHORT: usize = 1 << 11;
+const SHORT_HASH_BITS: u32 = HASH_BITS - 1;
 /// After so many misses in a row (as a power of two) the search begins to step by two, three, ...
 const SKIP_SHIFT: u32 = 5;
+
+/// For a hash of four bytes, these (the upper half) and the position where they stood last.
+type Table = Box<[u64; 1 << HASH_BITS]>;
 
 /// A compressor; keep it, for its table is not cleared between calls.
 ///
 /// The output depends on the input alone: entries of earlier calls lie too far back to be used.
 pub struct Encoder {
-    table: Box<[u32; 1 << HASH_BITS]>,
+    table: Table,
     /// Position of the next input's first byte in the numbering of the table.
     base: u32,
 }
@@ -51,7 +56,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder with an empty table of 32 KiB.
+    /// An encoder with an empty table of 64 KiB.
     #[must_use]
     pub fn new() -> Self {
         Self { table: Box::new([0; 1 << HASH_BITS]), base: MAX_DISTANCE as u32 + 1 }
@@ -74,61 +79,105 @@ impl Encoder {
             }
         };
         let start = out.len();
-        out.resize(start + limit, 0);
-        let written = compress_into(&mut self.table, base, input, &mut out[start..]);
+        let written = compress_into(Search::new(&mut self.table, base, input), limit, out);
         out.truncate(start + written.unwrap_or(0));
         written
     }
 }
 
-fn compress_into(
-    table: &mut [u32; 1 << HASH_BITS],
-    base: u32,
-    input: &[u8],
-    out: &mut [u8],
-) -> Option<usize> {
-    let mut written = 0;
-    let mut literals = 0;
-    let mut at = 0;
-    let mut misses = 1u32 << SKIP_SHIFT;
-    while let Some(word) = word_at(input, at) {
-        let slot = &mut table[hash(word)];
-        let position = base.wrapping_add(at as u32);
-        let distance = position.wrapping_sub(*slot) as usize;
-        *slot = position;
-        // Both conditions are computed, so that there is one branch, and that one mostly not taken.
-        // An entry of an earlier input is too far back, whatever is compared for it.
-        let earlier = word_at(input, at.saturating_sub(distance))?;
-        if !((distance <= MAX_DISTANCE) & (earlier == word)) {
-            at += (misses >> SKIP_SHIFT) as usize;
-            misses = misses.wrapping_add(1);
-            continue;
-        }
+/// Appends the tokens of an input, if they take `limit` bytes at most; answers how many.
+fn compress_into(mut search: Search<'_>, limit: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let input = search.input;
+    // Most of what does not shrink has no repeat at all, and is done with here.
+    let mut repeat = search.next()?;
+    let start = out.len();
+    out.resize(start + limit, 0);
+    let out = &mut out[start..];
+    let (mut written, mut literals) = (0, 0);
+    loop {
+        let Repeat { at, distance } = repeat;
         let len = match_len(input, at, distance);
         written = put_literals(out, written, &input[literals..], at - literals)?;
         written = put_copy(out, written, distance, len)?;
-        misses = 1 << SKIP_SHIFT;
-        at += len;
-        literals = at;
-        // Two positions inside the copy are remembered too, or repeats of its tail would be missed.
-        for back in [2, 1] {
-            if let Some(word) = word_at(input, at - back) {
-                table[hash(word)] = base.wrapping_add((at - back) as u32);
-            }
+        literals = at + len;
+        search.go_on(literals);
+        match search.next() {
+            Some(next) => repeat = next,
+            None => break,
         }
     }
     put_literals(out, written, &input[literals..], input.len() - literals)
+}
+
+/// Bytes that stand in the input a second time.
+struct Repeat {
+    at: usize,
+    distance: usize,
+}
+
+/// The search for repeats, from front to back.
+struct Search<'a> {
+    table: &'a mut Table,
+    /// What makes a position in the input one in the table.
+    base: u32,
+    input: &'a [u8],
+    at: usize,
+    /// Misses since the last copy, and `1 << SKIP_SHIFT` more.
+    misses: u32,
+    /// Bits of a product that are no part of a hash.
+    shift: u32,
+}
+
+impl<'a> Search<'a> {
+    fn new(table: &'a mut Table, base: u32, input: &'a [u8]) -> Search<'a> {
+        let shift = 32 - if input.len() <= SHORT { SHORT_HASH_BITS } else { HASH_BITS };
+        Search { table, base, input, at: 0, misses: 1 << SKIP_SHIFT, shift }
+    }
+
+    /// Goes on at `at`, behind a copy.
+    #[inline(always)]
+    fn go_on(&mut self, at: usize) {
+        // Two positions inside the copy are remembered too, or repeats of its tail would be missed.
+        for back in [2, 1] {
+            if let Some(word) = word_at(self.input, at - back) {
+                self.swap(word, at - back);
+            }
+        }
+        (self.at, self.misses) = (at, 1 << SKIP_SHIFT);
+    }
+
+    /// The next repeat.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Repeat> {
+        const REACH: u64 = MAX_DISTANCE as u64;
+        loop {
+            let at = self.at;
+            let distance = self.swap(word_at(self.input, at)?, at);
+            if distance <= REACH {
+                return Some(Repeat { at, distance: distance as usize });
+            }
+            self.at += (self.misses >> SKIP_SHIFT) as usize;
+            self.misses = self.misses.wrapping_add(1);
+        }
+    }
+
+    /// Remembers a position, and tells how far back the same four bytes stand that were remembered in its
+    /// place; out of reach if they were others.
+    #[inline(always)]
+    fn swap(&mut self, word: u32, at: usize) -> u64 {
+        let position = self.base.wrapping_add(at as u32);
+        let entry = u64::from(word) << 32 | u64::from(position);
+        let slot = (word.wrapping_mul(0x9e37_79b1) >> self.shift) as usize & ((1 << HASH_BITS) - 1);
+        let before = std::mem::replace(&mut self.table[slot], entry);
+        // Positions only grow, so with other bytes the difference is 2^32 or more.
+        entry.wrapping_sub(before)
+    }
 }
 
 #[inline(always)]
 fn word_at(input: &[u8], at: usize) -> Option<u32> {
     let bytes = input.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_le_bytes(*bytes))
-}
-
-#[inline(always)]
-fn hash(word: u32) -> usize {
-    (word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
 }
 
 /// How many bytes at `at` equal those `distance` before, at least the four known to.

@@ -57,6 +57,17 @@ pub unsafe trait Thin: Sized {
         let _ = view;
         false
     }
+
+    /// Asks the CPU for what the object's head does not tell, which is at hand: for who is about to read
+    /// all of it.
+    fn prefetch_body(view: Self::Ref<'_>) {
+        let _ = view;
+    }
+
+    /// Asks the CPU for what the object's body points to, which is at hand.
+    fn prefetch_far(view: Self::Ref<'_>) {
+        let _ = view;
+    }
 }
 
 // SAFETY: a record is one allocation behind a plain pointer, and the allocator gives 48-bit

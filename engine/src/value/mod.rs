@@ -248,6 +248,21 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// The bytes that it consists of, if it is one run of them.
+    #[inline]
+    #[must_use]
+    pub fn whole_bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::String(StrRef::Text(bytes) | StrRef::Edited(bytes)) => Some(bytes),
+            Self::List(ListRef::Listpack(pack))
+            | Self::Set(SetRef::Listpack(pack))
+            | Self::Hash(HashRef::Listpack(pack) | HashRef::ListpackEx(pack))
+            | Self::Zset(ZsetRef::Listpack(pack)) => Some(pack.as_bytes()),
+            Self::Set(SetRef::Intset(ints)) => Some(ints.as_bytes()),
+            _ => None,
+        }
+    }
+
     /// Whether the key must go: a collection without elements. Strings never count as empty.
     #[must_use]
     pub fn is_empty(self) -> bool {

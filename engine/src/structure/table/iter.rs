@@ -249,7 +249,29 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
     }
 }
 
-/// Asks the CPU for all items of a bucket.
+/// Asks the CPU for the items of the next buckets, while those of `at` are being used: each time for what
+/// the time before has brought the address of.
+#[inline]
+fn fetch_ahead<T: Thin>(segment: Segment, at: usize) {
+    each::<T>(segment, at + 1, |item| T::prefetch_far(item));
+    each::<T>(segment, at + 2, |item| T::prefetch_body(item));
+    if at + 3 < segment.buckets() {
+        prefetch(segment.bucket(at + 3));
+    }
+}
+
+#[inline]
+fn each<T: Thin>(segment: Segment, bucket: usize, look: impl Fn(T::Ref<'_>)) {
+    if bucket < segment.buckets() {
+        let bucket = segment.bucket(bucket);
+        for slot in bucket.used() {
+            // SAFETY: a used slot owns a live item, which isn't changed while a walk borrows the table.
+            look(unsafe { T::view(bucket.pointer(slot)) });
+        }
+    }
+}
+
+/// Asks the CPU for the heads of all items of a bucket.
 fn prefetch(bucket: &Bucket) {
     for slot in bucket.used() {
         record::prefetch_key(bucket.pointer(slot).as_ptr());
@@ -296,12 +318,8 @@ impl<'a, T: Thin, H: HashOf<T>> Iterator for Iter<'a, T, H> {
                 self.bucket = 0;
                 self.entry += self.table.run(entry);
             }
-            // The items of the bucket behind the next one, while the next one's are being used.
             if let Some(entry) = self.table.directory.get(self.entry) {
-                let segment = entry.segment();
-                if self.bucket + 1 < segment.buckets() {
-                    prefetch(segment.bucket(self.bucket + 1));
-                }
+                fetch_ahead::<T>(entry.segment(), self.bucket);
             }
         }
     }
