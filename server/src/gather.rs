@@ -10,26 +10,19 @@
 
 use std::time::{Duration, Instant};
 
-/// The pause. What a request may have to wait longer for being answered, but for how late a timer is.
-/// Shorter ones are over before the thread has fallen asleep.
-const PAUSE: Duration = Duration::from_micros(10);
-
-/// The pause among many clients, who wait for each other that long anyhow.
-const LONG_PAUSE: Duration = Duration::from_micros(20);
-
-/// So many clients are many.
-const MANY_CLIENTS: u32 = 16;
+/// The pause, by how many clients the last reads came from: at least so many of them. It is about what
+/// they wait for each other anyhow, so that their replies come no later than from a server that is busy
+/// all the time. Shorter ones are over before the thread has fallen asleep.
+const PAUSES: [(u32, Duration); 3] =
+    [(24, Duration::from_micros(60)), (16, Duration::from_micros(30)), (8, Duration::from_micros(10))];
 
 /// A turn that took longer has served so many that the costs of a wake-up are shared well.
-const SHORT_TURN: Duration = Duration::from_micros(30);
+const SHORT_TURN: Duration = Duration::from_micros(60);
 
 /// Reads that are looked at together.
 const READS: u32 = 32;
 
-/// Fewer clients than that do not wait for each other.
-const LEAST_CLIENTS: u32 = 8;
-
-/// Within the pause two reads are expected if so many come at least within this time.
+/// Reads come fast if that many come at least within this time: two within 40 microseconds.
 const BUSY: Duration = Duration::from_micros(20 * READS as u64);
 
 /// What is known of the last reads.
@@ -64,11 +57,8 @@ impl Gather {
         self.reads += readable.len() as u32;
         self.clients = readable.iter().fold(self.clients, |clients, index| clients | 1 << (index % 64));
         if self.reads >= READS {
-            self.pause = match self.clients.count_ones() {
-                MANY_CLIENTS.. => Some(LONG_PAUSE),
-                LEAST_CLIENTS.. => Some(PAUSE),
-                _ => None,
-            };
+            let many = self.clients.count_ones();
+            self.pause = PAUSES.iter().find(|(clients, _)| many >= *clients).map(|(_, pause)| *pause);
             (self.clients, self.reads, self.since) = (0, 0, ended);
         }
         let is_short = !readable.is_empty() && ended.duration_since(began) < SHORT_TURN;
@@ -114,7 +104,7 @@ mod tests {
     #[test]
     fn nobody_waits_when_there_is_little_or_much_to_do() {
         assert_eq!(pauses(1000, 1, 50, 10, 30), 0, "the pause would bring nothing");
-        assert_eq!(pauses(1000, 25, 50, 40, 0), 0, "the turns are long enough");
+        assert_eq!(pauses(1000, 25, 50, 70, 0), 0, "the turns are long enough");
         assert_eq!(pauses(1000, 0, 50, 1, 1), 0, "nobody has sent anything");
     }
 
@@ -126,7 +116,7 @@ mod tests {
             gather.after_turn(&[i % 50], now, now + Duration::from_micros(5));
             now += Duration::from_micros(10);
         }
-        assert_eq!(gather.pause, Some(LONG_PAUSE));
+        assert_eq!(gather.pause, Some(PAUSES[0].1));
         now += Duration::from_millis(1);
         assert_eq!(gather.after_turn(&[1], now, now + Duration::from_micros(5)), None);
     }

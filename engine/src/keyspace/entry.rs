@@ -14,7 +14,9 @@ use crate::structure::hash::HashSeed;
 use crate::structure::record::{Record, RecordRef, prefetch_bytes};
 use crate::structure::table::{HashOf, Thin};
 use crate::value::list::End;
-use crate::value::{InlineTag, Limits, StringValue, Value, ValueRef, int_bytes, int_from_bytes};
+use crate::value::{
+    InlineTag, Limits, StringValue, Value, ValueRef, copy_int_bytes, int_bytes, int_from_bytes,
+};
 
 /// The longest string inside a record. Beyond it a second allocation no longer counts, and a record
 /// that moves with each edit would.
@@ -169,7 +171,7 @@ impl Entry {
         let payload = self.0.payload_mut();
         let fits = payload.len() == new.len();
         if fits {
-            payload.iter_mut().zip(new.iter()).for_each(|(to, from)| *to = *from);
+            copy_int_bytes(payload, &new);
         }
         fits
     }

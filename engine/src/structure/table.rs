@@ -264,8 +264,8 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         eq: impl FnMut(T::Ref<'_>) -> bool,
         change: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
-        let found = self.locate(hash, eq)?;
-        Some(self.change(found, change))
+        let mut found = self.locate(hash, eq)?;
+        Some(self.change(&mut found, change))
     }
 
     /// The entry of this hash and `eq`, for a lookup that may end in an insertion or a removal.
@@ -302,19 +302,24 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         Some(item)
     }
 
-    /// Runs `change` on the item of a slot and stores whatever it leaves, even when it unwinds.
-    fn change<R>(&mut self, found: Found, change: impl FnOnce(&mut T) -> R) -> R {
-        struct Guard<T: Thin> {
-            found: Found,
+    /// Runs `change` on the item of a slot and stores whatever it leaves, even when it unwinds; `found`
+    /// says then where the item is. An item that stays where it is leaves bucket and header untouched:
+    /// neither may be in the cache.
+    #[inline]
+    fn change<R>(&mut self, found: &mut Found, change: impl FnOnce(&mut T) -> R) -> R {
+        struct Guard<'a, T: Thin> {
+            found: &'a mut Found,
             item: ManuallyDrop<T>,
         }
-        impl<T: Thin> Drop for Guard<T> {
+        impl<T: Thin> Drop for Guard<'_, T> {
+            #[inline]
             fn drop(&mut self) {
                 // SAFETY: the guard is being dropped, so nobody takes the item a second time.
                 let item = unsafe { ManuallyDrop::take(&mut self.item) }.into_raw();
-                let Found { segment, at, item: before, .. } = self.found;
+                let Found { segment, at, item: before, .. } = *self.found;
                 if item != before {
                     segment.bucket_mut(at.bucket).set_pointer(at.slot, item);
+                    self.found.item = item;
                 }
                 // SAFETY: the slot owns this live item again.
                 if T::is_volatile(unsafe { T::view(item) }) && !segment.bucket(at.bucket).is_volatile() {
@@ -578,10 +583,7 @@ impl<T: Thin, H: HashOf<T>> Occupied<'_, T, H> {
 
     /// Changes the item; its key must stay.
     pub fn with<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
-        let answer = self.table.change(self.found, change);
-        // The change may have moved the item.
-        self.found.item = self.found.segment.bucket(self.found.at.bucket).pointer(self.found.at.slot);
-        answer
+        self.table.change(&mut self.found, change)
     }
 
     /// Changes the access clock, if there are clocks.

@@ -86,16 +86,37 @@ pub(crate) fn int_bytes(v: i64) -> InlineBytes<'static> {
 #[inline]
 #[must_use]
 pub(crate) fn int_from_bytes(bytes: &[u8]) -> i64 {
-    let len = bytes.len().min(8);
-    let mut wide = [0; 8];
-    wide[..len].copy_from_slice(&bytes[..len]);
-    let shift = 64 - 8 * len as u32;
-    if shift == 64 { 0 } else { (i64::from_le_bytes(wide) << shift) >> shift }
+    match *bytes {
+        [] => 0,
+        [a] => i64::from(a as i8),
+        [a, b] => i64::from(i16::from_le_bytes([a, b])),
+        [a, b, c] => i64::from(i32::from_le_bytes([0, a, b, c]) >> 8),
+        [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
+        _ => {
+            let len = bytes.len().min(8);
+            let mut wide = [0; 8];
+            wide[..len].copy_from_slice(&bytes[..len]);
+            let shift = 64 - 8 * len as u32;
+            (i64::from_le_bytes(wide) << shift) >> shift
+        }
+    }
+}
+
+/// Copies an integer's bytes over as many others, without a call where there are few.
+#[inline]
+pub(crate) fn copy_int_bytes(to: &mut [u8], from: &[u8]) {
+    match (to, from) {
+        ([a], [x]) => *a = *x,
+        ([a, b], [x, y]) => (*a, *b) = (*x, *y),
+        ([a, b, c], [x, y, z]) => (*a, *b, *c) = (*x, *y, *z),
+        ([a, b, c, d], [x, y, z, u]) => (*a, *b, *c, *d) = (*x, *y, *z, *u),
+        (to, from) => to.copy_from_slice(from),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{InlineTag, int_bytes, int_from_bytes};
+    use super::{InlineTag, copy_int_bytes, int_bytes, int_from_bytes};
 
     #[test]
     fn integers_take_the_fewest_bytes() {
@@ -103,6 +124,16 @@ mod tests {
             [(0, 0), (1, 1), (-1, 1), (127, 1), (128, 2), (-128, 1), (-129, 2), (i64::MAX, 8), (i64::MIN, 8)];
         for (v, len) in cases {
             assert_eq!(int_bytes(v).len(), len, "{v}");
+        }
+    }
+
+    #[test]
+    fn integers_are_copied_over_others_of_their_length() {
+        for len in 0..=8 {
+            let from: Vec<u8> = (1..=len).collect();
+            let mut to = vec![0xff; usize::from(len)];
+            copy_int_bytes(&mut to, &from);
+            assert_eq!(to, from);
         }
     }
 

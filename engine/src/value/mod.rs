@@ -20,7 +20,7 @@ pub mod zset;
 
 pub use hash::{Hash, HashRef};
 pub use inline::{InlineBytes, InlineTag};
-pub(crate) use inline::{int_bytes, int_from_bytes};
+pub(crate) use inline::{copy_int_bytes, int_bytes, int_from_bytes};
 pub use large::LargeTable;
 pub use limits::Limits;
 pub use list::{List, ListRef};

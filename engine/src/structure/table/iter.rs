@@ -172,7 +172,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             }
             visited += 1;
             let item = segment.bucket(index).pointer(slot);
-            match self.change(Found { segment, home, at, item }, &mut *visit) {
+            match self.change(&mut Found { segment, home, at, item }, &mut *visit) {
                 Sweep::Keep => left += usize::from(T::is_volatile(view())),
                 Sweep::Remove => removed(self.take(segment, at, home)),
             }
