@@ -182,6 +182,13 @@ class Maker:
         if self.version < (7,):
             self.aof("single", plain, "--aof-use-rdb-preamble", "no")
             self.aof("single-preamble", rewrite, "--aof-use-rdb-preamble", "yes")
+            as_sent = ("--lua-replicate-commands", "no")
+            self.aof("single-scripts", lambda server: data.scripts(server.client),
+                     "--aof-use-rdb-preamble", "no", *as_sent)
+            self.aof("single-preamble-scripts",
+                     lambda server: (data.few(server.client), self.rewrite(server), data.scripts(server.client),
+                                     data.scripts_since_five(server.client)),
+                     "--aof-use-rdb-preamble", "yes", *as_sent)
             return
         self.aof("preamble", rewrite, "--aof-use-rdb-preamble", "yes")
         self.aof("nopreamble", rewrite, "--aof-use-rdb-preamble", "no")

@@ -161,6 +161,8 @@ pub struct Caller {
     pub on_expired: OnExpired,
     /// Whether it repeats what was allowed once (a log, a primary): see [`Data::must_obey`].
     pub must_obey: bool,
+    /// Whether it is a script: see [`Data::for_script`].
+    pub for_script: bool,
     /// Position of a key among the arguments, and its hash in the keyspace, if that is known.
     pub key_hash: Option<(usize, u64)>,
     /// Whether it has the command as it was sent, and logs it by itself where that is all there is to
@@ -178,6 +180,7 @@ impl Caller {
             is_no_touch: false,
             on_expired: OnExpired::Remove,
             must_obey: false,
+            for_script: false,
             key_hash: None,
             has_request: false,
         }
@@ -296,6 +299,7 @@ impl Engine {
             on_expired: caller.on_expired,
             hides_expired: caller.on_expired.hides() && command.spec.flags.has(READONLY),
             must_obey: caller.must_obey,
+            for_script: caller.for_script,
             dirty: 0,
             effects: &mut self.effects,
         };

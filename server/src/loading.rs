@@ -73,8 +73,9 @@ impl Listener for Start<'_> {
             self.small_pages = Some(huge_pages::put_off());
         }
         let delay = load_delay(keys, self.server.config.key_load_delay_us);
-        if let Some(batch) = &mut self.batch {
-            self.server.serve_while_loading(batch, delay);
+        match &mut self.batch {
+            Some(batch) => self.server.serve_while_loading(batch, delay),
+            None => self.server.follow_signal_at_once(),
         }
     }
 
@@ -116,12 +117,14 @@ impl Server {
         self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
         let options = self.recover_options(self.config.appendonly);
         let (now, preload) = (self.now, self.preload());
+        let mut scripts = self.scripting.scripts.take();
         let mut start = Start { server: self, batch: Some(batch), small_pages: None };
         let recovered = match &preload {
-            Some(what) => engine.preload(what, now, &options, &mut start),
-            None => engine.recover(now, &options, &mut start),
+            Some(what) => engine.preload(what, now, &options, &mut scripts, &mut start),
+            None => engine.recover(now, &options, &mut scripts, &mut start),
         };
         drop(start);
+        self.scripting.scripts = scripts;
         self.loading = None;
         self.read_clock();
         let recovered = match recovered {
@@ -270,8 +273,10 @@ impl Server {
         let seed = engine.limits.seed;
         let mut other = self.new_engine([seed.0, seed.1]);
         let (options, now) = (self.recover_options(true), self.now);
-        let recovered =
-            other.recover(now, &options, &mut Start { server: self, batch: None, small_pages: Some(None) });
+        let mut scripts = self.scripting.scripts.take();
+        let mut start = Start { server: self, batch: None, small_pages: Some(None) };
+        let recovered = other.recover(now, &options, &mut scripts, &mut start);
+        self.scripting.scripts = scripts;
         match recovered {
             Ok(recovered) if recovered.source == Source::Nothing => return Err(FAILED),
             // Of a log that is off only that is known which its files say.
@@ -330,6 +335,17 @@ impl Server {
         }
         if let Some(status) = self.shutdown.status().or(broken.then_some(1)) {
             // There is nothing to save: what is loaded so far is a part of what the file has.
+            self.finish();
+            std::process::exit(status);
+        }
+    }
+
+    /// Ends the process if a signal asks for it, where nobody is answered meanwhile. What is being loaded is
+    /// not what is in memory.
+    fn follow_signal_at_once(&mut self) {
+        self.take_signals();
+        self.follow_signal();
+        if let Some(status) = self.shutdown.status() {
             self.finish();
             std::process::exit(status);
         }

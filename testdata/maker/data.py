@@ -246,3 +246,71 @@ def log_writes(client, version):
     client("SELECT", 0)
     client("DEL", "w:set2")
     client("UNLINK", "w:float")
+
+
+def scripts(client):
+    """Scripts that are logged as they were sent, whose effect hangs on more than their words."""
+    words = random.Random(9)
+    members = [f"{words.randrange(10 ** 9)}" for _ in range(300)] + ["", "a b", "\n"]
+    client("SADD", "s:in", *members)
+    client("SADD", "s:some", *members[::2], "z", "100", "20", "3")
+    client("SADD", "s:ints", *range(90, 130))
+    client("HSET", "s:hash", *[word for member in members for word in (member, member[::-1])])
+
+    def first(command, to):
+        client("EVAL", "local all = redis.call(ARGV[1], unpack(KEYS, 2)) redis.call('set', KEYS[1], all[1]) "
+               "redis.call('rpush', KEYS[1] .. ':all', all[2], all[#all], #all)", 1 + len(to), f"s:to:{command}",
+               *to, command)
+
+    for command in ("SMEMBERS", "HKEYS", "HVALS"):
+        first(command, ["s:hash" if command[0] == "H" else "s:in"])
+    for command in ("SINTER", "SUNION", "SDIFF"):
+        first(command, ["s:in", "s:some"])
+    first("KEYS", ["s:[ih]*"])
+    client("EVAL", "redis.call('set', KEYS[1], redis.call('smembers', KEYS[2])[1])", 2, "s:least", "s:ints")
+    client("EVAL", "redis.call('rpush', KEYS[2], unpack(redis.call('sort', KEYS[1], 'by', 'nosort')))", 2, "s:ints",
+           "s:sorted")
+    # Random numbers begin anew with each script.
+    for key in ("s:random", "s:random:again"):
+        client("EVAL", "redis.call('rpush', KEYS[1], math.random(1000), math.random(1000), tostring(math.random()))",
+               1, key)
+    client("EVAL", "math.randomseed(ARGV[1]) redis.call('set', KEYS[1], math.random(10000))", 1, "s:seeded", 7)
+    # Known by SCRIPT LOAD or by an EVAL before.
+    sha = client("SCRIPT", "LOAD", "return redis.call('incrby', KEYS[1], ARGV[1])").decode()
+    for by in (1, 20, 300):
+        client("EVALSHA", sha.upper() if by == 20 else sha, 1, "s:sum", by)
+    client("MULTI")
+    client("SET", "s:tx", 1)
+    client("EVALSHA", sha, 1, "s:tx", 4)
+    client("EVAL", "redis.call('append', KEYS[1], 6)", 1, "s:tx")
+    client("EXEC")
+    # What was done before an error stays done; what scripts cannot do there is an error.
+    failing = ("redis.call('set', KEYS[1], 1) error('enough')",
+               "redis.call('set', KEYS[1], 1) redis.call('lpush', KEYS[1], 1) redis.call('set', KEYS[1], 2)",
+               "redis.call('set', KEYS[1], 1) redis.call('time') redis.call('set', KEYS[1], 2)",
+               "redis.call('set', KEYS[1], 1) redis.call('srandmember', 's:in') redis.call('set', KEYS[1], 2)",
+               "redis.call('set', KEYS[1], 1) redis.call('blpop', 'no', 1) redis.call('set', KEYS[1], 2)",
+               "redis.call('set', KEYS[1], 1) redis.set_repl(redis.REPL_ALL) redis.call('set', KEYS[1], 2)",
+               "redis.call('set', KEYS[1], 1) redis.call('multi') redis.call('set', KEYS[1], 2)")
+    for i, text in enumerate(failing):
+        try_(client, "EVAL", text, 1, f"s:failing:{i}")
+    client("EVAL", "redis.call('set', KEYS[1], 1) print('x') "
+           "redis.call('set', KEYS[1], tostring(redis.replicate_commands()))", 1, "s:replicate")
+    client("EVAL", "local r = redis.pcall('lpush', KEYS[1], 1) redis.call('set', KEYS[2], r.err and 'an error' or '')",
+           2, "s:in", "s:pcall")
+    client("EVAL", "redis.call('rpush', KEYS[1], cjson.encode({1, 2, {a = 'b'}}), tostring(struct.pack('>I4', 7)), "
+           "bit.tohex(255), redis.sha1hex('x'), 3.0, 1e15, 0.1, tostring(1 / 3))", 1, "s:libraries")
+    client("EVAL", "redis.call('select', 7) redis.call('set', KEYS[1], 1)", 1, "s:db7")
+    client("SET", "s:db0", 1)
+    client("SET", "s:expires", 1)
+    client("PEXPIREAT", "s:expires", FAR)
+    client("EVAL", "if redis.call('exists', KEYS[1]) == 1 then redis.call('persist', KEYS[1]) end", 1, "s:expires")
+    client("SCRIPT", "FLUSH")
+    client("EVAL", "redis.call('set', KEYS[1], 'after the flush')", 1, "s:flushed")
+
+
+def scripts_since_five(client):
+    """Before Redis 5.0 a script could write after these."""
+    for command in ("ttl", "hgetall"):
+        try_(client, "EVAL", "redis.call('set', KEYS[1], 1) redis.call(ARGV[1], 's:hash') redis.call('set', KEYS[1], 2)",
+             1, f"s:after:{command}", command)

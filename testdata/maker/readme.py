@@ -25,6 +25,8 @@ WHAT = {
     "truncated-tx": "the last file cut before EXEC; its transaction is dropped",
     "single": "one file of commands, before 7.0",
     "single-preamble": "one file: an RDB, then commands, before 7.0",
+    "single-scripts": "EVAL, EVALSHA and SCRIPT LOAD as they were sent (`--lua-replicate-commands no`)",
+    "single-preamble-scripts": "the same behind an RDB, which tells the version; a write after TTL is refused",
 }
 
 

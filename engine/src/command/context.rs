@@ -122,6 +122,8 @@ pub struct Data<'a> {
     /// Whether the call repeats what was done once (a log, a primary): then nothing limits its work, or
     /// it would not have the same effect.
     pub must_obey: bool,
+    /// Whether a script calls, which must not see how a set happens to be laid out where that was promised.
+    pub for_script: bool,
     /// Changes to the data set that the call has made, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
     /// What happens besides, for those who asked to hear it.

@@ -165,8 +165,8 @@ fn sort(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let mut options = Options::parse(args, read_only)?;
     ctx.data.counts_reads = true;
     let (all, is_ordered) = elements(ctx.data.view(args.at(1)))?;
-    if !options.sorts && !is_ordered && options.store.is_some() {
-        // What is stored must be the same wherever the command runs.
+    if !options.sorts && !is_ordered && (options.store.is_some() || ctx.data.for_script) {
+        // What is stored must be the same wherever the command runs, and so must what a script makes of it.
         (options.sorts, options.alpha, options.by) = (true, true, None);
     }
     let order = if options.sorts {

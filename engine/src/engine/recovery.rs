@@ -7,10 +7,12 @@ use crate::persist::recover::{
 };
 use crate::persist::snapshot::TargetChoice;
 use crate::persist::storage::Storage;
+use crate::script::Scripts;
 
 impl Engine {
     /// Finds the data that the options tell of, loads them into the engine, which must be empty, and puts
-    /// the files in order. Nothing of it counts as a change, and nothing is recorded in `effects`.
+    /// the files in order. Nothing of it counts as a change, and nothing is recorded in `effects`. Scripts
+    /// that a log has run or loaded are in `scripts` then.
     ///
     /// # Errors
     /// `Refusal`: no file was changed. The engine holds a part of the data and must not be used.
@@ -18,9 +20,10 @@ impl Engine {
         &mut self,
         now: UnixMs,
         options: &RecoverOptions,
+        scripts: &mut Scripts,
         listener: &mut dyn Listener,
     ) -> Result<Recovered, Refusal> {
-        self.load_by(now, |storage, into| recover::recover(storage, into, options, listener))
+        self.load_by(now, scripts, |storage, into| recover::recover(storage, into, options, listener))
     }
 
     /// The same with files that are elsewhere, which are left as they are, and so is all else on the disk.
@@ -32,14 +35,16 @@ impl Engine {
         what: &Preload,
         now: UnixMs,
         options: &RecoverOptions,
+        scripts: &mut Scripts,
         listener: &mut dyn Listener,
     ) -> Result<Recovered, Refusal> {
-        self.load_by(now, |storage, into| recover::preload(storage, what, into, options, listener))
+        self.load_by(now, scripts, |storage, into| recover::preload(storage, what, into, options, listener))
     }
 
     fn load_by(
         &mut self,
         now: UnixMs,
+        scripts: &mut Scripts,
         load: impl FnOnce(&dyn Storage, Destination<'_>) -> Result<Recovered, Refusal>,
     ) -> Result<Recovered, Refusal> {
         self.keyspace.tick(now);
@@ -48,6 +53,7 @@ impl Engine {
             carried: &mut self.carried,
             limits: &self.limits,
             rng: &mut self.rng,
+            scripts,
             now,
             apart: self.apart,
         };

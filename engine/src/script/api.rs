@@ -186,11 +186,13 @@ pub(super) fn lua_number_text(n: f64) -> Vec<u8> {
     out
 }
 
-/// A number as an argument of a command: without exponent where that is possible.
-fn argument_text(n: f64) -> Vec<u8> {
+/// A number as an argument of a command: without exponent where that is possible, or as old servers had it.
+fn argument_text(n: f64, is_verbatim: bool) -> Vec<u8> {
     const MOST: f64 = (i64::MAX / 2) as f64;
     let mut out = Vec::new();
-    if (-MOST..=MOST).contains(&n) && (n as i64) as f64 == n {
+    if is_verbatim {
+        num::push_f64_17g(&mut out, n);
+    } else if (-MOST..=MOST).contains(&n) && (n as i64) as f64 == n {
         num::push_i64(&mut out, n as i64);
     } else {
         num::push_f64_shortest(&mut out, n);
@@ -199,10 +201,10 @@ fn argument_text(n: f64) -> Vec<u8> {
 }
 
 /// A word of a command; `None` if it cannot be one.
-fn argument(word: &Word) -> Option<Cow<'_, [u8]>> {
+fn argument(word: &Word, is_verbatim: bool) -> Option<Cow<'_, [u8]>> {
     match word {
         Word::Bytes(text) => Some(Cow::Borrowed(text.as_slice())),
-        Word::Number(n) => Some(Cow::Owned(argument_text(*n))),
+        Word::Number(n) => Some(Cow::Owned(argument_text(*n, is_verbatim))),
         Word::Other(_) => None,
     }
 }
@@ -214,12 +216,12 @@ const BAD_WORDS: &str = "Command arguments must be strings or integers";
 ///
 /// # Errors
 /// The error that it raises, or gets from `pcall`.
-pub(super) fn words_of(words: &[Word]) -> Result<Vec<Cow<'_, [u8]>>, Raised> {
+pub(super) fn words_of(words: &[Word], is_verbatim: bool) -> Result<Vec<Cow<'_, [u8]>>, Raised> {
     let wrong = |text: &str| Raised::Table([b"ERR ", text.as_bytes()].concat(), false);
     if words.is_empty() {
         return Err(wrong(NO_WORDS));
     }
-    let argv: Option<Vec<Cow<'_, [u8]>>> = words.iter().map(argument).collect();
+    let argv: Option<Vec<Cow<'_, [u8]>>> = words.iter().map(|word| argument(word, is_verbatim)).collect();
     argv.ok_or_else(|| wrong(BAD_WORDS))
 }
 
@@ -236,7 +238,7 @@ pub(super) fn other(host: &RefCell<&mut dyn Host>, words: &[Word]) -> mlua::Resu
             Ok(Value::Nil)
         }
         _ => {
-            let words = words_of(words)?;
+            let words = words_of(words, false)?;
             let words: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
             match host.borrow_mut().may(&words) {
                 May::Unknown => Err(fault("Invalid command passed to server.acl_check_cmd()")),
@@ -549,7 +551,15 @@ pub(super) fn fill_server(
     let known = Rc::clone(shared);
     server.raw_set(
         "set_repl",
-        lua.create_function(move |_, words: Variadic<Word>| {
+        lua.create_function(move |lua, words: Variadic<Word>| {
+            if known.is_verbatim.get() {
+                // Whoever had called replicate_commands in time was not logged as sent.
+                return Err(text_error(
+                    lua,
+                    "You can set the replication behavior only after turning on single commands replication with \
+                     redis.replicate_commands().",
+                ));
+            }
             let [flags] = &words[..] else { return Err(fault("server.set_repl() requires one argument.")) };
             let flags = int(flags.number().unwrap_or(0.0));
             if flags & !3 != 0 {
@@ -596,7 +606,8 @@ pub(super) fn fill_server(
     )?;
     server.raw_set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;
     server.raw_set("debug", lua.create_function(|_, ()| Ok(()))?)?;
-    server.raw_set("replicate_commands", lua.create_function(|_, ()| Ok(true))?)?;
+    let known = Rc::clone(shared);
+    server.raw_set("replicate_commands", lua.create_function(move |_, ()| Ok(!known.is_verbatim.get()))?)?;
     let numbers = [
         ("LOG_DEBUG", 0),
         ("LOG_VERBOSE", 1),

@@ -186,6 +186,13 @@ impl Scripts {
         *self = Scripts { evicted: self.evicted, ..Scripts::new(self.versions) };
     }
 
+    /// All of them; none are left.
+    #[must_use]
+    pub fn take(&mut self) -> Scripts {
+        let none = Scripts::new(self.versions);
+        std::mem::replace(self, none)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -71,4 +71,10 @@ pub trait Host {
 
     /// How long a script runs before `interrupt` is called; `None` for any time.
     fn patience(&self) -> Option<std::time::Duration>;
+
+    /// Whether a server before Redis 7.0 has logged the script as it was sent, and it runs again to the same
+    /// effect: it finds what scripts found there.
+    fn is_verbatim(&self) -> bool {
+        false
+    }
 }

@@ -77,6 +77,8 @@ pub(super) struct Shared {
     /// About where the process's stack was when it began.
     stack_base: Cell<usize>,
     pub(super) rand: RefCell<Lrand>,
+    /// Whether it runs again as an old server has logged it.
+    pub(super) is_verbatim: Cell<bool>,
 }
 
 /// About where the process's stack is.
@@ -168,6 +170,7 @@ impl Vm {
             replicate: Cell::new(Replicate::ALL),
             stack_base: Cell::new(stack_place()),
             rand: RefCell::default(),
+            is_verbatim: Cell::new(false),
         });
         let (globals, cell, server) = (lua.create_table()?, lua.create_table()?, lua.create_table()?);
         let env_place = Rc::new(OnceCell::new());
@@ -267,6 +270,7 @@ impl Vm {
         shared.replicate.set(Replicate::ALL);
         shared.stack_base.set(stack_place());
         shared.check_at.set(host.patience().map(|patience| Instant::now() + patience));
+        self.set_verbatim(host.is_verbatim())?;
         let strings = |words: &[&[u8]]| -> mlua::Result<Table> {
             let table = self.lua.create_table_with_capacity(words.len(), 0)?;
             for word in words {
@@ -301,6 +305,23 @@ impl Vm {
         api::write_failure(&self.lua, &result, shared, reply)
     }
 
+    /// Has the script find what scripts found in servers that logged them as they were sent, or not.
+    fn set_verbatim(&self, is_verbatim: bool) -> mlua::Result<()> {
+        let shared = &*self.shared;
+        if is_verbatim {
+            // There each run had the same random numbers, so that they were the same wherever it ran.
+            shared.rand.borrow_mut().seed(0);
+        }
+        if shared.is_verbatim.replace(is_verbatim) == is_verbatim {
+            return Ok(());
+        }
+        let print = match is_verbatim {
+            true => Value::Function(self.lua.create_function(|_, _: Variadic<Value>| Ok(()))?),
+            false => Value::Nil,
+        };
+        self.globals.raw_set("print", print)
+    }
+
     /// `redis.call` and `redis.pcall`: the reply, or the error that it is.
     fn call(
         &self,
@@ -308,7 +329,7 @@ impl Vm {
         host: &RefCell<&mut dyn Host>,
         words: &[Word],
     ) -> mlua::Result<Result<Value, Raised>> {
-        let argv = match api::words_of(words) {
+        let argv = match api::words_of(words, self.shared.is_verbatim.get()) {
             Ok(argv) => argv,
             Err(raised) => return Ok(Err(raised)),
         };

@@ -132,7 +132,9 @@ fn state(engine: &Engine) -> BackupState {
 fn restored(storage: Arc<dyn Storage>, dir: &Path) -> Engine {
     let mut engine = Engine::with_storage(config(Path::new("/nowhere"), Apart::Here), NOW, storage);
     let options = RecoverOptions { enabled: false, ..options(dir.to_owned()) };
-    engine.recover(NOW, &options, &mut Silent).unwrap_or_else(|refusal| panic!("{refusal}"));
+    engine
+        .recover(NOW, &options, &mut fresh::scripts(), &mut Silent)
+        .unwrap_or_else(|refusal| panic!("{refusal}"));
     engine
 }
 
@@ -349,7 +351,8 @@ fn a_crash_leaves_the_log_alone_and_what_was_sealed_whole() {
     crash_everywhere(&dose, &disk, |crash, image| {
         let dir = Path::new(DIR).join("appendonlydir");
         let mut own = Engine::with_storage(config(Path::new(DIR), Apart::Here), NOW, image.storage());
-        own.recover(NOW, &options(dir), &mut Silent).unwrap_or_else(|refusal| panic!("{refusal}"));
+        own.recover(NOW, &options(dir), &mut fresh::scripts(), &mut Silent)
+            .unwrap_or_else(|refusal| panic!("{refusal}"));
         let promised = crash.last("promised").unwrap_or(1) as i64;
         let found = own.keyspace().db(0).entry(b"promised").expect("it was promised");
         let ValueRef::String(found) = found.view() else { panic!("{:?}", found.view()) };

@@ -6,6 +6,7 @@ use cairn_engine::codec::rdb::Dialect;
 use cairn_engine::engine::EngineConfig;
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::snapshot::{Settings, TargetChoice};
+use cairn_engine::script::{Scripts, Versions};
 use cairn_engine::value::Limits;
 
 /// Sixteen databases, the default limits, snapshots at `path` in the version that the data needs.
@@ -25,4 +26,9 @@ pub(crate) fn config(path: &Path) -> EngineConfig {
         redis_version: "7.4.2",
         apart: Apart::ForkAndThreads,
     }
+}
+
+/// No scripts.
+pub(crate) fn scripts() -> Scripts {
+    Scripts::new(Versions { server_name: "cairn", redis: "7.4.2", valkey: "9.1.0" })
 }

@@ -96,6 +96,7 @@ impl Keys {
             on_expired: OnExpired::Ignore,
             hides_expired: false,
             must_obey: true,
+            for_script: false,
             dirty: 0,
             effects: &mut self.effects,
         };

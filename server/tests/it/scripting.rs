@@ -1,8 +1,12 @@
 //! Scripts over real sockets: what they may do, what is logged of them, and what others get done meanwhile.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::client::{Server, request};
+use cairn_engine::script::Sha;
+use nix::sys::signal::Signal;
+
+use crate::client::{Server, program, request};
 
 fn eval(client: &mut crate::client::Client, code: &str) -> String {
     client.call_words(&[b"EVAL", code.as_bytes(), b"0"])
@@ -93,4 +97,54 @@ fn what_a_script_changes_is_in_the_log_as_a_whole() {
     assert_eq!(client.call("GET a"), a);
     assert_eq!(client.call("EXISTS b"), "0");
     assert_eq!(client.call("LRANGE l 0 -1"), "[1 2]");
+}
+
+/// Starts a server on a log that has an endless script, and gives it when it answers.
+fn start_on_an_endless_script() -> Server {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = [request(&[b"SET", b"a", b"1"]), request(&[b"EVAL", b"while true do end", b"0"])].concat();
+    fs::write(dir.path().join("appendonly.aof"), &log).expect("a log");
+    let port = crate::client::free_port();
+    let mut command = program(dir.path());
+    command.args(["--port", &port.to_string(), "--appendonly", "yes"]);
+    let child = command.spawn().expect("the program starts");
+    let mut server = Server { child, dir, port };
+    server.wait_for_log("Server initialized");
+    server
+}
+
+#[test]
+fn an_endless_script_in_a_log_can_be_ended_with_the_server() {
+    let mut server = start_on_an_endless_script();
+    let mut client = server.client();
+    assert_eq!(client.call("GET a"), "-LOADING Redis is loading the dataset in memory");
+    assert!(client.call("SCRIPT KILL").starts_with("-LOADING"));
+    assert!(client.call("INFO persistence").contains("loading:1\r\n"));
+    let before = fs::read(server.path("appendonly.aof")).expect("the log");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(fs::read(server.path("appendonly.aof")).expect("the log"), before);
+    let mut server = start_on_an_endless_script();
+    server.client().send(&request(&[b"SHUTDOWN", b"NOSAVE"]));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn scripts_of_a_log_are_known_when_it_is_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = [
+        request(&[b"EVAL", b"return redis.call('incr', KEYS[1])", b"1", b"n"]),
+        request(&[b"SCRIPT", b"LOAD", b"return 7"]),
+    ];
+    fs::write(folder.path().join("appendonly.aof"), log.concat()).expect("a log");
+    let dir = folder.path().to_str().expect("plain");
+    let server = Server::start(&["--appendonly", "yes", "--dir", dir, "--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let seven = Sha::of(b"return 7");
+    let seven = String::from_utf8_lossy(seven.as_bytes());
+    assert_eq!(client.call(&format!("EVALSHA {seven} 0")), "7");
+    assert_eq!(client.call_words(&[b"EVAL", b"return redis.call('incr', KEYS[1])", b"1", b"n"]), "2");
+    assert_eq!(client.call("DEBUG LOADAOF"), "OK");
+    assert_eq!(client.call("GET n"), "2");
+    assert_eq!(client.call(&format!("EVALSHA {seven} 0")), "7");
 }

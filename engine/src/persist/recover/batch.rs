@@ -21,6 +21,8 @@ pub(super) enum Call {
     },
     Select(usize),
     Function,
+    /// A script is run or made known.
+    Script,
     /// Not a data command: whoever keeps sessions knows.
     Outside,
     /// Sessions answer to it with this error.

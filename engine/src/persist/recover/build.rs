@@ -69,30 +69,58 @@ impl Caller {
         &mut self,
         keyspace: &mut Keyspace,
         db: usize,
-        (limits, now, rng): (&Limits, UnixMs, &mut Rng),
+        around: (&Limits, UnixMs, &mut Rng),
         command: &'static DataCommand,
         argv: &[&[u8]],
     ) -> Result<(), CommandError> {
-        self.effects.begin();
-        let data = Data {
-            keyspace,
-            db,
-            now,
-            limits,
-            stats: &mut self.stats,
-            counts_reads: command.spec.flags.has(READONLY),
-            is_no_touch: false,
-            on_expired: OnExpired::Ignore,
-            hides_expired: false,
-            must_obey: true,
-            dirty: 0,
-            effects: &mut self.effects,
-        };
-        let mut context = Context { data, reply: &mut self.reply, rng, may_wait: false, wait: None };
-        let outcome = (command.run)(&mut context, Args(argv));
+        let Caller { effects, stats, reply } = self;
+        let outcome = call((effects, stats, reply), keyspace, (db, false), around, command, argv);
         self.reply.truncate(0);
         outcome
     }
+
+    /// The same for a command of a script, which wants the reply.
+    pub(super) fn call_for_script(
+        &mut self,
+        keyspace: &mut Keyspace,
+        db: usize,
+        around: (&Limits, UnixMs, &mut Rng),
+        command: &'static DataCommand,
+        argv: &[&[u8]],
+        reply: &mut Reply,
+    ) -> Result<(), CommandError> {
+        let Caller { effects, stats, .. } = self;
+        call((effects, stats, reply), keyspace, (db, true), around, command, argv)
+    }
+}
+
+#[inline]
+fn call(
+    (effects, stats, reply): (&mut Effects, &mut KeyStats, &mut Reply),
+    keyspace: &mut Keyspace,
+    (db, for_script): (usize, bool),
+    (limits, now, rng): (&Limits, UnixMs, &mut Rng),
+    command: &'static DataCommand,
+    argv: &[&[u8]],
+) -> Result<(), CommandError> {
+    effects.begin();
+    let data = Data {
+        keyspace,
+        db,
+        now,
+        limits,
+        stats,
+        counts_reads: command.spec.flags.has(READONLY),
+        is_no_touch: false,
+        on_expired: OnExpired::Ignore,
+        hides_expired: false,
+        must_obey: true,
+        for_script,
+        dirty: 0,
+        effects,
+    };
+    let mut context = Context { data, reply, rng, may_wait: false, wait: None };
+    (command.run)(&mut context, Args(argv))
 }
 
 /// Makes entries.

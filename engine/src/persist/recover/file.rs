@@ -117,6 +117,7 @@ pub(super) fn read(
     let mut rdb = None;
     if starts_with_rdb(&feed.bytes) {
         let (loaded, behind) = read_rdb(storage, source, span, options, replayer)?;
+        replayer.note_origin(&loaded);
         rdb = Some(loaded);
         feed = behind;
     }

@@ -20,6 +20,7 @@ mod plain;
 mod preload;
 mod refusal;
 mod replay;
+mod scripts;
 mod table;
 
 use std::path::PathBuf;

@@ -16,6 +16,7 @@ use crate::persist::storage::InputFile;
 
 use super::batch::{Batch, Call, Item};
 use super::functions;
+use super::scripts;
 use super::table::{Known, Table};
 
 /// Bytes asked of the disk at a time: what becomes a batch. They stay in the second-level cache until they
@@ -437,13 +438,12 @@ impl Commands {
                 self.open = None;
                 None
             }
-            // Scripts that are only loaded and forgotten do nothing to the data.
-            _ if is("script") => None,
+            _ if scripts::is_known(argv) => Some(Call::Script),
             _ if is("function") && functions::is_known(argv) => Some(Call::Function),
-            _ if NEEDS_SCRIPTING.iter().any(|word| is(word)) => {
+            _ if NEEDS_FUNCTIONS.iter().any(|word| is(word)) => {
                 return Err(format!(
-                    "'{}' needs scripting, which is not there while a log is loaded. Rewrite the AOF on the server that \
-                     made it, with aof-use-rdb-preamble yes, and take its files then",
+                    "'{}' needs function libraries, which are not run while a log is loaded. Rewrite the AOF on the \
+                     server that made it, with aof-use-rdb-preamble yes, and take its files then",
                     lower(name)
                 ));
             }
@@ -486,9 +486,8 @@ fn data_command(known: Known, argv: &[&[u8]]) -> Result<Call, String> {
     Ok(meant.call())
 }
 
-/// Commands that run scripts, or are scripts.
-const NEEDS_SCRIPTING: &[&str] =
-    &["eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "function"];
+/// Commands that call functions. No server has logged them: what functions did is in logs.
+const NEEDS_FUNCTIONS: &[&str] = &["fcall", "fcall_ro", "function"];
 
 fn lower(name: &[u8]) -> String {
     printable(&name.to_ascii_lowercase(), MOST_SHOWN)
@@ -498,7 +497,7 @@ fn printable(bytes: &[u8], most: usize) -> String {
     bytes[..bytes.len().min(most)].escape_ascii().to_string()
 }
 
-fn wrong_arity(name: &str) -> String {
+pub(super) fn wrong_arity(name: &str) -> String {
     format!("wrong number of arguments for '{name}' command")
 }
 

@@ -65,7 +65,8 @@ pub(super) fn run(
 
 fn tell(replayer: &mut Replayer<'_>, batch: &Batch, span: Span) {
     let (bytes, keys) = (span.before + batch.end, replayer.commands);
-    replayer.listener.progress(LoadProgress { bytes, total_bytes: span.total, keys });
+    replayer.progress = LoadProgress { bytes, total_bytes: span.total, keys };
+    replayer.listener.progress(replayer.progress);
 }
 
 /// A place in the line.

@@ -12,6 +12,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::digest::digest_value;
 use crate::persist::apart::Apart;
 use crate::persist::carried::Carried;
+use crate::script::{Scripts, Versions};
 
 /// Small enough that a few elements are too many.
 const LIMITS: Limits = Limits {
@@ -61,11 +62,13 @@ fn both(commands: &[Vec<String>]) -> [Option<Told>; 2] {
     };
     let mut keyspace = Keyspace::new(1, [1, 2]);
     let (mut carried, mut rng) = (Carried::default(), Rng::new(1));
+    let mut scripts = Scripts::new(Versions { server_name: "", redis: "", valkey: "" });
     let into = Destination {
         keyspace: &mut keyspace,
         carried: &mut carried,
         limits: &LIMITS,
         rng: &mut rng,
+        scripts: &mut scripts,
         now: UnixMs(1_000_000),
         apart: Apart::Here,
     };

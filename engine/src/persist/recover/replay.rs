@@ -11,12 +11,15 @@ use crate::command::{CommandError, DataCommand};
 use crate::keyspace::{Entry, Keyspace};
 use crate::persist::apart::Apart;
 use crate::persist::carried::Carried;
+use crate::persist::load::LoadProgress;
+use crate::script::Scripts;
 use crate::value::Limits;
 
 use super::batch::{Batch, Call, Item, Words};
 use super::build::Caller;
 use super::functions;
 use super::parse::{Stopped, unknown};
+use super::scripts::Scripting;
 use super::{Level, Listener, Note, Outside};
 
 /// So many commands wait for memory together.
@@ -45,6 +48,8 @@ pub struct Destination<'a> {
     pub limits: &'a Limits,
     /// Randomness, for commands that logs of old servers have as they were sent.
     pub rng: &'a mut Rng,
+    /// Scripts: those that are known, and those that the log makes known.
+    pub scripts: &'a mut Scripts,
     /// The time: what is relative in a log counts from here.
     pub now: UnixMs,
     /// Whether another thread may help.
@@ -55,8 +60,12 @@ pub struct Destination<'a> {
 pub(super) struct Replayer<'a> {
     pub(super) into: Destination<'a>,
     pub(super) listener: &'a mut dyn Listener,
-    db: usize,
-    caller: Caller,
+    pub(super) db: usize,
+    pub(super) caller: Caller,
+    /// What scripts of the log need, if there are any.
+    pub(super) scripting: Option<Box<Scripting>>,
+    /// How far all files are, as it was last told.
+    pub(super) progress: LoadProgress,
     /// Entries that were made ahead and put in, less those made in vain.
     pub(super) useful: i64,
     /// Commands run.
@@ -67,7 +76,17 @@ pub(super) struct Replayer<'a> {
 
 impl<'a> Replayer<'a> {
     pub(super) fn new(into: Destination<'a>, listener: &'a mut dyn Listener) -> Replayer<'a> {
-        Replayer { into, listener, db: 0, caller: Caller::new(), useful: 0, commands: 0, errors: 0 }
+        Replayer {
+            into,
+            listener,
+            db: 0,
+            caller: Caller::new(),
+            scripting: None,
+            progress: LoadProgress::default(),
+            useful: 0,
+            commands: 0,
+            errors: 0,
+        }
     }
 
     /// A new file begins: as with a new client, its commands go to the first database.
@@ -174,6 +193,7 @@ impl<'a> Replayer<'a> {
                     self.tell_error(error.as_bytes(), "function");
                 }
             }
+            Call::Script => self.script(item.at, argv)?,
             Call::Wrong { command, error } => self.tell_error(error.as_bytes(), command),
             Call::Outside => match self.listener.outside(argv) {
                 Outside::Skip => {}
@@ -236,7 +256,7 @@ impl<'a> Replayer<'a> {
 
     /// A command has answered with an error, as no command of a log should.
     #[cold]
-    fn tell_error(&mut self, error: &[u8], command: &str) {
+    pub(super) fn tell_error(&mut self, error: &[u8], command: &str) {
         self.errors += 1;
         let text = match self.errors {
             1..TOLD_ERRORS => format!(

@@ -105,7 +105,9 @@ fn recover_as(disk: &Simulated, enabled: bool) -> Result<(Engine, Recovered), St
         strict: true,
         rdb: Options::default(),
     };
-    let recovered = engine.recover(NOW, &options, &mut Deaf).map_err(|refusal| refusal.to_string())?;
+    let recovered = engine
+        .recover(NOW, &options, &mut fresh::scripts(), &mut Deaf)
+        .map_err(|refusal| refusal.to_string())?;
     Ok((engine, recovered))
 }
 

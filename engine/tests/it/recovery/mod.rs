@@ -5,4 +5,5 @@
 mod fields;
 mod fixtures;
 mod rows;
+mod scripts;
 mod support;

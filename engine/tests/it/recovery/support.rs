@@ -119,7 +119,7 @@ impl Home {
     pub(super) fn start_with(&self, config: EngineConfig) -> Result<Started, Refusal> {
         let mut engine = Engine::new(config, NOW);
         let mut heard = Heard::default();
-        let recovered = engine.recover(NOW, &self.options, &mut heard)?;
+        let recovered = engine.recover(NOW, &self.options, &mut fresh::scripts(), &mut heard)?;
         assert_eq!(engine.snapshot_stats().dirty, 0, "a start changes nothing");
         assert!(engine.effects().is_empty(), "nobody is told what a log says");
         Ok(Started { engine, recovered, notes: heard.notes, progress: heard.progress })
