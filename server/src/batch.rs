@@ -72,6 +72,9 @@ const KEEP_ARGS: usize = 32 * 1024;
 /// The buffer of replies keeps this much room.
 const KEEP_REPLY_BYTES: usize = 1 << 20;
 
+/// Room for replies that is kept after one that broke its limit.
+const CUT_REPLY_BYTES: usize = 4 * 1024;
+
 /// Where a client's bytes lie.
 #[derive(Debug)]
 enum Source {
@@ -230,10 +233,12 @@ impl Batch {
         if client.closing != Closing::No {
             return;
         }
+        let read_before = client.read_bytes;
         let read = match client.session.hold {
             Hold::No => self.read_new(client),
             _ => read_held(client).map(|()| None),
         };
+        server.stats.input_bytes += client.read_bytes - read_before;
         let (source, at) = match read {
             Ok(Some(read)) => read,
             Ok(None) => {
@@ -535,7 +540,9 @@ impl Batch {
         let (client, mut start) = (entry.client, self.reply.len());
         let called = dispatch::call(server, client, found, call.key_hash(), &argv, &mut self.reply);
         if self.reply.is_cut() {
+            // The limit is one of memory, so what nobody gets leaves none.
             self.reply.truncate(start);
+            self.reply.shrink_to(CUT_REPLY_BYTES);
             server.close_for_output(client);
         }
         if may_run_script {

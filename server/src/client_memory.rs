@@ -39,11 +39,25 @@ impl Client {
             + session.watched.len() * WATCH_BYTES
             + session.caching.as_deref().map_or(0, Caching::memory_bytes)
     }
+
+    /// Bytes of an argument that has been announced and has no room yet: room is made as bytes come.
+    fn announced_bytes(&self) -> usize {
+        /// No argument counts more, so that sums do not overflow.
+        const AT_MOST: usize = 1 << 40;
+        let connection = &self.connection;
+        let room = connection.input.capacity() + self.in_flight;
+        connection.parser.bulk_missing(room).min(AT_MOST)
+    }
 }
 
 impl Server {
-    /// Bytes that a client takes.
+    /// Bytes that count against the limit: those that a client takes, and those that it has announced.
     pub(crate) fn client_bytes(&self, index: u32, client: &Client) -> usize {
+        self.taken_bytes(index, client) + client.announced_bytes()
+    }
+
+    /// Bytes that a client takes.
+    fn taken_bytes(&self, index: u32, client: &Client) -> usize {
         let subscriptions = match client.session.is_subscriber {
             true => self.pubsub.counts(index).total() * SUBSCRIPTION_BYTES,
             false => 0,
@@ -53,7 +67,7 @@ impl Server {
 
     /// Bytes that all clients take. O(n).
     pub(crate) fn client_memory(&self) -> u64 {
-        self.clients.iter().map(|(index, client)| self.client_bytes(index, client) as u64).sum()
+        self.clients.iter().map(|(index, client)| self.taken_bytes(index, client) as u64).sum()
     }
 
     /// How much all clients may take; `None` without a limit.

@@ -179,6 +179,7 @@ pub(crate) fn run_in_script(
 ) {
     let (start, began) = (reply.len(), Instant::now());
     run(server, client, number, argv, (false, None), reply);
+    server.count_run(client);
     server.charge(number, u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), 1);
     if reply.bytes().get(start) == Some(&b'-') {
         server.count_failed(number, &reply.bytes()[start..]);
@@ -484,8 +485,11 @@ impl Server {
     /// comes from.
     fn count_failed(&mut self, number: u16, error: &[u8]) {
         self.stats.by_command[usize::from(number)].failed += 1;
-        if !std::mem::take(&mut self.scripting.is_error_counted) {
-            self.stats.count_error(error);
+        let is_counted = std::mem::take(&mut self.scripting.is_error_counted);
+        match self.commands.entry(number).runs_scripts {
+            _ if is_counted => {}
+            true => self.stats.count_custom_error(error),
+            false => self.stats.count_error(error),
         }
     }
 

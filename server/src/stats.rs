@@ -1,5 +1,7 @@
 //! What the server counts for INFO.
 
+use std::borrow::Cow;
+
 /// Counts of one command.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CommandStats {
@@ -113,25 +115,25 @@ impl Stats {
         Stats { by_command: vec![CommandStats::default(); commands], ..Stats::default() }
     }
 
-    /// Counts an error reply, given with its leading `-`.
+    /// Counts an error reply of ours, given with its leading `-`.
     pub(crate) fn count_error(&mut self, reply: &[u8]) {
-        self.errors += 1;
-        // What has no word of its own in front counts as the most common one.
-        let head = &reply[..reply.len().min(MAX_CODE_BYTES)];
-        let end = head.iter().position(|b| *b == b' ').filter(|_| head.starts_with(b"-"));
-        let code = end.map_or("ERR".into(), |end| String::from_utf8_lossy(&head[1..end]));
-        let is_full = self.by_error.len() >= MAX_ERROR_CODES;
-        match self.by_error.iter().position(|(known, _)| *known == code) {
-            Some(at) => self.by_error[at].1 += 1,
-            None if !is_full || code == OVERFLOW_CODE => self.by_error.push((code.into_owned(), 1)),
-            None => self.count_overflow(),
-        }
+        self.count_code(error_code(reply));
     }
 
-    fn count_overflow(&mut self) {
-        match self.by_error.iter().position(|(known, _)| known == OVERFLOW_CODE) {
+    /// Counts an error reply that a script has made up. There may be any number of those, so from some
+    /// number of codes on new ones share a place.
+    pub(crate) fn count_custom_error(&mut self, reply: &[u8]) {
+        let code = error_code(reply);
+        let is_known = || self.by_error.iter().any(|(known, _)| *known == code);
+        let is_over = self.by_error.len() >= MAX_ERROR_CODES && !is_known();
+        self.count_code(if is_over { OVERFLOW_CODE.into() } else { code });
+    }
+
+    fn count_code(&mut self, code: Cow<'_, str>) {
+        self.errors += 1;
+        match self.by_error.iter().position(|(known, _)| *known == code) {
             Some(at) => self.by_error[at].1 += 1,
-            None => self.by_error.push((OVERFLOW_CODE.to_owned(), 1)),
+            None => self.by_error.push((code.into_owned(), 1)),
         }
     }
 
@@ -150,6 +152,13 @@ impl Stats {
     }
 }
 
+/// The word in front of an error reply. What has none of its own counts as the most common one.
+fn error_code(reply: &[u8]) -> Cow<'_, str> {
+    let head = &reply[..reply.len().min(MAX_CODE_BYTES)];
+    let end = head.iter().position(|b| *b == b' ').filter(|_| head.starts_with(b"-"));
+    end.map_or("ERR".into(), |end| String::from_utf8_lossy(&head[1..end]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,10 +173,14 @@ mod tests {
         assert_eq!(stats.by_error, [("ERR".to_owned(), 3), ("NOAUTH".to_owned(), 1)]);
         assert_eq!(stats.errors, 4);
         for i in 0..200 {
-            stats.count_error(format!("-{i} x\r\n").as_bytes());
+            stats.count_custom_error(format!("-{i} x\r\n").as_bytes());
         }
         assert_eq!(stats.by_error.len(), MAX_ERROR_CODES + 1);
         let overflow = stats.by_error.last().expect("it is there");
         assert_eq!(*overflow, (OVERFLOW_CODE.to_owned(), 74));
+        stats.count_error(b"-WRONGTYPE x\r\n");
+        stats.count_custom_error(b"-NOAUTH x\r\n");
+        assert_eq!(stats.by_error.last(), Some(&("WRONGTYPE".to_owned(), 1)), "ours are always counted");
+        assert_eq!(stats.by_error[1], ("NOAUTH".to_owned(), 2));
     }
 }

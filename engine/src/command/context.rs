@@ -476,9 +476,13 @@ impl Data<'_> {
         self.db_ref().get(key).filter(|_| !hides)
     }
 
-    /// True if the key is there. Counts as a read.
-    pub fn exists(&mut self, key: &[u8]) -> bool {
-        self.view(key).is_some()
+    /// True if the key is there, which keeps the call from writing it. That is a use of the key, too.
+    pub fn is_in_the_way(&mut self, key: &[u8]) -> bool {
+        let is_there = self.peek(key).is_some();
+        if is_there && !self.is_no_touch {
+            self.db_mut().touch(key);
+        }
+        is_there
     }
 
     /// Before a key is set: removes what is there with its time passed, and tells of a new key, if it is

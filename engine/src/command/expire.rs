@@ -158,7 +158,12 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outc
     let key = args.at(1);
     let conditions = Conditions::parse(args, 3..args.len())?;
     let at = absolute(args.int(2)?, unit, ctx.data.now, name)?.max(UnixMs(0));
-    if ctx.data.peek(key).is_none() || !conditions.allow(ctx.data.db_ref().expire_at(key), at) {
+    if ctx.data.peek(key).is_none() {
+        ctx.reply.int(0);
+        return Ok(());
+    }
+    if !conditions.allow(ctx.data.db_ref().expire_at(key), at) {
+        ctx.data.is_in_the_way(key);
         ctx.reply.int(0);
         return Ok(());
     }
@@ -255,7 +260,7 @@ const PERSIST: DataCommand = DataCommand::new(
 
 fn persist(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let changed = ctx.data.peek(key).is_some() && remove_expiry(ctx, key);
+    let changed = ctx.data.is_in_the_way(key) && remove_expiry(ctx, key);
     ctx.reply.int(i64::from(changed));
     Ok(())
 }

@@ -73,12 +73,14 @@ const TOUCH: DataCommand = DataCommand::new(
     |ctx, args| {
         // Asked for in so many words, so CLIENT NO-TOUCH does not prevent it.
         ctx.data.is_no_touch = false;
-        exists(ctx, args)
+        let found = args.from(1).iter().filter(|key| ctx.data.view(key).is_some()).count();
+        ctx.reply.int(found as i64);
+        Ok(())
     },
 );
 
 fn exists(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let found = args.from(1).iter().filter(|key| ctx.data.exists(key)).count();
+    let found = args.from(1).iter().filter(|key| ctx.data.look(key).is_some()).count();
     ctx.reply.int(found as i64);
     Ok(())
 }

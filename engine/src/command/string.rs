@@ -203,7 +203,7 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let may_write = match options.condition {
         Condition::Always => true,
-        Condition::IfAbsent => ctx.data.peek(key).is_none(),
+        Condition::IfAbsent => !ctx.data.is_in_the_way(key),
         Condition::IfPresent => ctx.data.peek(key).is_some(),
         Condition::If(comparison, _) => comparison.holds(ctx.data.string(key)?),
     };
@@ -274,7 +274,7 @@ const SETNX: DataCommand = DataCommand::new(
 );
 
 fn setnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let absent = ctx.data.peek(args.at(1)).is_none();
+    let absent = !ctx.data.is_in_the_way(args.at(1));
     if absent {
         ctx.data.set_str(args.at(1), args.at(2), None);
         ctx.data.wrote(Classes::STRING, "set", args.at(1));
@@ -454,7 +454,7 @@ fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len().is_multiple_of(2) {
         return Err(CommandError::Arity("msetnx".to_owned()));
     }
-    let any = args.from(1).chunks_exact(2).any(|pair| ctx.data.peek(pair[0]).is_some());
+    let any = args.from(1).chunks_exact(2).any(|pair| ctx.data.is_in_the_way(pair[0]));
     if !any {
         set_pairs(ctx, args, "msetnx")?;
     }
@@ -507,7 +507,7 @@ fn msetex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         _ => None,
     };
     let may_write = pairs.chunks_exact(2).all(|pair| match condition {
-        Condition::IfAbsent => ctx.data.peek(pair[0]).is_none(),
+        Condition::IfAbsent => !ctx.data.is_in_the_way(pair[0]),
         Condition::IfPresent => ctx.data.peek(pair[0]).is_some(),
         _ => true,
     });

@@ -1,5 +1,6 @@
 //! The integration tests of the engine.
 
+mod accesses;
 mod aof_crash;
 mod aof_disk;
 mod as_commands;

@@ -123,6 +123,42 @@ fn clients_that_take_too_much_go_the_largest_first() {
     assert!(control.call("CLIENT LIST").contains("qbuf=2000"), "the small one is left");
 }
 
+/// Also before the bytes come, for which there is no room yet.
+#[test]
+fn clients_that_announce_much_go_as_if_it_were_there() {
+    let server = Server::start(&["--maxmemory-clients", "600kb"]);
+    let mut control = server.client();
+    assert_eq!(control.call("CLIENT NO-EVICT ON"), "OK");
+    let mut client = server.client();
+    client.send(b"*2\r\n$3\r\nGET\r\n$400000\r\nv");
+    wait_until(&mut control, "total_net_input_bytes", |bytes| bytes > 100);
+    let listed = control.call("CLIENT LIST");
+    let listed = listed.rsplit("tot-mem=").next().and_then(|text| text.split(' ').next());
+    assert!(listed.and_then(|number| number.parse().ok()).is_some_and(|bytes: u64| bytes > 400_000));
+    assert!(info(&mut control, "mem_clients_normal") < 200_000, "nothing of it is there");
+    let mut client = server.client();
+    client.send(b"*2\r\n$3\r\nGET\r\n$400000\r\nv");
+    wait_until(&mut control, "evicted_clients", |gone| gone == 1);
+    assert_eq!(info(&mut control, "connected_clients"), 2);
+}
+
+#[test]
+fn a_reply_beyond_its_limit_leaves_no_memory() {
+    let server = Server::start(&["--client-output-buffer-limit", "normal", "100000", "0", "0"]);
+    let mut control = server.client();
+    for _ in 0..150 {
+        control.call_words(&[b"RPUSH", b"l", &[b'x'; 1000]]);
+    }
+    // What the first of each takes stays.
+    control.call("LRANGE l 0 0");
+    info(&mut control, "used_memory");
+    let before = info(&mut control, "used_memory");
+    let mut client = server.client();
+    client.send(b"LRANGE l 0 -1\r\n");
+    assert_eq!(client.read_to_end(), "");
+    wait_until(&mut control, "used_memory", |bytes| bytes < before + 10_000);
+}
+
 #[test]
 fn what_has_expired_goes_by_itself() {
     let server = Server::start(&["--enable-debug-command", "yes"]);

@@ -136,6 +136,11 @@ impl Reply {
         self.out.truncate(len);
     }
 
+    /// Gives room back that is more than `keep_bytes` and is not needed for what is there.
+    pub fn shrink_to(&mut self, keep_bytes: usize) {
+        self.out.shrink_to(keep_bytes);
+    }
+
     /// Forgets everything, and gives room back if it is more than `keep_bytes`.
     pub fn clear(&mut self, keep_bytes: usize) {
         self.out.clear();
