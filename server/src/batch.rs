@@ -588,7 +588,7 @@ impl Batch {
             let observer = &server.observer;
             let may_be_large = is_own || observer.logs_small_requests;
             if is_slow || may_be_large || reply_bytes >= observer.large_reply_bytes {
-                server.observe(client, number, &argv, Cost { nanos, reply_bytes });
+                server.observe(client, number, &argv, Cost { nanos, reply_bytes, has_request: true });
             }
         }
         drop(argv);

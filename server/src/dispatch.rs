@@ -149,12 +149,14 @@ fn queue(server: &mut Server, client: u32, number: u16, argv: &[&[u8]]) {
     }
 }
 
-/// Runs a command of a transaction: its checks were made when it was queued.
-pub(crate) fn run_in_transaction(
+/// Runs a command of a transaction or of a script: its checks were made. `has_request` if a
+/// client has sent it.
+pub(crate) fn run_inside(
     server: &mut Server,
     client: u32,
     number: u16,
     argv: &[&[u8]],
+    has_request: bool,
     reply: &mut Reply,
 ) {
     let (start, began) = (reply.len(), Instant::now());
@@ -162,25 +164,8 @@ pub(crate) fn run_in_transaction(
     let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     server.count_run(client);
     server.charge(number, nanos, 1);
-    server.observe(client, number, argv, Cost { nanos: Some(nanos), reply_bytes: reply.len() - start });
-    if reply.bytes().get(start) == Some(&b'-') {
-        server.count_failed(number, &reply.bytes()[start..]);
-    }
-    server.tell_effects();
-}
-
-/// Runs a command of a script, which has been checked.
-pub(crate) fn run_in_script(
-    server: &mut Server,
-    client: u32,
-    number: u16,
-    argv: &[&[u8]],
-    reply: &mut Reply,
-) {
-    let (start, began) = (reply.len(), Instant::now());
-    run(server, client, number, argv, (false, None), reply);
-    server.count_run(client);
-    server.charge(number, u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), 1);
+    let cost = Cost { nanos: Some(nanos), reply_bytes: reply.len() - start, has_request };
+    server.observe(client, number, argv, cost);
     if reply.bytes().get(start) == Some(&b'-') {
         server.count_failed(number, &reply.bytes()[start..]);
     }

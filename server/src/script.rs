@@ -334,7 +334,7 @@ impl Host for ScriptCaller<'_> {
         if let (true, Some(engine), Some(wants)) = (silences, &mut self.server.engine, wants) {
             engine.effects_mut().set_wants(Wants { log: false, ..wants });
         }
-        dispatch::run_in_script(self.server, self.client, number, argv, reply);
+        dispatch::run_inside(self.server, self.client, number, argv, false, reply);
         if let (true, Some(engine), Some(wants)) = (silences, &mut self.server.engine, wants) {
             engine.effects_mut().set_wants(wants);
         }

@@ -224,7 +224,7 @@ impl Server {
         }
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.charge(waiting.number, nanos, 1);
-        let cost = Cost { nanos: Some(nanos), reply_bytes: reply.len() };
+        let cost = Cost { nanos: Some(nanos), reply_bytes: reply.len(), has_request: true };
         self.observe(client, waiting.number, &argv, cost);
         if reply.bytes().first() == Some(&b'-') {
             self.stats.by_command[usize::from(waiting.number)].failed += 1;
@@ -270,7 +270,12 @@ impl Server {
         }
         self.charge(waiting.number, 0, 1);
         let argv: Vec<&[u8]> = waiting.argv.iter().map(Vec::as_slice).collect();
-        self.observe(client, waiting.number, &argv, Cost { nanos: Some(0), reply_bytes: 0 });
+        self.observe(
+            client,
+            waiting.number,
+            &argv,
+            Cost { nanos: Some(0), reply_bytes: 0, has_request: true },
+        );
         if ending == Ending::Error {
             self.stats.by_command[usize::from(waiting.number)].rejected += 1;
             self.stats.count_error(format!("-{UNBLOCKED}\r\n").as_bytes());

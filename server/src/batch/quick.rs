@@ -101,7 +101,7 @@ impl Batch {
             });
             let is_slow = nanos.is_some_and(|nanos| server.observer.is_slow(nanos));
             if is_slow || reply_bytes >= server.observer.large_reply_bytes {
-                server.observe(index, number, argv, Cost { nanos, reply_bytes });
+                server.observe(index, number, argv, Cost { nanos, reply_bytes, has_request: true });
             }
             if !server.is_settled() {
                 if !server.is_settled_by_logging() {

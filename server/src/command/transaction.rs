@@ -122,7 +122,7 @@ fn exec(call: &mut Call<'_>, _: Args<'_>) -> Outcome {
     for (number, argv) in transaction.commands() {
         let protocol = call.session().protocol;
         call.reply.set_protocol(protocol);
-        dispatch::run_in_transaction(call.server, call.client, number, &argv, call.reply);
+        dispatch::run_inside(call.server, call.client, number, &argv, true, call.reply);
     }
     call.server.aof.is_in_exec = false;
     // CLIENT LIST tells what was sent last, not what ran last.

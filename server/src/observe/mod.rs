@@ -60,6 +60,8 @@ pub(crate) struct Cost {
     pub(crate) nanos: Option<u64>,
     /// Bytes of its reply.
     pub(crate) reply_bytes: usize,
+    /// A client has sent it, and no script.
+    pub(crate) has_request: bool,
 }
 
 impl Observer {
@@ -167,7 +169,9 @@ impl Server {
             observer.slow.note(nanos / 1000, time, argv, describe);
         }
         // The exact size takes longer to find than most commands run.
-        if observer.large_requests.threshold().is_some_and(|bytes| most_request_bytes(argv) >= bytes) {
+        if cost.has_request
+            && observer.large_requests.threshold().is_some_and(|bytes| most_request_bytes(argv) >= bytes)
+        {
             observer.large_requests.note(request_bytes(argv), time, argv, describe);
         }
         observer.large_replies.note(cost.reply_bytes as u64, time, argv, describe);

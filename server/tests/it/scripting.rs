@@ -148,3 +148,44 @@ fn scripts_of_a_log_are_known_when_it_is_loaded() {
     assert_eq!(client.call("GET n"), "2");
     assert_eq!(client.call(&format!("EVALSHA {seven} 0")), "7");
 }
+
+#[test]
+fn commands_of_scripts_count_like_others() {
+    let server = Server::start(&["--slowlog-log-slower-than", "-1"]);
+    let mut client = server.client();
+    client.call("CONFIG RESETSTAT");
+    client.call("CONFIG SET slowlog-log-slower-than 0");
+    eval(
+        &mut client,
+        "redis.call('ping') redis.pcall('incr', 'x', 'y') redis.pcall('lpush', 'l') redis.call('set', 'k', 1)",
+    );
+    client.call("CONFIG SET slowlog-log-slower-than -1");
+    let slow = client.call("SLOWLOG GET 10");
+    let (eval_at, set_at, ping_at) = (slow.find("EVAL"), slow.find("[set k 1]"), slow.find("[ping]"));
+    assert!(eval_at < set_at && set_at < ping_at && eval_at.is_some(), "{slow}");
+    let info = client.call("INFO commandstats");
+    assert!(info.contains("cmdstat_ping:calls=1,") && info.contains("cmdstat_set:calls=1,"), "{info}");
+    assert!(info.contains("cmdstat_incr:calls=0,") && info.contains("rejected_calls=1"), "{info}");
+    let cmds = |client: &mut crate::client::Client| -> u64 {
+        let info = client.call("CLIENT INFO");
+        let at = info.find("tot-cmds=").expect("a field") + "tot-cmds=".len();
+        info[at..].split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
+    };
+    let before = cmds(&mut client);
+    eval(&mut client, "redis.call('ping')");
+    assert_eq!(cmds(&mut client), before + 3);
+}
+
+#[test]
+fn codes_of_errors_that_scripts_make_up_are_limited() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for i in 0..140 {
+        eval(&mut client, &format!("return redis.error_reply('{i} mine')"));
+    }
+    client.call("SET a b c");
+    let info = client.call("INFO errorstats");
+    assert!(info.contains("errorstat_127:count=1\r\n") && !info.contains("errorstat_128:"), "{info}");
+    assert!(info.contains("errorstat_ERRORSTATS_OVERFLOW:count=12\r\n"), "{info}");
+    assert!(info.contains("errorstat_ERR:count=1\r\n"), "{info}");
+}
