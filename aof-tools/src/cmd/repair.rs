@@ -13,6 +13,7 @@ use rdb_tools::cmd::Reading;
 use rdb_tools::json;
 use rdb_tools::output::{Shown, exit, stdout};
 
+use crate::blocks::differs_from;
 use crate::repair::holders::{self, Unseen};
 use crate::repair::manifest::{Rebuilt, Told, has_blocks, manifest_of, rebuild};
 use crate::repair::plan::{FilePlan, Rules, plan};
@@ -55,7 +56,7 @@ pub(crate) struct Repair {
     #[arg(long)]
     keep_unknown: bool,
 
-    /// Keep the commands that can be read in blocks whose checksums do not fit: a value may be wrong then
+    /// Keep what can be read of blocks and files whose checksums do not fit: a value may be wrong then
     #[arg(long)]
     keep_unsure: bool,
 
@@ -75,7 +76,7 @@ pub(crate) struct Repair {
     #[arg(long, value_name = "NAME")]
     stem: Option<OsString>,
 
-    /// Do without files that are not there: their commands are lost
+    /// Do without files, and ends of files, that are not there: their commands are lost
     #[arg(long)]
     without_missing: bool,
 
@@ -117,7 +118,7 @@ impl Whole {
     fn is_right(&self) -> bool {
         !matches!(self.manifest, ManifestPlan::New { .. })
             && self.obstacles.is_empty()
-            && self.files.iter().all(FilePlan::is_right)
+            && self.files.iter().all(|file| file.is_right() && file.differs.is_none())
     }
 }
 
@@ -215,11 +216,46 @@ fn look(log: &Log, args: &Repair) -> anyhow::Result<Whole> {
         }
         whole.files.push(file);
     }
+    compare(&mut whole, args)?;
     let is_ours = whole.files.iter().any(|file| file.has_blocks);
     if let ManifestPlan::New { is_checked, .. } = &mut whole.manifest {
         *is_checked |= is_ours;
     }
     Ok(whole)
+}
+
+/// Compares files of which nothing has to go with what a checked manifest says of them: bytes may be gone
+/// where a block ends, or have changed where there are no blocks.
+fn compare(whole: &mut Whole, args: &Repair) -> anyhow::Result<()> {
+    let Whole { files, manifest, notes, obstacles, .. } = whole;
+    if !matches!(manifest, ManifestPlan::Kept { manifest, .. } if manifest.is_checked) {
+        return Ok(());
+    }
+    for file in files.iter_mut().filter(|file| file.is_right() && file.obstacle.is_none()) {
+        let marks = &file.member.marks;
+        let at = || file.member.path.display().to_string();
+        let sum = match marks.crc64.filter(|_| marks.size == Some(file.bytes)) {
+            Some(_) => {
+                Some(sum_of(&File::open(&file.member.path).with_context(at)?, file.bytes).with_context(at)?)
+            }
+            None => None,
+        };
+        let Some(what) = differs_from(marks, file.bytes, sum) else { continue };
+        let (is_allowed, way_out) = match marks.whole_to() {
+            Some(size) if size > file.bytes => {
+                (args.without_missing, "get them back, or say --without-missing")
+            }
+            Some(size) if size < file.bytes => (true, ""),
+            _ => (args.keep_unsure, "a value may be wrong; say --keep-unsure to keep it so"),
+        };
+        let told = format!("{}: {what}", Shown(&file.member.name));
+        match is_allowed {
+            true => notes.push(format!("{told}; the manifest is put right")),
+            false => obstacles.push(format!("{told}: {way_out}")),
+        }
+        file.differs = Some(what);
+    }
+    Ok(())
 }
 
 /// Takes the files of a log without a manifest.
@@ -279,7 +315,7 @@ fn new_manifest(whole: &Whole, written: &[(u64, u64, bool)]) -> Option<(Vec<u8>,
             }
             let entries = manifest.base.iter_mut().chain(&mut manifest.incr);
             for (entry, (file, (bytes, sum, _))) in entries.zip(whole.files.iter().zip(written)) {
-                if file.is_right() {
+                if file.is_right() && file.differs.is_none() {
                     continue;
                 }
                 entry.marks.size = entry.marks.size.map(|_| *bytes);
@@ -475,14 +511,14 @@ fn free_name(path: &Path, suffix: &str) -> PathBuf {
     (2..).map(|i| with(&format!(".{i}"))).find(|path| !path.exists()).unwrap_or(first)
 }
 
-/// Makes sure that no server that locks its folder has this one.
+/// Makes sure that no server that locks its folder has this one, or the one around it.
 fn lock(folder: &Path) -> anyhow::Result<Vec<File>> {
     let mut locks = Vec::new();
-    for folder in
-        [Some(folder), folder.canonicalize().ok().as_deref().and_then(Path::parent)].into_iter().flatten()
-    {
-        let Ok(file) = File::open(folder) else { continue };
-        match file.try_lock() {
+    let around = folder.canonicalize().ok().and_then(|folder| folder.parent().map(Path::to_owned));
+    for (folder, is_its_own) in [(Some(folder), true), (around.as_deref(), false)] {
+        let Some((folder, file)) = folder.and_then(|f| Some((f, File::open(f).ok()?))) else { continue };
+        // Others may repair what lies beside it: only a server is to be kept out of the folder around.
+        match if is_its_own { file.try_lock() } else { file.try_lock_shared() } {
             Ok(()) => locks.push(file),
             Err(fs::TryLockError::WouldBlock) => {
                 bail!("{}: a server has this folder; stop it first", folder.display());
@@ -560,7 +596,7 @@ fn as_text(whole: &Whole) -> Vec<u8> {
                 "{name}: offset {at}: a block ends inside a transaction: from here on blocks are made anew\n"
             ));
         }
-        if !file.drops.is_empty() {
+        if !file.drops.is_empty() && file.start < file.bytes {
             out.push_str(&format!(
                 "{}: {} commands stay, {} of {} bytes\n",
                 Shown(&file.member.name),

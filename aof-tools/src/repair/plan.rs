@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 
 use crate::feed::InPlace;
 use crate::scan::Mark;
-use crate::set::Member;
+use crate::set::{Member, Role};
 use crate::vocabulary::{self, Vocabulary, Wrong, is_of_module};
 use crate::walk::{Damage, Entry, Opened, Opening, Visit, Walk};
 
@@ -65,6 +65,8 @@ pub(crate) struct FilePlan {
     pub(crate) salvaged: Option<Salvaged>,
     /// What keeps it from being repaired here.
     pub(crate) obstacle: Option<String>,
+    /// What the manifest says of it and it is not, though nothing of it has to go.
+    pub(crate) differs: Option<String>,
 }
 
 /// The keys that came out of a damaged RDB file.
@@ -86,7 +88,7 @@ impl FilePlan {
         self.drops.iter().map(|drop| drop.to - drop.from).sum::<u64>() + salvaged
     }
 
-    /// Whether it is right as it is.
+    /// Whether nothing in it has to change.
     pub(crate) fn is_right(&self) -> bool {
         self.drops.is_empty() && self.seal_from.is_none() && self.salvaged.is_none()
     }
@@ -132,12 +134,13 @@ pub(crate) fn plan(
         seal_from: None,
         salvaged: None,
         obstacle: None,
+        differs: None,
     };
     let mut opened = match Opened::open(member, reading)? {
         Opening::Commands(opened) => opened,
         Opening::Rdb => {
             plan.start = bytes;
-            plan.obstacle = rdb_fault(member, reading)?;
+            plan.obstacle = rdb_fault(member, reading, &mut plan.drops)?;
             if plan.obstacle.is_some() && rules.salvage {
                 match salvage_base(member, reading)? {
                     Some(salvaged) => (plan.salvaged, plan.obstacle) = (Some(salvaged), None),
@@ -155,7 +158,7 @@ pub(crate) fn plan(
     };
     plan.start = opened.start;
     if opened.start > 0 {
-        plan.obstacle = rdb_fault(member, reading)?;
+        plan.obstacle = rdb_fault(member, reading, &mut Vec::new())?;
     }
     let Some((file, _)) = opened.plain() else {
         plan.obstacle = Some("it is packed: unpack it first".to_owned());
@@ -182,14 +185,24 @@ pub(crate) fn plan(
     Ok(plan)
 }
 
-/// What keeps a server from loading the RDB file in front, if anything does.
-fn rdb_fault(member: &Member, reading: Reading) -> anyhow::Result<Option<String>> {
+/// What keeps a server from loading the RDB file in front, if anything does. What lies behind an RDB file that
+/// is a whole base has to go.
+fn rdb_fault(member: &Member, reading: Reading, drops: &mut Vec<Drop>) -> anyhow::Result<Option<String>> {
     let shown = || member.path.display().to_string();
     let mut input = reading.open(&member.path)?;
     let progress = reading.progress(&input);
     let report = check::check(&mut input, Depths::Deep, &progress).with_context(shown)?;
     let bad = |fate: Fate| matches!(fate, Fate::Refuses | Fate::Crashes);
-    let Some(finding) = report.findings.iter().find(|finding| bad(finding.fate)) else { return Ok(None) };
+    let Some(finding) = report.findings.iter().find(|finding| bad(finding.fate)) else {
+        if report.is_complete() && member.role == Role::Base {
+            let from = input.position();
+            let behind = input.skip_rest().with_context(shown)?;
+            let what = "they follow the end of the RDB file".to_owned();
+            let all = Drop { from, to: from + behind, what, commands: Vec::new(), count: 0, select: None };
+            drops.extend((behind > 0).then_some(all));
+        }
+        return Ok(None);
+    };
     Ok(Some(format!(
         "its RDB file is damaged at offset {}: {}. Say --salvage to do with its readable keys ('rdb-tools salvage {} -o \
          NEW.rdb' tells more of them)",

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cairn_engine::base::crc64::crc64;
+use cairn_engine::codec::aof::manifest::Manifest;
+
 use crate::blocks::{self, command};
 use crate::support::{aof_tools, copy_folder, run, testdata};
 
@@ -258,6 +261,69 @@ fn a_checked_manifest_says_what_is_there_now() {
     let text = fs::read_to_string(&manifest).expect("read");
     assert!(text.contains(" cairn 1 ") && text.contains(" crc64 "), "{text}");
     assert!(folder.path().join(format!("{}.damaged", blocks::MANIFEST)).is_file());
+}
+
+#[test]
+fn what_was_cut_where_a_block_ends_is_told_and_not_passed_over() {
+    let (folder, last) = blocks::folder();
+    let files = ["a.aof.1.base.aof", "a.aof.1.incr.aof", blocks::INCR];
+    let middle = memchr::memmem::rfind(&last, b"#CK:").expect("a second block");
+    for (name, cuts) in files.into_iter().zip([&[0][..], &[0], &[0, middle]]) {
+        for &cut in cuts {
+            let (folder, _) = blocks::folder();
+            let path = folder.path().join(name);
+            let whole = fs::read(&path).expect("read");
+            fs::write(&path, &whole[..cut]).expect("write");
+            let text = repair(folder.path(), &[blocks::MANIFEST, "--in-place", "--yes"], 1);
+            assert!(text.contains(name) && text.contains("--without-missing"), "{text}");
+            assert_eq!(fs::read(&path).expect("read").len(), cut);
+            let goes = [blocks::MANIFEST, "--in-place", "--yes", "--without-missing"];
+            let text = repair(folder.path(), &goes, 0);
+            assert!(text.contains("the manifest is put right"), "{text}");
+            is_clean(folder.path(), blocks::MANIFEST);
+            assert_eq!(fs::read(&path).expect("read"), whole[..cut]);
+        }
+    }
+    // Inside a block what is left of it goes, and nothing has to be said.
+    fs::write(folder.path().join(blocks::INCR), &last[..middle + 5]).expect("write");
+    repair(folder.path(), &[blocks::MANIFEST, "--in-place", "--yes"], 0);
+    is_clean(folder.path(), blocks::MANIFEST);
+}
+
+#[test]
+fn what_a_checksum_of_the_whole_file_alone_finds_is_not_passed_over() {
+    let (folder, _) = blocks::folder();
+    let manifest = folder.path().join(blocks::MANIFEST);
+    // A closed increment whose commands stand in no blocks, as after a start with aof-checksum no.
+    let plain = log(&["SET a 1"]);
+    let path = folder.path().join("a.aof.1.incr.aof");
+    let mut marked = Manifest::parse(&fs::read(&manifest).expect("read")).expect("a manifest");
+    let marks = &mut marked.incr[0].marks;
+    (marks.blocks, marks.size, marks.crc64) = (None, Some(plain.len() as u64), Some(crc64(&plain)));
+    fs::write(&manifest, marked.format_checked()).expect("write");
+    fs::write(&path, log(&["SET a 2"])).expect("write");
+    let text = repair(folder.path(), &["."], 1);
+    assert!(text.contains("a value may be wrong; say --keep-unsure"), "{text}");
+    repair(folder.path(), &[".", "--keep-unsure", "-o", "new"], 0);
+    is_clean(folder.path(), "new");
+    // More than it had, and all of it commands, can only have been added.
+    fs::write(&path, log(&["SET a 1", "SET a 3"])).expect("write");
+    repair(folder.path(), &[".", "--in-place", "--yes"], 0);
+    is_clean(folder.path(), ".");
+}
+
+#[test]
+fn what_lies_behind_an_rdb_base_is_cut_off_and_kept_aside() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy_folder(&testdata().join("aof/redis-7.0.15-preamble/appendonlydir"), folder.path());
+    let base = folder.path().join("appendonly.aof.2.base.rdb");
+    let whole = fs::read(&base).expect("read");
+    fs::write(&base, [&whole[..], b"junk"].concat()).expect("write");
+    repair(folder.path(), &[".", "--in-place", "--yes"], 0);
+    is_clean(folder.path(), "appendonly.aof.manifest");
+    assert_eq!(fs::read(&base).expect("read"), whole);
+    let cut = folder.path().join(format!("appendonly.aof.2.base.rdb.cut-{}", whole.len()));
+    assert_eq!(fs::read(cut).expect("read"), b"junk");
 }
 
 #[track_caller]
