@@ -11,14 +11,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::aof::store::{Place, write_manifest};
 use super::aof::{Aof, AofEvent, AofSettings, AofState, Surroundings, Unit, Wake};
 use super::apart::Apart;
 use super::storage::{InputFile, Storage};
+use crate::base::num;
 use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::{self, Manifest};
 
 /// What waits to be written to the increment is written when it is so much, be it between two polls.
 const FLUSH_BYTES: usize = 1 << 20;
+
+/// What a comment starts with that says where a backup without checksums was sealed.
+const SEALED: &str = "#sealed ";
+
+/// The comment of one that is not sealed yet.
+const UNSEALED: &str = "#unsealed";
+
+/// Why a backup of a process that is gone has failed.
+const NEVER_SEALED: &str = "the server ended before the backup was sealed";
 
 /// A longer manifest is none of a backup.
 const MOST_MANIFEST_BYTES: u64 = 64 << 10;
@@ -185,34 +196,50 @@ impl Backup {
     /// Looks whether the folder has a backup of a process before this one, whose names start with
     /// `filename`. One whose manifest says that it was ended is sealed, and stays for as long as if that had
     /// been now; one that was not has failed, and its files wait to be cleaned up. What is no backup, or
-    /// has a manifest without a sum, is passed over. Changes nothing.
+    /// has a manifest that says nothing of us, is passed over. Changes nothing.
     pub fn find(&mut self, dir: &Path, filename: &str, now: Instant) {
         if self.state() != BackupState::Idle {
             return;
         }
         (self.dir, self.filename) = (dir.to_owned(), filename.to_owned());
         let path = self.manifest_path();
-        let Ok(Some(meta)) = self.storage.meta(&path) else { return };
+        let Ok(Some(meta)) = self.storage.meta(&path) else { return self.find_unfinished() };
         let read = |path: &Path| self.storage.open(path).and_then(|mut file| read_all(file.as_mut()));
-        let manifest = (meta.bytes <= MOST_MANIFEST_BYTES).then(|| read(&path).ok()).flatten();
-        let manifest = manifest.and_then(|text| Manifest::parse(&text).ok());
-        let Some(manifest) = manifest.filter(|manifest| manifest.is_checked) else { return };
+        let manifest = if meta.bytes <= MOST_MANIFEST_BYTES { read(&path).ok() } else { None };
+        let Some(text) = manifest else { return };
+        let (parsed, sealed_bytes) = (Manifest::parse(&text), sealed_bytes(&text));
+        let Ok(manifest) = parsed else { return };
+        let has_mark = sealed_bytes.is_some() || lines_of(&text).any(|line| line == UNSEALED.as_bytes());
+        if !manifest.is_checked && !has_mark {
+            return;
+        }
         let (Some(base), Some(incr)) = (&manifest.base, manifest.incr.last()) else { return };
         let mut files = vec![self.path_of(&base.name)];
         let begun = self.storage.meta(&files[0]).ok().flatten().map(|meta| meta.modified);
         files.extend(manifest.incr.iter().map(|entry| self.path_of(&entry.name)));
         let bytes =
             files.last().and_then(|path| self.storage.meta(path).ok().flatten()).map(|meta| meta.bytes);
-        let is_sealed = bytes.is_some() && incr.marks.end == bytes;
+        let is_sealed = bytes.is_some() && (incr.marks.end == bytes || sealed_bytes == bytes);
         self.started = begun.unwrap_or(UnixMs(0));
         if !is_sealed {
             self.rest = BackupState::Failed;
-            "the server ended before the backup was sealed".clone_into(&mut self.error);
+            NEVER_SEALED.clone_into(&mut self.error);
             return;
         }
         files.push(path);
         (self.rest, self.files) = (BackupState::Sealed, files);
         (self.ended, self.sealed_at) = (meta.modified, Some(now));
+    }
+
+    /// Looks whether the folder has what a process before this one has left of a backup that had no manifest
+    /// yet: files of its names, of which one at least is unfinished.
+    fn find_unfinished(&mut self) {
+        let entries = self.storage.list(&self.dir).unwrap_or_default();
+        let is_temp = |path: &Path| name_of(path).starts_with(manifest::TEMP_PREFIX);
+        if entries.iter().any(|path| is_temp(path)) && entries.iter().all(|path| self.is_own(path)) {
+            self.rest = BackupState::Failed;
+            NEVER_SEALED.clone_into(&mut self.error);
+        }
     }
 
     /// Has `wake` called, on another thread, whenever a poll would find something new.
@@ -353,20 +380,27 @@ impl Backup {
         if let Some(why) = failure {
             return self.fail(&why, around.now);
         }
-        self.note_base();
+        if let Err(why) = self.note_base() {
+            self.fail(&why, around.now);
+        }
     }
 
     /// Tells, once, that the base is whole.
-    fn note_base(&mut self) {
+    fn note_base(&mut self) -> Result<(), String> {
         if self.state() != BackupState::Incrementing || self.told == BackupState::Incrementing {
-            return;
+            return Ok(());
         }
         self.told = BackupState::Incrementing;
-        let base = self.log.as_ref().and_then(|log| log.manifest().base.as_ref());
-        if let Some(base) = base.map(|entry| self.path_of(&entry.name)) {
-            self.files = vec![base.clone()];
-            self.events.push(BackupEvent::Incrementing { base });
+        let Some(log) = &self.log else { return Ok(()) };
+        let Some(base) = log.manifest().base.as_ref().map(|entry| self.path_of(&entry.name)) else {
+            return Ok(());
+        };
+        if !log.settings().checksum {
+            self.mark(log.manifest(), UNSEALED)?;
         }
+        self.files = vec![base.clone()];
+        self.events.push(BackupEvent::Incrementing { base });
+        Ok(())
     }
 
     fn path_of(&self, name: &[u8]) -> PathBuf {
@@ -397,14 +431,17 @@ impl Backup {
         if self.state() != BackupState::Incrementing {
             return Err(BackupRefused::NotReady);
         }
-        self.note_base();
+        let noted = self.note_base();
         let Some(log) = &mut self.log else { return Err(BackupRefused::NotReady) };
-        if let Err(error) = log.close(now) {
-            let why = error.to_string();
+        let closed = noted.and_then(|()| log.close(now).map_err(|error| error.to_string()));
+        let manifest = log.manifest().clone();
+        let has_marks = log.settings().checksum;
+        let marked = closed.and_then(|()| if has_marks { Ok(()) } else { self.mark_sealed(&manifest) });
+        if let Err(why) = marked {
             self.fail(&why, now);
             return Err(BackupRefused::Failed(why));
         }
-        let incr = log.manifest().incr.last().map(|entry| entry.name.clone());
+        let incr = manifest.incr.last().map(|entry| entry.name.clone());
         self.forget_log(now);
         let manifest = self.manifest_path();
         self.files.extend(incr.map(|name| self.path_of(&name)));
@@ -414,6 +451,23 @@ impl Backup {
         self.sealed_at = Some(now);
         self.events.push(BackupEvent::Sealed { manifest });
         Ok(())
+    }
+
+    /// Has a manifest without marks say in a comment that this is all.
+    fn mark_sealed(&self, manifest: &Manifest) -> Result<(), String> {
+        let Some(last) = manifest.incr.last() else { return Err("the backup has no increment".to_owned()) };
+        let meta = self.storage.meta(&self.path_of(&last.name)).map_err(|error| error.to_string())?;
+        let bytes = meta.map_or(0, |meta| meta.bytes);
+        self.mark(manifest, &format!("{SEALED}{bytes}"))
+    }
+
+    /// Writes the manifest with a comment: whoever finds it knows whose it is.
+    fn mark(&self, manifest: &Manifest, comment: &str) -> Result<(), String> {
+        let mut text = manifest.format();
+        text.extend_from_slice(comment.as_bytes());
+        text.push(b'\n');
+        let place = Place { dir: self.dir.clone(), filename: self.filename.clone() };
+        write_manifest(&*self.storage, &place, &text).map_err(|error| error.to_string())
     }
 
     /// Calls off what is under way, and removes its files.
@@ -477,19 +531,36 @@ impl Backup {
     fn remove_files(&mut self) {
         self.files.clear();
         self.sealed_at = None;
-        let own = format!("{}.", self.filename);
-        let is_own = |path: &Path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.starts_with(&own) || name.starts_with(manifest::TEMP_PREFIX)
-        };
         // The manifest goes first: without it the other files are no set. Best effort: what is left makes
         // the next start say that the folder is not empty.
         let _ = self.storage.remove(&self.manifest_path());
         let entries = self.storage.list(&self.dir).unwrap_or_default();
-        for path in entries.iter().filter(|path| is_own(path)) {
+        for path in entries.iter().filter(|path| self.is_own(path)) {
             let _ = self.storage.remove(path);
         }
     }
+
+    /// Whether a file in the folder has a name that a backup gives.
+    fn is_own(&self, path: &Path) -> bool {
+        let name = name_of(path);
+        let rest = name.strip_prefix(&self.filename);
+        rest.is_some_and(|rest| rest.starts_with('.')) || name.starts_with(manifest::TEMP_PREFIX)
+    }
+}
+
+/// At how many bytes of its increment a backup was sealed, if the manifest has a comment that says so.
+fn sealed_bytes(manifest: &[u8]) -> Option<u64> {
+    let told = lines_of(manifest).find_map(|line| line.strip_prefix(SEALED.as_bytes()))?;
+    num::parse_i64(told).and_then(|bytes| u64::try_from(bytes).ok())
+}
+
+fn lines_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+}
+
+/// A file's name, as far as it is one of ours.
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 /// All of a short file.

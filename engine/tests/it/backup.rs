@@ -278,6 +278,77 @@ fn a_backup_is_known_to_the_next_process() {
 }
 
 #[test]
+fn a_sealed_backup_without_checksums_is_known_to_the_next_process() {
+    let disk = Simulated::new();
+    let mut home = Home::new(Path::new(DIR), disk.storage(), Apart::Here, false);
+    let dir = home.backup_dir();
+    let plain = || AofSettings { checksum: false, ..settings(dir.clone()) };
+    let next = || {
+        let mut next = Home::new(Path::new(DIR), disk.storage(), Apart::Here, false);
+        let now = next.now();
+        next.engine.find_backup(&dir, &plain().filename, now);
+        next
+    };
+    home.run("set a 1");
+    let now = home.now();
+    home.engine.start_backup(plain(), now, NOW).unwrap();
+    assert!(home.wait(|engine| state(engine) == BackupState::Incrementing));
+    home.run("set b 2");
+    assert_eq!(state(&next().engine), BackupState::Failed, "it is ours, and not sealed");
+    assert!(home.seal());
+    let digest = home.engine.digest();
+    let sealed = next();
+    assert_eq!(state(&sealed.engine), BackupState::Sealed);
+    assert_eq!(sealed.engine.backup().files(), home.engine.backup().files());
+    assert_eq!(restored(disk.storage(), &dir).digest(), digest);
+    let text = disk.get(&home.engine.backup().files()[2]).expect("the manifest");
+    assert!(!text.windows(5).any(|word| word == b"cairn"), "{}", text.escape_ascii());
+    // What is shorter than it was is not what was sealed.
+    let incr = home.engine.backup().files()[1].clone();
+    let text = disk.get(&incr).expect("the increment");
+    disk.put(&incr, &text[..text.len() - 1]);
+    assert_eq!(state(&next().engine), BackupState::Failed);
+}
+
+#[test]
+fn what_a_crash_leaves_of_a_backup_can_be_cleaned_up_by_the_next_process() {
+    for checksum in [true, false] {
+        let disk = Simulated::new();
+        let mut home = Home::new(Path::new(DIR), disk.storage(), Apart::Here, false);
+        let dir = home.backup_dir();
+        let settings = AofSettings { checksum, ..settings(dir.clone()) };
+        let dose = Dose::of(200);
+        home.run("set a 1");
+        disk.begin();
+        let now = home.now();
+        home.engine.start_backup(settings.clone(), now, NOW).unwrap();
+        assert!(home.wait(|engine| state(engine) == BackupState::Incrementing));
+        home.run("set b 2");
+        assert!(home.seal());
+        let mut states = [0; 3];
+        crash_everywhere(&dose, &disk, |_, image| {
+            let mut next = Home::new(Path::new(DIR), image.storage(), Apart::Here, false);
+            let now = next.now();
+            next.engine.find_backup(&dir, &settings.filename, now);
+            states[match state(&next.engine) {
+                BackupState::Idle => 0,
+                BackupState::Failed => 1,
+                _ => 2,
+            }] += 1;
+            next.engine.clean_up_backup().unwrap();
+            let manifest = image.get(dir.join("appendonly.aof.manifest")).unwrap_or_default();
+            if !manifest.is_empty() && !checksum && !manifest.contains(&b'#') {
+                // For an instant a manifest without marks says nothing of us, and may be anybody's.
+                assert_eq!(state(&next.engine), BackupState::Idle);
+                return;
+            }
+            next.engine.start_backup(settings.clone(), now, NOW).unwrap_or_else(|e| panic!("{e}"));
+        });
+        assert!(states.iter().all(|n| *n > 0), "{states:?}");
+    }
+}
+
+#[test]
 fn a_sealed_set_goes_when_its_time_is_over() {
     let disk = Simulated::new();
     let mut home = Home::new(Path::new(DIR), disk.storage(), Apart::Here, false);
