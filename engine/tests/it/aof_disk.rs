@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::aof::manifest::Manifest;
+use cairn_engine::codec::rdb::Options;
 use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::{self, Args};
 use cairn_engine::engine::{Caller, Engine};
-use cairn_engine::persist::aof::{AofEvent, AofSettings, AofState, SyncPolicy, Unit, Wake};
+use cairn_engine::persist::aof::{AofEvent, AofSettings, AofState, Found, LastFile, SyncPolicy, Unit, Wake};
+use cairn_engine::persist::load::LoadProgress;
+use cairn_engine::persist::recover::{LastIncr, Listener, Note, Outside, RecoverOptions};
 
 use crate::fresh;
 
@@ -111,6 +114,89 @@ fn a_log_is_turned_on_written_rewritten_and_closed() {
         let bytes = fs::metadata(aof.join("appendonly.aof.2.incr.aof")).unwrap().len();
         assert_eq!((last.marks.end, last.marks.blocks), (Some(bytes), Some(0)));
     }
+}
+
+struct Deaf;
+
+impl Listener for Deaf {
+    fn progress(&mut self, _: LoadProgress) {}
+    fn note(&mut self, _: Note) {}
+    fn outside(&mut self, _: &[&[u8]]) -> Outside {
+        Outside::Unknown
+    }
+}
+
+/// Starts on what there is, as a server does.
+fn start(dir: &Path) -> Result<Engine, String> {
+    let mut engine = Engine::new(fresh::config(&dir.join("dump.rdb")), NOW);
+    let settings = AofSettings { dir: dir.join("appendonlydir"), ..AofSettings::default() };
+    let options = RecoverOptions {
+        enabled: true,
+        rdb_path: dir.join("dump.rdb"),
+        aof_dir: settings.dir.clone(),
+        filename: settings.filename.clone(),
+        load_truncated: true,
+        corrupt_tail_max_bytes: 0,
+        checksum: true,
+        strict: false,
+        rdb: Options::default(),
+    };
+    let recovered = engine.recover(NOW, &options, &mut fresh::scripts(), &mut Deaf);
+    let recovered = recovered.map_err(|refusal| refusal.to_string())?;
+    engine.configure_aof(settings);
+    let last = recovered.last.map(|LastIncr { name, bytes, crc64 }| LastFile { name, bytes, sum: crc64 });
+    let found = Found {
+        manifest: recovered.manifest,
+        last,
+        bytes: recovered.log_bytes,
+        base_bytes: recovered.base_bytes,
+    };
+    engine.begin_aof(found, Instant::now(), NOW).map_err(|error| error.to_string())?;
+    Ok(engine)
+}
+
+/// Starts, writes, and is killed.
+fn server_grows(dir: &Path) {
+    let mut engine = start(dir).unwrap();
+    let set = command::all().find(|command| command.spec.name == "set").expect("a command");
+    let words = [&b"set"[..], b"grown", b"1"];
+    engine.apply(set, Args(&words), Caller::new(0, NOW), &mut Reply::new(Protocol::Resp2));
+    engine.log_settled(Unit::Transaction, NOW);
+    engine.flush_log(Instant::now());
+}
+
+/// A file cannot show by itself that whole blocks are missing at its end; what a start has found there, the
+/// manifest says.
+#[test]
+fn whole_blocks_that_a_start_has_found_are_missed_when_they_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let aof = dir.path().join("appendonlydir");
+    let incr = aof.join("appendonly.aof.1.incr.aof");
+    let mut server = Server::new(dir.path(), SyncPolicy::Always);
+    server.run("set a 1");
+    server.wait_for_ack();
+    let first = fs::read(&incr).unwrap();
+    server.run("set b 2");
+    server.wait_for_ack();
+    // Killed: nobody has said where the file ends.
+    drop(server);
+    let second = fs::read(&incr).unwrap();
+    assert_eq!(manifest(&aof).incr[0].marks.end, None);
+    drop(start(dir.path()).unwrap());
+    assert_eq!(manifest(&aof).incr[0].marks.end, Some(second.len() as u64));
+    for left in [&first[..], b""] {
+        fs::write(&incr, left).unwrap();
+        let refused = start(dir.path()).expect_err("blocks are missing");
+        let said = format!("{} bytes, and the manifest says at least {}", left.len(), second.len());
+        assert!(refused.contains(&said) && refused.contains("aof-tools repair"), "{refused}");
+        assert_eq!(fs::read(&incr).unwrap(), left);
+    }
+    fs::write(&incr, &second).unwrap();
+    // Where nothing can be written a start goes on.
+    server_grows(dir.path());
+    fs::create_dir(aof.join("temp-appendonly.aof.manifest")).unwrap();
+    assert_eq!(start(dir.path()).unwrap().keyspace().keys(), 3);
+    assert_eq!(manifest(&aof).incr[0].marks.end, Some(second.len() as u64));
 }
 
 #[test]

@@ -83,7 +83,8 @@ pub struct Marks {
     pub size: Option<u64>,
     /// `crc64`: CRC-64/REDIS of these bytes.
     pub crc64: Option<u64>,
-    /// `end`: a clean shutdown left the file with this many bytes. More of them have been appended since.
+    /// `end`: a clean shutdown left the file with this many bytes, or a start found it whole up to here. More
+    /// of them have been appended since.
     pub end: Option<u64>,
     /// `state off:<ms>`: since then the log is switched off, and what it holds may be old.
     pub off_since: Option<UnixMs>,

@@ -71,9 +71,13 @@ impl Aof {
             // What is appended must be as checked as the settings want it.
             Some(last) if blocks == self.settings.checksum => {
                 self.open_last(&last)?;
+                let is_later = self.note_whole_to(last.bytes);
+                let text = text(&self.manifest, self.settings.checksum);
                 if was_off || !store::has_manifest(&*self.storage, &self.place())? {
-                    let text = text(&self.manifest, self.settings.checksum);
                     store::write_manifest(&*self.storage, &self.place(), &text)?;
+                } else if is_later {
+                    // What it says already is right. A start goes on where nothing can be written.
+                    let _ = store::write_manifest(&*self.storage, &self.place(), &text);
                 }
                 self.closed_bytes = bytes.saturating_sub(last.bytes);
                 self.base_bytes = base_bytes;
@@ -92,6 +96,17 @@ impl Aof {
             }
         }
         Ok(())
+    }
+
+    /// Notes that the last increment is whole, and durable, up to here. True if less was known.
+    fn note_whole_to(&mut self, bytes: u64) -> bool {
+        let is_checked = self.settings.checksum;
+        let Some(last) = self.manifest.incr.last_mut().filter(|_| is_checked) else { return false };
+        let is_later = bytes > last.marks.end.unwrap_or(0);
+        if is_later {
+            last.marks.end = Some(bytes);
+        }
+        is_later
     }
 
     /// Forgets that the log was off. True if it was.
@@ -201,10 +216,11 @@ impl Aof {
         if manifest.live().next().is_some() {
             let files = manifest.base.iter_mut().chain(&mut manifest.history).chain(&mut manifest.incr);
             files.for_each(|entry| entry.marks.off_since = Some(unix));
-            // A file that is longer than this has been used by another server.
+            // A file that is longer than this has been used by another server. Nobody can tell that of one
+            // whose end is not sure.
             let whole = self.tail.as_ref().filter(|_| finished.is_ok() && self.is_named);
-            if let (Some(last), Some(tail)) = (manifest.incr.last_mut(), whole) {
-                last.marks.end = Some(tail.bytes());
+            if let Some(last) = manifest.incr.last_mut() {
+                last.marks.end = whole.map(Tail::bytes);
             }
             marked = self.replace_manifest(manifest);
         }
@@ -312,6 +328,12 @@ impl Aof {
             }
         }
         pid
+    }
+
+    /// Whether an attempt at fresh files after a failed sync is due, for which it needs a child.
+    #[must_use]
+    pub fn wants_fresh_files(&self, now: Instant) -> bool {
+        self.is_given_up() && !self.is_rewriting() && self.fresh_at.is_none_or(|at| now >= at)
     }
 
     /// Whether the log has grown enough for a rewrite, and failures allow one. Events tell of pauses.
