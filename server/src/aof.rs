@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::command::spec::WRITE;
 use cairn_engine::engine::Engine;
-use cairn_engine::persist::aof::{AofEvent, SyncPolicy, Unit, Wake};
+use cairn_engine::persist::aof::{SyncPolicy, Unit, Wake};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::dispatch::Called;
@@ -351,7 +351,7 @@ impl Server {
         for event in &events {
             self.tell_aof_event(event);
         }
-        events.iter().any(|event| matches!(event, AofEvent::SyncFailed(_)))
+        self.engine.as_ref().is_some_and(|engine| engine.wants_fresh_log(self.now_instant))
     }
 
     /// Looks after the log: hears what its worker has done, and answers those who have waited for it.
@@ -360,7 +360,7 @@ impl Server {
         if self.engine.is_none() {
             return;
         }
-        if self.poll_log() && self.put_save_off() {
+        if self.poll_log() && self.make_way_for_log() {
             self.poll_log();
         }
         self.tell_backup_events();

@@ -144,9 +144,14 @@ impl Server {
         }
     }
 
-    /// Ends a saving child, and has another one save later: writes are refused until fresh files of the log
-    /// are there, and only one child writes at a time. False if there is none.
-    pub(crate) fn put_save_off(&mut self) -> bool {
+    /// Ends a child that saves, and has another one save later, or one that writes the base of a backup: writes
+    /// are refused until fresh files of the log are there, and only one child writes at a time. False if there
+    /// is none.
+    pub(crate) fn make_way_for_log(&mut self) -> bool {
+        if self.engine.as_ref().is_some_and(|engine| engine.backup().has_child()) {
+            self.end_backup_without_seal("the AOF has to be begun anew");
+            return true;
+        }
         if !self.cancel_save() {
             return false;
         }

@@ -220,6 +220,12 @@ impl Engine {
         pid
     }
 
+    /// Whether the log must be begun anew because a sync has failed, and now is the time for it: no other
+    /// child may keep it waiting.
+    pub fn wants_fresh_log(&self, now: Instant) -> bool {
+        self.aof.wants_fresh_files(now)
+    }
+
     /// Whether the log has grown so much that it is to be rewritten by itself.
     pub fn wants_rewrite(&mut self, now: Instant) -> bool {
         self.aof.wants_rewrite(now)

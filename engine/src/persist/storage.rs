@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::time::UnixMs;
 use crate::os;
@@ -84,6 +84,8 @@ pub struct Meta {
     pub bytes: u64,
     /// When the content changed last.
     pub modified: UnixMs,
+    /// When it came to be, or came to be here, where the file system tells that.
+    pub created: Option<UnixMs>,
     /// Whether it is a folder.
     pub is_dir: bool,
 }
@@ -329,9 +331,12 @@ impl Storage for Disk {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let modified = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0);
-        Ok(Some(Meta { bytes: meta.len(), modified: UnixMs(modified), is_dir: meta.is_dir() }))
+        let unix = |at: io::Result<SystemTime>| {
+            let since = at.ok()?.duration_since(UNIX_EPOCH).ok()?;
+            i64::try_from(since.as_millis()).ok().map(UnixMs)
+        };
+        let modified = unix(meta.modified()).unwrap_or(UnixMs(0));
+        Ok(Some(Meta { bytes: meta.len(), modified, created: unix(meta.created()), is_dir: meta.is_dir() }))
     }
 
     fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {

@@ -178,7 +178,8 @@ impl Kind for FileName {
         if name.is_empty() {
             return Err(format!("{} can't be empty", self.directive));
         }
-        if name.contains(&b'/') {
+        // Manifests, which tell names of files, take backslashes for those of paths, too.
+        if name.contains(&b'/') || name.contains(&b'\\') {
             return Err(format!("{} can't be a path, just a {}", self.directive, self.what));
         }
         Ok(name.to_vec())

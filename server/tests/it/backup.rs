@@ -217,6 +217,8 @@ fn a_bad_preload_file_or_folder_is_refused() {
         (["--preload-file", "rdb:/tmp/cairn-no-such-file.rdb"], "No such file"),
         (["--preload-file", "aof:/tmp/cairn-none/appendonly.aof.manifest"], "No such file"),
         (["--backupdirname", "a/b"], "backupdirname can't be a path"),
+        (["--appendfilename", "a\\\\b"], "appendfilename can't be a path"),
+        (["--appenddirname", "'a\\b'"], "appenddirname can't be a path"),
     ] {
         let text = refusal(&options);
         assert!(text.to_lowercase().contains(&said.to_lowercase()), "{options:?}: {text}");

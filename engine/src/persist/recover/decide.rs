@@ -11,7 +11,7 @@ use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::{FileKind, Manifest};
 
 use super::look::{Dump, Look, Part, entry, part_of, path_in};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, look_at};
 use super::{Level, Log, Note, RecoverOptions, file};
 
 /// What is loaded.
@@ -131,8 +131,9 @@ fn switched_off(log: &Log) -> Option<UnixMs> {
 fn is_replaced(log: &Log, dump: &Dump) -> bool {
     let Some(off) = switched_off(log) else { return false };
     match dump.created_s {
-        // Snapshots tell their time in seconds: within the same one the file's own time decides.
-        Some(seconds) if seconds == off.0.div_euclid(1000) => dump.modified >= off,
+        // Snapshots tell their time in seconds: within the same one it decides when the file was begun. A
+        // save that was under way when the log was switched off has not what the log had last.
+        Some(seconds) if seconds == off.0.div_euclid(1000) => dump.begun >= off,
         _ => dump.time() >= off,
     }
 }
@@ -219,11 +220,7 @@ fn of_manifest(look: &Look, options: &RecoverOptions, manifest: Manifest) -> Res
         });
     }
     if !wrong.is_empty() {
-        let advice = format!(
-            "No file was changed. Look at it with 'aof-tools check {}'.",
-            look.manifest_path.display()
-        );
-        return Err(Refusal { lines: wrong, advice });
+        return Err(Refusal { lines: wrong, advice: look_at(&look.manifest_path) });
     }
     Ok(Log { manifest, parts, is_single: false })
 }
@@ -274,10 +271,10 @@ fn headless(look: &Look, options: &RecoverOptions, notes: &mut Vec<Note>) -> Res
         options.aof_dir.display(),
         names.join(", ")
     );
+    let (manifest, folder) = (look.manifest_path.display(), options.aof_dir.display());
     let advice = format!(
-        "No file was changed. Put {} back, or look at the files with 'aof-tools check {}' and move them away.",
-        look.manifest_path.display(),
-        options.aof_dir.display()
+        "No file was changed. Put {manifest} back, or have it made anew from the files: 'aof-tools repair {folder}' \
+         tells how, with --in-place it does so. 'aof-tools check {folder}' looks at the files."
     );
     Err(Refusal::new(line, advice))
 }

@@ -12,7 +12,7 @@ use crate::codec::aof::manifest::{self, Entry, FileKind, Manifest, Marks, SUFFIX
 use crate::codec::rdb::{Decoder, Depth, KeyHead, Sink, ValueEvent};
 use crate::persist::storage::{InputFile, Meta, Storage, dir_of};
 
-use super::refusal::{Refusal, words};
+use super::refusal::{Refusal, look_at, words};
 use super::{RecoverOptions, file};
 
 /// A manifest is text of a few lines; more than this is something else.
@@ -46,6 +46,8 @@ pub(super) struct Dump {
     /// When it was made, in Unix seconds, as it says.
     pub(super) created_s: Option<i64>,
     pub(super) modified: UnixMs,
+    /// When it was begun, as far as the disk knows: a save in the background changes it for long after.
+    pub(super) begun: UnixMs,
 }
 
 impl Dump {
@@ -176,7 +178,7 @@ pub(super) fn part_of(name: &[u8]) -> Option<(FileKind, i64)> {
 }
 
 fn read_manifest(storage: &dyn Storage, path: &Path) -> Result<Manifest, Refusal> {
-    let advice = || format!("No file was changed. Look at it with 'aof-tools check {}'.", path.display());
+    let advice = || look_at(path);
     let cannot = |error: &io::Error| {
         let why = words(error);
         let line =
@@ -222,7 +224,9 @@ fn read_up_to(input: &mut dyn InputFile, most: usize) -> io::Result<Vec<u8>> {
 fn look_at_dump(storage: &dyn Storage, path: &Path) -> Result<Option<Dump>, Refusal> {
     let cannot = |error: &io::Error| Refusal::io("Fatal error: can't open the RDB file", path, error);
     let Some(meta) = storage.meta(path).map_err(|error| cannot(&error))? else { return Ok(None) };
-    let mut dump = Dump { created_s: None, modified: meta.modified };
+    // A copy with the times of its original was made later than that.
+    let begun = meta.created.map_or(meta.modified, |created| created.min(meta.modified));
+    let mut dump = Dump { created_s: None, modified: meta.modified, begun };
     if !meta.is_dir {
         let mut input = storage.open(path).map_err(|error| cannot(&error))?;
         let head = read_up_to(input.as_mut(), HEAD_BYTES).map_err(|error| cannot(&error))?;

@@ -174,16 +174,22 @@ fn in_known_words(error: &Error) -> Option<String> {
 }
 
 fn look_at_rdb(path: &Path) -> String {
+    let path = path.display();
     format!(
-        "The file was not changed. Look at it with 'rdb-tools check {}' before anything else.",
-        path.display()
+        "The file was not changed. Look at it with 'rdb-tools check {path}' before anything else; 'rdb-tools salvage \
+         {path} -o NEW.rdb' gets what can be read out of it."
     )
 }
 
-fn look_at_log(part: &Part) -> String {
-    let path = part.manifest_path.display();
+/// What to do about the file of a log, its manifest or its folder.
+pub(super) fn look_at(path: &Path) -> String {
+    let path = path.display();
     format!(
         "No file was changed. Look at it with 'aof-tools check {path}'; 'aof-tools repair {path}' tells what can be \
          saved."
     )
+}
+
+fn look_at_log(part: &Part) -> String {
+    look_at(&part.manifest_path)
 }

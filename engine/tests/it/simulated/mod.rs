@@ -364,10 +364,13 @@ impl Storage for Simulated {
         state.look(Call::Meta)?;
         let Ok(id) = state.find(path) else { return Ok(None) };
         Ok(Some(match &state.model.nodes[id] {
-            Node::File(file) => {
-                Meta { bytes: file.current.len() as u64, modified: file.modified, is_dir: false }
-            }
-            Node::Dir(_) => Meta { bytes: 0, modified: UnixMs(0), is_dir: true },
+            Node::File(file) => Meta {
+                bytes: file.current.len() as u64,
+                modified: file.modified,
+                created: None,
+                is_dir: false,
+            },
+            Node::Dir(_) => Meta { bytes: 0, modified: UnixMs(0), created: None, is_dir: true },
         }))
     }
 
