@@ -127,8 +127,22 @@ pub(crate) fn wait_for(child: &mut Child) -> ExitStatus {
     }
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+trait Stream: Read + Write {
+    /// Has reads fail after so long.
+    fn limit_reads(&self, after: Duration);
+}
+
+impl Stream for TcpStream {
+    fn limit_reads(&self, after: Duration) {
+        self.set_read_timeout(Some(after)).expect("an option");
+    }
+}
+
+impl Stream for UnixStream {
+    fn limit_reads(&self, after: Duration) {
+        self.set_read_timeout(Some(after)).expect("an option");
+    }
+}
 
 /// A connection.
 pub(crate) struct Client {
@@ -198,6 +212,45 @@ impl Client {
         self.read_both()
     }
 
+    /// Sends a command and gives the reply as a tree.
+    pub(crate) fn call_tree(&mut self, words: &[&[u8]]) -> Tree {
+        self.send(&request(words));
+        loop {
+            if let Decoded::Reply(nodes, len) = decode(&self.buf) {
+                let tree = Tree::of(&mut nodes.iter());
+                self.buf.drain(..len);
+                return tree;
+            }
+            let mut piece = [0; 65_536];
+            let read = self.stream.read(&mut piece).expect("something to read");
+            assert!(read > 0, "the server has closed");
+            self.buf.extend_from_slice(&piece[..read]);
+        }
+    }
+
+    /// Sends a command with a PING behind it, and reads everything up to the answer to that. False if it
+    /// does not come soon, as with a command that waits, or if the server has closed.
+    pub(crate) fn answers(&mut self, words: &[&[u8]]) -> bool {
+        const SOON: Duration = Duration::from_millis(100);
+        const END: &[u8] = b"the end of it";
+        self.stream.limit_reads(SOON);
+        self.send_some(&[request(words), request(&[b"PING", END])].concat());
+        let mut tail = std::mem::take(&mut self.buf);
+        let mut piece = [0; 65_536];
+        let is_there = loop {
+            if tail.windows(END.len()).any(|window| window == END) {
+                break true;
+            }
+            tail.drain(..tail.len().saturating_sub(END.len()));
+            match self.stream.read(&mut piece) {
+                Ok(read) if read > 0 => tail.extend_from_slice(&piece[..read]),
+                _ => break false,
+            }
+        };
+        self.stream.limit_reads(PATIENCE);
+        is_there
+    }
+
     /// Sends PING; the reply, or nothing if the server has closed.
     pub(crate) fn read_or_ping(&mut self) -> String {
         if self.stream.write_all(b"PING\r\n").is_err() {
@@ -216,6 +269,50 @@ impl Client {
             assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset, "the server does not close");
         }
         rest.escape_ascii().to_string()
+    }
+}
+
+/// A reply with what it consists of; what is no list is text.
+#[derive(Clone)]
+pub(crate) enum Tree {
+    Text(String),
+    List(Vec<Tree>),
+}
+
+impl Tree {
+    fn of(nodes: &mut std::slice::Iter<'_, Node<'_>>) -> Tree {
+        let inner = match nodes.as_slice().first() {
+            Some(Node::Array(n) | Node::Set(n) | Node::Push(n)) => *n,
+            Some(Node::Map(n)) => n * 2,
+            _ => return Tree::Text(show(nodes)),
+        };
+        nodes.next();
+        Tree::List((0..inner).map(|_| Tree::of(nodes)).collect())
+    }
+
+    /// Its text; empty for a list.
+    pub(crate) fn text(&self) -> &str {
+        if let Tree::Text(text) = self { text } else { "" }
+    }
+
+    /// What a list consists of.
+    pub(crate) fn list(&self) -> &[Tree] {
+        if let Tree::List(list) = self { list } else { &[] }
+    }
+
+    /// Names and values of a map.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&Tree, &Tree)> {
+        self.list().chunks_exact(2).map(|pair| (&pair[0], &pair[1]))
+    }
+
+    /// The value that a map has for `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<&Tree> {
+        self.pairs().find(|(key, _)| key.text() == name).map(|(_, value)| value)
+    }
+
+    /// Whether a list has this text.
+    pub(crate) fn has(&self, text: &str) -> bool {
+        self.list().iter().any(|one| one.text() == text)
     }
 }
 

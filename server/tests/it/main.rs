@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod debug;
 mod differential;
+mod extremes;
 mod folder;
 mod hostile;
 mod ledger;
