@@ -236,7 +236,7 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     let mut entry = server.commands.entry(number);
     if !entry.subcommands.is_empty() && argv.len() > 1 {
         let Some(sub) = server.commands.subcommand(number, argv[1]) else {
-            return Err(unknown_subcommand(number, entry.spec.name, argv[1]));
+            return Err(unknown_subcommand(entry.spec.name, argv[1]));
         };
         number = sub;
         entry = server.commands.entry(number);
@@ -458,11 +458,12 @@ pub(crate) fn unknown_subcommand_text(name: &str, word: &[u8]) -> String {
     format!("ERR unknown subcommand '{word}'. Try {} HELP.", name.to_ascii_uppercase())
 }
 
-fn unknown_subcommand(container: u16, name: &str, word: &[u8]) -> Refusal {
+fn unknown_subcommand(name: &str, word: &[u8]) -> Refusal {
     let mut error = b"ERR unknown subcommand '".to_vec();
     error.extend_from_slice(&word[..word.len().min(ECHO_BYTES)]);
     error.extend_from_slice(format!("'. Try {} HELP.", name.to_ascii_uppercase()).as_bytes());
-    Refusal { error: Some(error), number: Some(container) }
+    // No command was meant, so none counts as refused.
+    Refusal { error: Some(error), number: None }
 }
 
 impl Server {

@@ -401,6 +401,7 @@ fn write_keys(call: &mut Call<'_>, args: Args<'_>, with_flags: bool) -> Outcome 
     let none = spec.flags.has(NO_MANDATORY_KEYS).then(Vec::new);
     let keys = spec
         .key_positions(argv)
+        .filter(|keys| !keys.is_empty())
         .or(none)
         .ok_or(CommandError::text("ERR Invalid arguments specified for command"))?;
     call.reply.array(keys.len());

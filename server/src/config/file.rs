@@ -15,8 +15,10 @@ use super::{Directive, find};
 /// Files may include files so deep: more is a circle.
 const MAX_INCLUDE_DEPTH: usize = 16;
 
-/// Directives that Redis itself still accepts and no longer acts on.
-const FORGOTTEN: [&str; 5] = [
+/// Directives that Redis itself still accepts and no longer acts on, and the one of Redis 6.0 that it has
+/// forgotten.
+const FORGOTTEN: [&str; 6] = [
+    "gopher-enabled",
     "list-max-ziplist-entries",
     "list-max-ziplist-value",
     "lua-replicate-commands",

@@ -117,6 +117,8 @@ fn commands_tell_about_themselves() {
     assert!(info.contains("[client|id 2 [") && info.ends_with(" nil]"), "{info}");
     assert_eq!(client.call("COMMAND GETKEYS mset a 1 b 2"), "[a b]");
     assert_eq!(client.call("COMMAND GETKEYS ping"), "-ERR The command has no key arguments");
+    let without_word = client.call("COMMAND GETKEYS XREADGROUP GROUP g c a b 0");
+    assert_eq!(without_word, "-ERR Invalid arguments specified for command");
     assert_eq!(client.call("COMMAND GETKEYS foo"), "-ERR Invalid command specified");
     assert_eq!(client.call("COMMAND GETKEYS get"), "-ERR Invalid number of arguments specified for command");
     assert_eq!(client.call("COMMAND LIST FILTERBY PATTERN lastsav*"), "[lastsave]");
