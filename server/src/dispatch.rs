@@ -381,6 +381,7 @@ fn run(
                     () => OnExpired::Remove,
                 },
                 key_hash,
+                for_script: server.scripting.is_calling(),
                 ..Caller::new(session.db, server.now)
             }
         }

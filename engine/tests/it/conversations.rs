@@ -8,6 +8,7 @@
 mod expect;
 pub(crate) mod real;
 mod script;
+mod scripts;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use cairn_engine::command::effects::Wants;
 use cairn_engine::command::{self, Args, DataCommand};
 use cairn_engine::engine::{Caller, Engine};
 use cairn_engine::keyspace::ClockKind;
+use cairn_engine::script::Scripts;
 use cairn_engine::value::Limits;
 
 use crate::fresh;
@@ -66,6 +68,8 @@ struct Local {
     limits: Limits,
     /// An engine that runs what the first one logs.
     follower: Option<Box<Engine>>,
+    scripts: Scripts,
+    is_in_script: bool,
 }
 
 /// Thresholds under which no value has its small encoding, and lists have many nodes.
@@ -105,6 +109,8 @@ impl Local {
             is_rewritten: false,
             limits: Limits::DEFAULT,
             follower: None,
+            scripts: fresh::scripts(),
+            is_in_script: false,
         }
     }
 
@@ -153,11 +159,15 @@ impl Local {
             self.db = String::from_utf8_lossy(words[1]).parse().expect("SELECT of a conversation");
             return reply.ok();
         }
+        if scripts::answer(self, words, reply) {
+            return;
+        }
         let command = match meant(words) {
             Ok((command, _)) => command,
             Err(name) => return reply.error(&format!("ERR wrong number of arguments for '{name}' command")),
         };
-        let ran = self.engine.apply(command, Args(words), Caller::new(self.db, self.now), reply);
+        let caller = Caller { for_script: self.is_in_script, ..Caller::new(self.db, self.now) };
+        let ran = self.engine.apply(command, Args(words), caller, reply);
         self.follow();
         if ran.dirty > 0 {
             self.reload();

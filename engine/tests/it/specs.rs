@@ -9,6 +9,9 @@ use cairn_engine::command::{self};
 
 const WITNESS: &str = include_str!("../../../testdata/commands/specs.tsv");
 
+/// What the names of those commands of the witness start with that are no data commands.
+const OF_SESSIONS: [&str; 4] = ["eval", "fcall", "function", "script"];
+
 /// Every spec, subcommands too.
 fn specs() -> Vec<&'static Spec> {
     let with_subcommands = |c: &'static command::DataCommand| {
@@ -54,6 +57,8 @@ fn facts_are_those_of_real_servers() {
     let witness: BTreeMap<&str, &str> = WITNESS
         .lines()
         .filter(|line| !line.starts_with('#'))
+        // Those are the server's, and compared there.
+        .filter(|line| !OF_SESSIONS.iter().any(|name| line.starts_with(name)))
         .map(|line| (line.split('\t').next().unwrap_or_default(), line))
         .collect();
     let wrong: Vec<String> = specs()

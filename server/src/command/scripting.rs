@@ -195,3 +195,37 @@ const SCRIPT: SessionCommand = SessionCommand::new(
         Ok(())
     }),
 ]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITNESS: &str = include_str!("../../../testdata/commands/specs.tsv");
+
+    #[test]
+    fn facts_are_those_of_real_servers() {
+        let listed = |mut words: Vec<&str>| {
+            words.sort_unstable();
+            if words.is_empty() { "-".to_owned() } else { words.join(",") }
+        };
+        let mut seen = 0;
+        for command in COMMANDS {
+            for spec in std::iter::once(&command.spec).chain(command.subcommands.iter().map(|sub| &sub.spec))
+            {
+                let name = spec.full_name();
+                // Servers do not show it.
+                let flags = listed(spec.flags.names().filter(|flag| *flag != "may_replicate").collect());
+                let categories = listed(spec.acl_categories());
+                let is = format!("{name}\t{}\t{}\t{flags}\t{categories}\t", spec.since, spec.arity);
+                let Some(must) = WITNESS.lines().find(|line| line.starts_with(&format!("{name}\t"))) else {
+                    assert_eq!(name, "script|show", "a command without a witness");
+                    continue;
+                };
+                assert!(must.starts_with(&is), "is   {is}\nmust {must}");
+                seen += 1;
+            }
+        }
+        let of_scripts = |line: &&str| line.starts_with("eval") || line.starts_with("script");
+        assert_eq!(seen, WITNESS.lines().filter(of_scripts).count());
+    }
+}
