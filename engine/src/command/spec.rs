@@ -420,7 +420,7 @@ impl Spec {
         if has(WRITE) {
             all.push("write");
         }
-        let is_script = self.categories.contains(&"scripting");
+        let is_script = self.group == Group::Scripting || self.categories.contains(&"scripting");
         if has(READONLY) && !is_script {
             all.push("read");
         }
