@@ -2,7 +2,13 @@
 //!
 //! Clients that were just acknowledged send their next write at once. A sync that begins without those
 //! serves half of the clients each time, so it waits for them: as long as they keep coming, no longer than
-//! a sync takes, and not where that was in vain lately. Knows neither files nor positions.
+//! a sync takes, and not where that was in vain lately.
+//!
+//! With a sync that takes S, and clients that take R until all of them have come back, all are served once
+//! in S + R if it waits. If it does not, one half comes back while the other is synced, and all are served
+//! once in 2 S and a little, or R where that is more. So it waits unless R is clearly more than S. R is known
+//! from the blocks that waited; where that does not pay, some wait now and then to find out. Knows neither
+//! files nor positions.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,11 +89,20 @@ pub(super) struct Wait {
     at_most: Duration,
 }
 
+/// Where waiting does not pay, so many blocks wait nevertheless,
+const TRIES: u32 = 8;
+/// of so many.
+const BETWEEN_TRIES: u32 = 256;
+
 /// What is known of blocks and syncs so far.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     /// How long appending and syncing takes.
     sync_time: Duration,
+    /// How long it takes from the end of a sync until all who were served have come back.
+    round_time: Duration,
+    /// Blocks since it was begun to wait, or not to wait.
+    blocks: u32,
     /// Units that are about to come, and when that was seen.
     expected: u64,
     since: Option<Instant>,
@@ -106,9 +121,11 @@ impl Gather {
         let mut wait = Wait::default();
         (self.wanted, self.had) = (0, units);
         if is_recent && self.expected > units {
+            let is_try = self.round_time * 3 <= self.sync_time * 4 || self.blocks % BETWEEN_TRIES < TRIES;
+            self.blocks = self.blocks.wrapping_add(1);
             if self.skips > 0 {
                 self.skips -= 1;
-            } else {
+            } else if is_try {
                 self.wanted = self.expected;
                 wait.at_most = self.sync_time.min(WAIT_AT_MOST);
                 wait.gap = (self.sync_time / GAPS_IN_SYNC).max(LEAST_GAP).min(wait.at_most);
@@ -121,6 +138,13 @@ impl Gather {
     /// A block of so many units is durable after `took`; so many wait already.
     pub(super) fn end(&mut self, units: u64, waiting: u64, took: Duration, now: Instant) {
         self.sync_time = (self.sync_time * 7 + took) / 8;
+        if let (Some(since), 1..) = (self.since, self.wanted) {
+            let came = now.saturating_duration_since(since).saturating_sub(took);
+            // Those who have not come are taken to come as fast as those who have.
+            let all = came.mul_f64(self.wanted.max(units) as f64 / units.max(1) as f64);
+            // One that was late must not be believed for long.
+            self.round_time = (self.round_time * 7 + all.min(self.sync_time * 2)) / 8;
+        }
         let missing = self.wanted.saturating_sub(units);
         if missing > self.wanted.saturating_sub(self.had) / 2 {
             self.misses = (self.misses + 1).min(MOST_SKIPPED);
@@ -173,6 +197,40 @@ mod tests {
         let (open, _) = gather.begin(block(b"a"), 1, now);
         let wait = Wait { gap: Duration::from_millis(1), ..forever() };
         assert_eq!(open.take(wait).1, 1, "it would take a minute");
+    }
+
+    /// Blocks of 200 that wait, of clients that come back after `round` to syncs that take `sync`.
+    fn waits(sync: Duration, round: Duration) -> usize {
+        const CLIENTS: u64 = 50;
+        let mut now = Instant::now();
+        let mut gather = Gather::default();
+        let mut waits = 0;
+        for _ in 0..400 {
+            let (_, wait) = gather.begin(block(b"a"), 5, now);
+            let units = match wait == Wait::default() {
+                true => CLIENTS / 2,
+                // What has come when the wait is over.
+                false => {
+                    now += round.min(sync);
+                    (CLIENTS * sync.as_nanos().min(round.as_nanos()) as u64 / round.as_nanos() as u64).max(5)
+                }
+            };
+            waits += usize::from(wait != Wait::default());
+            now += sync;
+            gather.end(units, CLIENTS - units, sync, now);
+        }
+        waits / 2
+    }
+
+    #[test]
+    fn it_waits_where_a_sync_takes_longer_than_a_round() {
+        let us = Duration::from_micros;
+        for (sync, round, least, most) in
+            [(us(900), us(400), 180, 200), (us(200), us(500), 1, 20), (us(50), us(500), 1, 20)]
+        {
+            let waits = waits(sync, round);
+            assert!((least..=most).contains(&waits), "sync {sync:?}, round {round:?}: {waits} of 200 wait");
+        }
     }
 
     #[test]
