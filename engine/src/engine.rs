@@ -31,6 +31,7 @@ use crate::persist::snapshot::{
     self, Background, Contents, Producer, Progress, SaveError, Saved, Settings, TargetChoice,
 };
 use crate::persist::storage::{DirLock, Disk, Storage, dir_of};
+use crate::script::{Functions, Versions};
 use crate::structure::hash::HashSeed;
 use crate::value::Limits;
 
@@ -214,7 +215,7 @@ impl Engine {
         let EngineConfig { databases, seed, limits, rdb_path, settings, redis_version, apart } = config;
         Engine {
             keyspace: Keyspace::new(databases, HashSeed(seed[0], seed[1])),
-            carried: Carried::default(),
+            carried: Carried::new(Versions::ours(redis_version)),
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32)),
             key_stats: KeyStats::default(),
             snapshot_stats: SnapshotStats { last_save: now, ..SnapshotStats::default() },
@@ -249,9 +250,25 @@ impl Engine {
         &mut self.keyspace
     }
 
-    /// Function libraries and module data that the file brought.
+    /// Function libraries, and module data that the file brought.
     pub fn carried(&self) -> &Carried {
         &self.carried
+    }
+
+    /// Function libraries.
+    pub fn functions(&self) -> &Functions {
+        &self.carried.functions
+    }
+
+    /// Function libraries, to change them. A change is told with [`Engine::changed_functions`].
+    pub fn functions_mut(&mut self) -> &mut Functions {
+        &mut self.carried.functions
+    }
+
+    /// A command has changed the function libraries: that is a change of the data set, and is logged.
+    pub fn changed_functions(&mut self, db: usize, words: &[&[u8]]) {
+        self.snapshot_stats.dirty += 1;
+        self.effects.push_log(db, words);
     }
 
     /// Hits, misses, expired keys.
@@ -655,7 +672,7 @@ impl Engine {
         for db in 0..self.keyspace.len() {
             self.keyspace.db_mut(db).clear();
         }
-        self.carried = Carried::default();
+        self.carried.clear();
     }
 
     /// Tries to take a folder for this process alone. What was held before is held still.

@@ -19,7 +19,6 @@ use crate::config::Enable;
 use crate::memory::OOM;
 use crate::observe::Cost;
 use crate::pause::Paused;
-use crate::script::BUSY;
 use crate::server::Server;
 
 /// Most bytes of arguments that the error for an unknown command repeats.
@@ -287,8 +286,11 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     if server.is_loading() && !spec.flags.has(LOADING) {
         return Err(Refusal::new(number, LOADING_ERROR));
     }
-    if server.scripting.is_busy() && !spec.flags.has(ALLOW_BUSY) {
-        return Err(Refusal::new(number, BUSY));
+    if server.scripting.is_busy()
+        && !spec.flags.has(ALLOW_BUSY)
+        && let Some(error) = server.scripting.busy_error()
+    {
+        return Err(Refusal::new(number, error));
     }
     match server.paused() {
         Some(Paused::All) => return Ok(Admitted::Hold),

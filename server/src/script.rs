@@ -5,6 +5,7 @@
 //! other clients are answered from inside of it: that the server is busy, or what may run anyhow. Nothing of
 //! what they do touches the data. Behaviour: valkey src/script.c, src/module.c `moduleCallCommandHelper`.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cairn_engine::base::time::UnixMs;
@@ -12,7 +13,8 @@ use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::CommandError;
 use cairn_engine::command::effects::Wants;
 use cairn_engine::command::spec::{DENYOOM, Flags, MAY_REPLICATE, NOSCRIPT, STALE, WRITE};
-use cairn_engine::script::{self, Host, Loaded, May, Replicate, Scripts, Sha, Versions};
+use cairn_engine::engine::Engine;
+use cairn_engine::script::{self, Host, Loaded, May, Program, Replicate, Scripts, Sha, Versions, Vm};
 
 use crate::batch::{Aside, Batch};
 use crate::command::table::Entry;
@@ -22,8 +24,10 @@ use crate::server::Server;
 use crate::version::REDIS_VERSION;
 
 /// The answer to almost everybody while a script is busy.
-pub(crate) const BUSY: &str =
-    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+/// The same while a function is.
+const BUSY_FUNCTION: &str =
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
 /// There is no script of that name.
 pub(crate) const NOSCRIPT_ERROR: CommandError = CommandError::text("NOSCRIPT No matching script.");
 
@@ -32,14 +36,14 @@ const WRONG_ARITY: &str = "ERR Wrong number of args calling command from script"
 const NOT_ALLOWED: &str = "ERR This Valkey command is not allowed from script";
 const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
 
-/// The version of Valkey that scripts take this server for.
-const VALKEY_VERSION: &str = "9.1.0";
-
-/// A script that runs.
+/// A script or a function that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// Its name, for the log.
-    sha: Sha,
+    name: String,
+    /// It is a script.
+    is_eval: bool,
+    /// The command that has called it, once others are answered.
+    argv: Vec<Vec<u8>>,
     began: Instant,
     /// The time that it sees, however long it runs.
     now: UnixMs,
@@ -57,6 +61,28 @@ pub(crate) struct Running {
     is_killed: bool,
     /// One of its commands runs.
     is_calling: bool,
+}
+
+impl Running {
+    /// The name of the function, or the SHA-1 of the script.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The command that has called it; empty until others are answered.
+    pub(crate) fn argv(&self) -> &[Vec<u8>] {
+        &self.argv
+    }
+
+    /// How long it has run.
+    pub(crate) fn duration_ms(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The command by which a user ends it.
+    fn kill_command(&self) -> &'static str {
+        if self.is_eval { "SCRIPT KILL" } else { "FUNCTION KILL" }
+    }
 }
 
 /// What the server keeps about scripts.
@@ -80,9 +106,8 @@ pub(crate) struct Scripting {
 impl Scripting {
     /// No scripts.
     pub(crate) fn new() -> Scripting {
-        let versions = Versions { server_name: "cairn", redis: REDIS_VERSION, valkey: VALKEY_VERSION };
         Scripting {
-            scripts: Scripts::new(versions),
+            scripts: Scripts::new(Versions::ours(REDIS_VERSION)),
             running: None,
             was_out_of_memory: false,
             is_error_counted: false,
@@ -113,11 +138,21 @@ impl Scripting {
         self.running.as_ref().filter(|running| running.is_calling).map(|running| running.since_epoch)
     }
 
-    /// SCRIPT KILL.
+    /// The answer to almost everybody while a script or a function runs.
+    pub(crate) fn busy_error(&self) -> Option<&'static str> {
+        self.running.as_ref().map(|running| if running.is_eval { BUSY } else { BUSY_FUNCTION })
+    }
+
+    /// True while a script runs, not a function.
+    pub(crate) fn runs_eval(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.is_eval)
+    }
+
+    /// SCRIPT KILL, or FUNCTION KILL, which end only what is theirs.
     ///
     /// # Errors
     /// Why it goes on.
-    pub(crate) fn kill(&mut self) -> Result<(), CommandError> {
+    pub(crate) fn kill(&mut self, is_eval: bool) -> Result<(), CommandError> {
         const IDLE: CommandError = CommandError::text("NOTBUSY No scripts in execution right now.");
         const HAS_WRITTEN: CommandError = CommandError::text(
             "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
@@ -127,15 +162,42 @@ impl Scripting {
         if running.has_written {
             return Err(HAS_WRITTEN);
         }
+        if running.is_eval != is_eval {
+            return Err(CommandError::text(if running.is_eval { BUSY } else { BUSY_FUNCTION }));
+        }
         running.is_killed = true;
         Ok(())
     }
 }
 
-/// A script that is to run, and for whom.
+/// A script or a function that is to run.
+pub(crate) struct Callee {
+    /// Its interpreter.
+    pub(crate) vm: Rc<Vm>,
+    /// It, compiled.
+    pub(crate) program: Program,
+    /// What it says about itself.
+    pub(crate) flags: script::Flags,
+    /// Its name.
+    pub(crate) name: String,
+    /// The name of a script.
+    pub(crate) sha: Option<Sha>,
+}
+
+impl Callee {
+    /// A script that is known.
+    pub(crate) fn script(scripts: &mut Scripts, script: Loaded) -> Callee {
+        let Loaded { sha, program, flags } = script;
+        Callee { vm: scripts.vm(), program, flags, name: format!("{sha:?}"), sha: Some(sha) }
+    }
+}
+
+/// What is to run, and with what.
 pub(crate) struct Request<'a> {
-    /// The script.
-    pub(crate) script: Loaded,
+    /// The script or the function.
+    pub(crate) callee: Callee,
+    /// The command that calls it.
+    pub(crate) argv: &'a [&'a [u8]],
     /// Its keys.
     pub(crate) keys: &'a [&'a [u8]],
     /// Its other arguments.
@@ -151,7 +213,10 @@ impl Server {
         let flags = entry.spec.flags;
         let scripts = &self.scripting.scripts;
         let Some(word) = argv.get(1) else { return flags };
-        let said = if entry.spec.name.starts_with("evalsha") {
+        let said = if entry.spec.name.starts_with("fcall") {
+            let functions = self.engine.as_ref().map(Engine::functions);
+            functions.and_then(|functions| functions.find(word)).map(|function| function.flags)
+        } else if entry.spec.name.starts_with("evalsha") {
             Sha::read(word).and_then(|sha| scripts.find(sha)).map(|script| script.flags)
         } else if word.starts_with(b"#!") {
             scripts.flags_of(word)
@@ -179,22 +244,25 @@ impl Server {
     pub(crate) fn run_script(
         &mut self,
         client: u32,
-        request: &Request<'_>,
+        request: Request<'_>,
         reply: &mut Reply,
     ) -> Result<(), CommandError> {
-        let said = request.script.flags;
+        let Request { callee, argv, keys, args, is_read_only } = request;
+        let said = callee.flags;
         let is_declared = !said.has(script::Flags::UNDECLARED);
         let no_writes = said.has(script::Flags::NO_WRITES);
         if is_declared {
-            self.check_declared(said, request.is_read_only)?;
+            self.check_declared(said, is_read_only)?;
         }
         let Some(db) = self.clients.get(client).map(|client| client.session.db) else { return Ok(()) };
         self.scripting.running = Some(Box::new(Running {
-            sha: request.script.sha,
+            name: callee.name,
+            is_eval: callee.sha.is_some(),
+            argv: Vec::new(),
             began: Instant::now(),
             now: self.now,
             since_epoch: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            is_read_only: request.is_read_only || (is_declared && no_writes),
+            is_read_only: is_read_only || (is_declared && no_writes),
             may_use_memory: is_declared && said.has(script::Flags::ALLOW_OOM),
             is_out_of_memory: self.scripting.was_out_of_memory,
             has_written: false,
@@ -202,9 +270,8 @@ impl Server {
             is_killed: false,
             is_calling: false,
         }));
-        let vm = self.scripting.scripts.vm();
-        let mut caller = ScriptCaller { server: self, client };
-        let ended = vm.run(request.script.program, request.keys, request.args, &mut caller, reply);
+        let mut caller = ScriptCaller { server: self, client, argv };
+        let ended = callee.vm.run(callee.program, keys, args, &mut caller, reply);
         let running = self.scripting.running.take();
         if let Some(running) = running {
             self.scripting.has_written |= running.has_written;
@@ -217,8 +284,21 @@ impl Server {
             client.session.db = db;
         }
         self.caller = Some(client);
-        self.scripting.scripts.used(request.script.sha);
+        if let Some(sha) = callee.sha {
+            self.scripting.scripts.used(sha);
+        }
         Ok(())
+    }
+
+    /// Writes a line that a script or a library wants to be logged.
+    pub(crate) fn log_for_script(&self, level: u8, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        match level {
+            0 => self.log.debug(format_args!("{text}")),
+            1 => self.log.verbose(format_args!("{text}")),
+            2 => self.log.notice(format_args!("{text}")),
+            _ => self.log.warning(format_args!("{text}")),
+        }
     }
 
     /// What is asked of a script that has said what it does.
@@ -268,6 +348,8 @@ impl Server {
 struct ScriptCaller<'a> {
     server: &'a mut Server,
     client: u32,
+    /// The command that has called the script.
+    argv: &'a [&'a [u8]],
 }
 
 impl ScriptCaller<'_> {
@@ -342,14 +424,7 @@ impl Host for ScriptCaller<'_> {
     }
 
     fn log(&mut self, level: u8, text: &[u8]) {
-        let text = String::from_utf8_lossy(text);
-        let log = &self.server.log;
-        match level {
-            0 => log.debug(format_args!("{text}")),
-            1 => log.verbose(format_args!("{text}")),
-            2 => log.notice(format_args!("{text}")),
-            _ => log.warning(format_args!("{text}")),
-        }
+        self.server.log_for_script(level, text);
     }
 
     fn may(&mut self, argv: &[&[u8]]) -> May {
@@ -366,13 +441,15 @@ impl Host for ScriptCaller<'_> {
     }
 
     fn interrupt(&mut self) -> bool {
+        let argv = self.argv;
         let running = self.running();
         if !running.is_busy {
             running.is_busy = true;
-            let (elapsed, sha) = (running.began.elapsed().as_millis(), running.sha);
+            running.argv = argv.iter().map(|word| word.to_vec()).collect();
+            let (elapsed, kill, name) = (running.duration_ms(), running.kill_command(), running.name.clone());
             self.server.log.warning(format_args!(
                 "Slow script detected: still in execution after {elapsed} milliseconds. You can try killing the script \
-                 using the SCRIPT KILL command. Script name is: {sha:?}."
+                 using the {kill} command. Script name is: {name}."
             ));
         }
         let now = self.running().now;
@@ -384,9 +461,9 @@ impl Host for ScriptCaller<'_> {
         }
         self.server.now = now;
         self.server.caller = Some(self.client);
-        let is_killed = self.running().is_killed;
+        let (is_killed, kill) = (self.running().is_killed, self.running().kill_command());
         if is_killed {
-            self.server.log.notice(format_args!("Script killed by user with SCRIPT KILL."));
+            self.server.log.notice(format_args!("Script killed by user with {kill}."));
         }
         is_killed
     }

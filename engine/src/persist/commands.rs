@@ -35,7 +35,7 @@ pub fn write_commands<E>(
 ) -> Result<u64, E> {
     let mut batches = Batches::new(out);
     let mut keys = 0;
-    commands::functions(&mut |words| batches.command(words), &contents.carried.functions)?;
+    commands::functions(&mut |words| batches.command(words), contents.carried.functions.sources())?;
     for (index, db) in contents.keyspace.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
         commands::select(&mut |words| batches.command(words), index)?;
         for entry in db {

@@ -12,6 +12,7 @@ use crate::codec::rdb::{
     Decoder, Depth, Error, Failure, KeyHead, Options, Sink, State, Trailer, ValueEvent, Version,
 };
 use crate::keyspace::{Entry, Keyspace};
+use crate::script::RELOAD_PATIENCE;
 use crate::transcode::build::{BuildError, Builder};
 use crate::value::{Limits, Value};
 
@@ -28,6 +29,9 @@ const READ_BYTES: usize = 256 << 10;
 const CHECKSUM_BYTES: u64 = 8;
 /// A record takes this many bytes at the least, so a file of n bytes has at most n of them.
 const FEWEST_RECORD_BYTES: u64 = 3;
+
+/// So much is told of the first line of a library.
+const TOLD_LINE_BYTES: usize = 120;
 
 /// An expiry that servers have always read as none.
 const NO_EXPIRY: UnixMs = UnixMs(-1);
@@ -124,6 +128,15 @@ pub enum LoadFault {
         /// Bytes behind the end.
         bytes: u64,
     },
+    /// A function library cannot be loaded.
+    Library {
+        /// Offset of its record.
+        at: u64,
+        /// Its first line, which has its name, or the beginning of that.
+        head: Vec<u8>,
+        /// What is wrong.
+        why: Vec<u8>,
+    },
     /// The file holds commands (a forkless transfer of Valkey 9.2), which only a replica may take.
     Update {
         /// Offset.
@@ -163,6 +176,12 @@ impl fmt::Display for LoadError {
                 f,
                 "offset {at}: {bytes} bytes behind the end of a file of version {version}, which has no \
                  checksum: its version bytes are damaged"
+            ),
+            LoadFault::Library { at, head, why } => write!(
+                f,
+                "offset {at}: the function library \"{}\" cannot be loaded: {}",
+                head.escape_ascii(),
+                String::from_utf8_lossy(why)
             ),
             LoadFault::Update { at } => {
                 write!(f, "offset {at}: a command inside the file; only a replica may load it")
@@ -408,9 +427,13 @@ impl Sink for Loader<'_> {
         Ok(())
     }
 
-    fn function(&mut self, _at: u64, code: &[u8]) -> Result<(), LoadFault> {
-        self.into.carried.functions.push(code.to_vec());
-        Ok(())
+    fn function(&mut self, at: u64, code: &[u8]) -> Result<(), LoadFault> {
+        let loaded = self.into.carried.functions.load(code, false, RELOAD_PATIENCE);
+        loaded.map(drop).map_err(|why| {
+            let line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let head = line.iter().copied().take(TOLD_LINE_BYTES).collect();
+            LoadFault::Library { at, head, why }
+        })
     }
 
     fn module_aux(&mut self, _at: u64, _id: u64, payload: &[u8]) -> Result<(), LoadFault> {

@@ -271,7 +271,7 @@ fn write_all(
     for aux in &contents.carried.module_aux_before {
         w.module_aux(aux).map_err(disk)?;
     }
-    save::functions(&mut w, target, &contents.carried.functions)
+    save::functions(&mut w, target, contents.carried.functions.sources())
         .map_err(|fault| ("function libraries".to_owned(), fault))?;
     let mut keys = 0;
     for (index, db) in contents.keyspace.iter().enumerate().filter(|(_, db)| !db.is_empty()) {

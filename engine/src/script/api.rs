@@ -58,7 +58,7 @@ pub(super) fn killed() -> Error {
 }
 
 /// Raises `{err = 'ERR ' .. text}`.
-fn fault(text: &str) -> Error {
+pub(super) fn fault(text: &str) -> Error {
     Raised::Table([b"ERR ", text.as_bytes()].concat(), false).into()
 }
 
@@ -231,10 +231,8 @@ pub(super) fn other(host: &RefCell<&mut dyn Host>, words: &[Word]) -> mlua::Resu
     match *op as u8 {
         INTERRUPT => Ok(Value::Boolean(host.borrow_mut().interrupt())),
         LOG => {
-            let level = words.first().and_then(Word::number).unwrap_or(0.0) as u8;
-            let texts: Vec<Vec<u8>> = words.iter().skip(1).filter_map(Word::text).collect();
-            let texts: Vec<&[u8]> = texts.iter().map(|text| c_string(text)).collect();
-            host.borrow_mut().log(level, &texts.join(&b' '));
+            let (level, text) = log_line(words);
+            host.borrow_mut().log(level, &text);
             Ok(Value::Nil)
         }
         _ => {
@@ -268,6 +266,20 @@ fn plain(lua: &Lua, problem: &Error, shared: &Shared) -> mlua::Result<Value> {
         other => other.to_string(),
     };
     Ok(Value::String(lua.create_string(text)?))
+}
+
+/// What is wrong with a library, from what running it has raised.
+pub(super) fn failure_text(lua: &Lua, problem: &Value, shared: &Shared) -> Vec<u8> {
+    let mut problem = problem.clone();
+    if let Value::Error(error) = &problem {
+        problem = plain(lua, error, shared).unwrap_or(Value::Nil);
+    }
+    let text = match &problem {
+        Value::Table(table) => table.raw_get::<Option<LuaString>>("err").ok().flatten(),
+        Value::String(text) => return [b"ERR ", c_string(&text.as_bytes())].concat(),
+        _ => None,
+    };
+    text.map_or_else(|| b"ERR unknown error".to_vec(), |text| c_string(&text.as_bytes()).to_vec())
 }
 
 /// True for the table of an error that was counted when it happened.
@@ -587,15 +599,7 @@ pub(super) fn fill_server(
     server.raw_set(
         "log",
         lua.create_function(move |_, words: Variadic<Word>| {
-            if words.len() < 2 {
-                return Err(fault("server.log() requires two arguments or more."));
-            }
-            let Some(level) = words[0].number() else {
-                return Err(fault("First argument must be a number (log level)."));
-            };
-            if !(0..=3).contains(&int(level)) {
-                return Err(fault("Invalid log level."));
-            }
+            check_log_line(&words)?;
             ask(&known, LOG, &words).map(|_: Value| ())
         })?,
     )?;
@@ -604,20 +608,29 @@ pub(super) fn fill_server(
         "acl_check_cmd",
         lua.create_function(move |_, words: Variadic<Word>| ask::<Value>(&known, MAY, &words))?,
     )?;
+    let numbers =
+        [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)];
+    for (name, number) in numbers {
+        server.raw_set(name, number)?;
+    }
+    fill_constants(server, versions)
+}
+
+/// Puts that into `redis` which only scripts find there.
+pub(super) fn fill_for_scripts(lua: &Lua, shared: &Rc<Shared>, server: &Table) -> mlua::Result<()> {
     server.raw_set("breakpoint", lua.create_function(|_, ()| Ok(false))?)?;
     server.raw_set("debug", lua.create_function(|_, ()| Ok(()))?)?;
     let known = Rc::clone(shared);
-    server.raw_set("replicate_commands", lua.create_function(move |_, ()| Ok(!known.is_verbatim.get()))?)?;
+    server.raw_set("replicate_commands", lua.create_function(move |_, ()| Ok(!known.is_verbatim.get()))?)
+}
+
+/// Puts the versions and the levels of the log into `redis`.
+pub(super) fn fill_constants(server: &Table, versions: Versions) -> mlua::Result<()> {
     let numbers = [
         ("LOG_DEBUG", 0),
         ("LOG_VERBOSE", 1),
         ("LOG_NOTICE", 2),
         ("LOG_WARNING", 3),
-        ("REPL_NONE", 0),
-        ("REPL_AOF", 1),
-        ("REPL_SLAVE", 2),
-        ("REPL_REPLICA", 2),
-        ("REPL_ALL", 3),
         ("REDIS_VERSION_NUM", version_number(versions.redis)),
         ("VALKEY_VERSION_NUM", version_number(versions.valkey)),
     ];
@@ -627,6 +640,29 @@ pub(super) fn fill_server(
     server.raw_set("REDIS_VERSION", versions.redis)?;
     server.raw_set("VALKEY_VERSION", versions.valkey)?;
     server.raw_set("SERVER_NAME", versions.server_name)
+}
+
+/// Checks the arguments of `redis.log`.
+///
+/// # Errors
+/// The error that it raises.
+pub(super) fn check_log_line(words: &[Word]) -> mlua::Result<()> {
+    if words.len() < 2 {
+        return Err(fault("server.log() requires two arguments or more."));
+    }
+    match words[0].number() {
+        None => Err(fault("First argument must be a number (log level).")),
+        Some(level) if !(0..=3).contains(&int(level)) => Err(fault("Invalid log level.")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The level and the text of a line for the log, from arguments that were checked.
+pub(super) fn log_line(words: &[Word]) -> (u8, Vec<u8>) {
+    let level = words.first().and_then(Word::number).unwrap_or(0.0) as u8;
+    let texts: Vec<Vec<u8>> = words.iter().skip(1).filter_map(Word::text).collect();
+    let texts: Vec<&[u8]> = texts.iter().map(|text| c_string(text)).collect();
+    (level, texts.join(&b' '))
 }
 
 /// Asks the host, if a script runs.

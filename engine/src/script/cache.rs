@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::api::sha1_hex;
 use super::flags::{Flags, read_head};
-use super::vm::{Program, Versions, Vm};
+use super::vm::{Program, Purpose, Versions, Vm};
 
 /// Scripts of EVAL that are kept.
 const MAX_OF_EVAL: usize = 500;
@@ -109,7 +109,7 @@ impl Scripts {
     /// The interpreter.
     pub fn vm(&mut self) -> Rc<Vm> {
         let versions = self.versions;
-        Rc::clone(self.vm.get_or_insert_with(|| Rc::new(Vm::new(versions))))
+        Rc::clone(self.vm.get_or_insert_with(|| Rc::new(Vm::new(versions, Purpose::Scripts))))
     }
 
     /// A script by its name.

@@ -1,10 +1,12 @@
-//! Lua: scripts that clients send, run on the data with nothing between their commands.
+//! Lua: scripts that clients send and functions of libraries, run on the data with nothing between their
+//! commands.
 //!
 //! The interpreter is PUC Lua 5.1, bound by mlua. What a script may not do is kept from it here, without a
 //! change to the interpreter: tables that all scripts share stand behind others that refuse writes
 //! (`prelude.lua`), only text is compiled, and the collector rests meanwhile, memory and time are bounded
 //! (`vm.rs`). Who runs a script's commands, checks them and logs what they did is a [`Host`]; this folder
-//! knows no clients and no configuration. Behaviour: valkey src/eval.c, src/script.c, src/modules/lua/.
+//! knows no clients and no configuration. Behaviour: valkey src/eval.c, src/functions.c, src/script.c,
+//! src/modules/lua/.
 
 mod api;
 mod bit;
@@ -13,8 +15,10 @@ mod cjson;
 mod cmsgpack;
 mod flags;
 mod from_reply;
+mod functions;
 mod library;
 mod lrand;
+mod register;
 mod structs;
 mod to_reply;
 mod vm;
@@ -26,6 +30,7 @@ use crate::codec::resp::Reply;
 
 pub use cache::{Loaded, Origin, Scripts, Sha};
 pub use flags::Flags;
+pub use functions::{Function, Functions, LOAD_PATIENCE, Library, RELOAD_PATIENCE, Restore};
 pub use vm::{Ended, Program, Versions, Vm};
 
 /// What becomes of changes that a command of a script makes.

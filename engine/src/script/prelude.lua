@@ -4,7 +4,7 @@
 -- standard library that would let them change what other scripts see, outlive their time, or run the
 -- process out of stack. They raise their errors at level 2: where the script called them. What a script
 -- often calls last is native instead: a call in that place takes the script's own place on the stack.
-local native, globals, cell, server, maths_extra, libraries = ...
+local native, globals, cell, server, maths_extra, libraries, library_server = ...
 
 local READONLY = 'Attempt to modify a readonly table'
 
@@ -241,10 +241,12 @@ for name, value in next, libraries do rawset(globals, name, lock(value)) end
 local locked = lock(server)
 rawset(globals, 'server', locked)
 rawset(globals, 'redis', locked)
-rawset(globals, '__server__err__handler', native.handler)
-rawset(globals, '__redis__err__handler', native.handler)
+if not library_server then
+    rawset(globals, '__server__err__handler', native.handler)
+    rawset(globals, '__redis__err__handler', native.handler)
+end
 
-setmetatable(globals, {
+local strict = {
     __index = function(_, name)
         local kind = type(name)
         if kind ~= 'string' and kind ~= 'number' then
@@ -252,7 +254,8 @@ setmetatable(globals, {
         end
         error("Script attempted to access nonexistent global variable '" .. match(tostring(name), '^[^%z]*') .. "'", 2)
     end,
-})
+}
+setmetatable(globals, strict)
 local env = lock(globals, lock({}))
 rawset(globals, '_G', env)
 
@@ -261,9 +264,40 @@ string_metatable.__index = strings
 string_metatable.__metatable = false
 cell.string_metatable = lock({ __index = globals.string })
 
--- Runs a script: whether it ended well, and its result or what was wrong, with its place.
-local function run(f)
-    return xpcall(f, native.handler)
+if not library_server then
+    -- Runs a script: whether it ended well, and its result or what was wrong, with its place.
+    local function run(f)
+        return xpcall(f, native.handler)
+    end
+
+    return env, run, pcall
 end
 
-return env, run
+-- A library finds little while it is loaded, and its functions find everything when they run. Both look at
+-- the same table, behind which the one or the other stands.
+local locked_server = lock(setmetatable(library_server, strict))
+local library_globals = setmetatable({ server = locked_server, redis = locked_server }, strict)
+local library_view = {
+    __index = globals,
+    __newindex = function() error(READONLY, 2) end,
+    __metatable = lock({}),
+}
+local library_env = setmetatable({}, library_view)
+
+-- Runs the code of a library: whether it ended well, or what was wrong.
+local function load(code)
+    library_view.__index = library_globals
+    local ok, problem = pcall(code)
+    library_view.__index = globals
+    return ok, problem
+end
+
+-- Runs a function of a library, as a script is run. Its result is one value.
+local function run_function(f, keys, args)
+    return xpcall(function()
+        local result = f(keys, args)
+        return result
+    end, native.handler)
+end
+
+return library_env, run_function, load

@@ -8,7 +8,7 @@ use crate::codec::resp::Protocol;
 
 /// A host that answers some words, and remembers what it was asked.
 #[derive(Default)]
-struct Echo {
+pub(super) struct Echo {
     log: Vec<String>,
     patience: Option<Duration>,
     interrupts: u32,

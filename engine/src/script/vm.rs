@@ -19,6 +19,7 @@ use crate::codec::resp::{Protocol, Reply};
 
 use super::api::{self, Raised, Word};
 use super::lrand::Lrand;
+use super::register::{self, Brought, Loading, Registered};
 use super::{Host, Replicate, from_reply, library, to_reply};
 
 /// Bytes that all that scripts hold may take.
@@ -48,8 +49,8 @@ const MAX_CODE_BYTES: usize = 256 << 20;
 /// The name of our own code, by which frames of it are told.
 pub(super) const OWN_SOURCE: &str = "=cairn";
 
-/// A compiled script: its place among those of its interpreter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A compiled script or a function: its place among those of its interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Program(u64);
 
 /// How a run has ended.
@@ -59,6 +60,15 @@ pub struct Ended {
     pub is_counted: bool,
 }
 
+/// What an interpreter is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Scripts, which find their arguments among the globals.
+    Scripts,
+    /// Libraries of functions, which are given theirs.
+    Functions,
+}
+
 /// What runs and hooks share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -66,10 +76,13 @@ pub(super) struct Shared {
     check_at: Cell<Option<Instant>>,
     /// Whether it is to end.
     pub(super) end: Cell<End>,
+    /// When a library that is being loaded has to end.
+    deadline: Cell<Option<Instant>>,
+    /// What the library has registered that is being loaded.
+    pub(super) loading: RefCell<Option<Loading>>,
     /// What the host is asked through.
     host: RefCell<Option<Function>>,
-    /// What a script ends with that a user has ended.
-    killed_text: &'static str,
+    purpose: Purpose,
     /// The protocol in which it gets replies, as it has chosen.
     pub(super) resp: Cell<u8>,
     /// What becomes of its changes, as it has chosen.
@@ -96,12 +109,19 @@ pub(super) enum End {
     Killed,
     /// It has run for long, so deep that nobody else can be served from inside of it.
     TooDeep,
+    /// It is a library that takes too long to load.
+    LoadedTooLong,
 }
 
 impl Shared {
     /// What it ends with.
     pub(super) fn end_text(&self) -> &'static str {
-        if self.end.get() == End::TooDeep { "stack overflow" } else { self.killed_text }
+        match (self.end.get(), self.purpose) {
+            (End::TooDeep, _) => "stack overflow",
+            (End::LoadedTooLong, _) => "FUNCTION LOAD timeout",
+            (_, Purpose::Scripts) => "Script killed by user with SCRIPT KILL.",
+            (_, Purpose::Functions) => "Script killed by user with FUNCTION KILL.",
+        }
     }
 
     /// True if there is too little of the process's stack left for one more coroutine.
@@ -124,7 +144,10 @@ pub struct Vm {
     cell: Table,
     programs: Table,
     next_program: Cell<u64>,
+    /// Runs a program.
     run: Function,
+    /// Runs the code of a library.
+    load: Function,
     runs: Cell<u32>,
     reply: RefCell<Reply>,
     /// `next` as it is.
@@ -137,6 +160,9 @@ impl fmt::Debug for Vm {
     }
 }
 
+/// The version of Valkey that scripts take a server for.
+const VALKEY_VERSION: &str = "9.1.0";
+
 /// The versions that scripts are told.
 #[derive(Debug, Clone, Copy)]
 pub struct Versions {
@@ -148,24 +174,34 @@ pub struct Versions {
     pub valkey: &'static str,
 }
 
+impl Versions {
+    /// Ours, with this version of Redis.
+    #[must_use]
+    pub const fn ours(redis: &'static str) -> Versions {
+        Versions { server_name: "cairn", redis, valkey: VALKEY_VERSION }
+    }
+}
+
 impl Vm {
     /// A new interpreter.
     ///
     /// # Panics
     /// If there is no memory for it, or our own code does not compile.
     #[must_use]
-    pub fn new(versions: Versions) -> Vm {
-        Vm::build(versions).expect("our own code runs in a new interpreter")
+    pub(super) fn new(versions: Versions, purpose: Purpose) -> Vm {
+        Vm::build(versions, purpose).expect("our own code runs in a new interpreter")
     }
 
-    fn build(versions: Versions) -> mlua::Result<Vm> {
+    fn build(versions: Versions, purpose: Purpose) -> mlua::Result<Vm> {
         let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libs, LuaOptions::new())?;
         let shared = Rc::new(Shared {
             check_at: Cell::new(None),
             end: Cell::new(End::No),
+            deadline: Cell::new(None),
+            loading: RefCell::default(),
             host: RefCell::default(),
-            killed_text: "Script killed by user with SCRIPT KILL.",
+            purpose,
             resp: Cell::new(2),
             replicate: Cell::new(Replicate::ALL),
             stack_base: Cell::new(stack_place()),
@@ -176,6 +212,13 @@ impl Vm {
         let env_place = Rc::new(OnceCell::new());
         let native = api::native(&lua, &shared, &env_place)?;
         api::fill_server(&lua, &shared, &cell, &server, versions)?;
+        let library_server = match purpose {
+            Purpose::Scripts => {
+                api::fill_for_scripts(&lua, &shared, &server)?;
+                Value::Nil
+            }
+            Purpose::Functions => Value::Table(register::api(&lua, &shared, versions)?),
+        };
         let maths = api::maths(&lua, &shared)?;
         let libraries = library::all(&lua)?;
         let next: Function = lua.globals().raw_get("next")?;
@@ -184,8 +227,8 @@ impl Vm {
             .set_name(OWN_SOURCE)
             .set_mode(ChunkMode::Text)
             .into_function()?;
-        let (env, run): (Table, Function) =
-            prelude.call((&native, &globals, &cell, &server, maths, libraries))?;
+        let (env, run, load): (Table, Function, Function) =
+            prelude.call((&native, &globals, &cell, &server, maths, libraries, library_server))?;
         // Nobody has set it before.
         let _ = env_place.set(env.clone());
         let programs = lua.create_table()?;
@@ -198,6 +241,7 @@ impl Vm {
             programs,
             next_program: Cell::new(1),
             run,
+            load,
             runs: Cell::new(0),
             reply: RefCell::default(),
             next,
@@ -216,11 +260,51 @@ impl Vm {
     /// What the compiler says.
     pub fn compile(&self, code: &[u8]) -> Result<Program, Vec<u8>> {
         let function = compile(&self.lua, code, "@user_script", &self.env)?;
+        self.keep(function).map_err(|_| b"not enough memory".to_vec())
+    }
+
+    /// Keeps a function to be run.
+    fn keep(&self, function: Function) -> mlua::Result<Program> {
         let program = Program(self.next_program.get());
-        let stored = self.programs.raw_set(program.0, function);
-        stored.map_err(|_| b"not enough memory".to_vec())?;
+        self.programs.raw_set(program.0, function)?;
         self.next_program.set(program.0 + 1);
         Ok(program)
+    }
+
+    /// Compiles the code of a library and runs it, for the functions that it registers. It ends after
+    /// `patience`. Beside the functions, in their order, the lines that it wanted to be logged are given.
+    ///
+    /// # Errors
+    /// The text of the error reply, without its code. Nothing is kept then.
+    pub(super) fn load_library(&self, code: &[u8], patience: Duration) -> Result<Brought, Vec<u8>> {
+        let code = compile(&self.lua, api::c_string(code), "@user_function", &self.env)
+            .map_err(|why| [b"Error compiling function: ", why.as_slice()].concat())?;
+        let shared = &*self.shared;
+        shared.end.set(End::No);
+        shared.stack_base.set(stack_place());
+        shared.deadline.set(Instant::now().checked_add(patience));
+        shared.loading.replace(Some(Loading::default()));
+        let ran = self.load.call::<(bool, Value)>(code);
+        shared.deadline.set(None);
+        let loading = shared.loading.take().unwrap_or_default();
+        let failure = match ran {
+            Ok((true, _)) => None,
+            Ok((false, problem)) => Some(api::failure_text(&self.lua, &problem, shared)),
+            Err(problem) => Some(root(&problem).to_string().into_bytes()),
+        };
+        self.finish();
+        if let Some(text) = failure {
+            return Err([b"Error registering functions: ", text.as_slice()].concat());
+        }
+        let mut functions: Vec<Registered> = Vec::with_capacity(loading.functions.len());
+        for (function, callback) in loading.functions {
+            let Ok(program) = self.keep(callback) else {
+                functions.iter().for_each(|function| self.forget(function.program));
+                return Err(b"not enough memory".to_vec());
+            };
+            functions.push(Registered { program, ..function });
+        }
+        Ok(Brought { functions, lines: loading.lines })
     }
 
     /// Forgets a script.
@@ -278,8 +362,11 @@ impl Vm {
             }
             Ok(table)
         };
-        self.globals.raw_set("KEYS", strings(keys)?)?;
-        self.globals.raw_set("ARGV", strings(args)?)?;
+        let (keys, args) = (strings(keys)?, strings(args)?);
+        if shared.purpose == Purpose::Scripts {
+            self.globals.raw_set("KEYS", &keys)?;
+            self.globals.raw_set("ARGV", &args)?;
+        }
         let host = RefCell::new(host);
         let (is_good, result) = self.lua.scope(|scope| {
             let call = scope.create_function(|lua, words: Variadic<Word>| {
@@ -293,7 +380,7 @@ impl Vm {
             self.server.raw_set("pcall", pcall)?;
             self.cell.raw_set("host", &other)?;
             shared.host.replace(Some(other));
-            self.run.call::<(bool, Value)>(function)
+            self.run.call::<(bool, Value)>((function, keys, args))
         })?;
         // Scripts may have stopped the collector.
         self.lua.gc_restart();
@@ -366,6 +453,10 @@ impl Vm {
 /// Looks whether a script has run for long.
 fn hook(shared: &Shared) -> mlua::Result<VmState> {
     if shared.end.get() != End::No {
+        return Err(api::killed());
+    }
+    if shared.deadline.get().is_some_and(|at| Instant::now() >= at) {
+        shared.end.set(End::LoadedTooLong);
         return Err(api::killed());
     }
     let is_due = shared.check_at.get().is_some_and(|at| Instant::now() >= at);

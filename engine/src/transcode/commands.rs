@@ -78,8 +78,11 @@ pub fn entry<E>(
 ///
 /// # Errors
 /// Those of `out`.
-pub fn functions<E>(out: &mut Out<'_, E>, libraries: &[Vec<u8>]) -> Result<(), E> {
-    libraries.iter().try_for_each(|code| out(&[word(b"FUNCTION"), word(b"LOAD"), Word::Bytes(code)]))
+pub fn functions<'a, E>(
+    out: &mut Out<'_, E>,
+    mut libraries: impl Iterator<Item = &'a [u8]>,
+) -> Result<(), E> {
+    libraries.try_for_each(|code| out(&[word(b"FUNCTION"), word(b"LOAD"), Word::Bytes(code)]))
 }
 
 /// Writes that what follows belongs to this database.

@@ -6,5 +6,6 @@
 pub mod build;
 pub mod commands;
 pub mod dump;
+pub mod libraries;
 mod module_name;
 pub mod save;

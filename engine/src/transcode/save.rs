@@ -99,12 +99,13 @@ type Answer<D> = Result<(), Fault<<D as Drain>::Error>>;
 ///
 /// # Errors
 /// `Fault`.
-pub fn functions<D: Drain>(w: &mut Writer<D>, target: Target, libraries: &[Vec<u8>]) -> Answer<D> {
-    if libraries.is_empty() {
-        return Ok(());
-    }
-    require(target, Feature::Functions)?;
+pub fn functions<'a, D: Drain>(
+    w: &mut Writer<D>,
+    target: Target,
+    libraries: impl Iterator<Item = &'a [u8]>,
+) -> Answer<D> {
     for library in libraries {
+        require(target, Feature::Functions)?;
         w.function(library)?;
     }
     Ok(())

@@ -12,6 +12,7 @@ pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod debug;
+mod functions;
 mod history;
 pub(crate) mod info;
 pub(crate) mod latency;
@@ -83,6 +84,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         monitor::COMMANDS,
         persistence::COMMANDS,
         pubsub::COMMANDS,
+        functions::COMMANDS,
         scripting::COMMANDS,
         slowlog::COMMANDS,
         transaction::COMMANDS,

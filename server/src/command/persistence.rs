@@ -11,7 +11,6 @@ use super::wait::block;
 use super::{Call, SessionCommand};
 use crate::blocked::TimeoutReply;
 use crate::config::kind::ShutdownHow;
-use crate::script::BUSY;
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, SHUTDOWN];
@@ -177,8 +176,9 @@ fn shutdown(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         }
         return Err(CommandError::text("ERR No shutdown in progress."));
     }
-    if call.server.scripting.is_busy() && !how.nosave {
-        return Err(CommandError::text(BUSY));
+    let scripting = &call.server.scripting;
+    if let Some(error) = scripting.busy_error().filter(|_| scripting.is_busy() && !how.nosave) {
+        return Err(CommandError::text(error));
     }
     if call.server.shut_down(how) {
         return Ok(());

@@ -7,10 +7,10 @@ use cairn_engine::command::spec::{
     READS_AND_UPDATES, SKIP_MONITOR, STALE, Spec,
 };
 use cairn_engine::command::{Args, CommandError, Outcome, help};
-use cairn_engine::script::{Origin, Sha};
+use cairn_engine::script::{Loaded, Origin, Sha};
 
 use super::{Call, SessionCommand, SessionFn};
-use crate::script::{NOSCRIPT_ERROR, Request};
+use crate::script::{Callee, NOSCRIPT_ERROR, Request};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[EVAL, EVAL_RO, EVALSHA, EVALSHA_RO, SCRIPT];
@@ -67,7 +67,7 @@ fn key_count(args: Args<'_>) -> Result<usize, CommandError> {
 }
 
 /// Shows the command to those who monitor before those of its script are.
-fn show(call: &mut Call<'_>, args: Args<'_>) {
+pub(super) fn show(call: &mut Call<'_>, args: Args<'_>) {
     if !call.server.monitors.is_empty() {
         call.server.feed_monitors_anyhow(call.client, args);
     }
@@ -78,8 +78,7 @@ fn eval(call: &mut Call<'_>, args: Args<'_>, is_read_only: bool) -> Outcome {
     let keys = key_count(args)?;
     let loaded = call.server.scripting.scripts.load(args.at(1), Origin::Eval);
     let script = loaded.map_err(|why| error_of(&why))?;
-    let (keys, args) = args.from(3).split_at(keys);
-    call.server.run_script(call.client, &Request { script, keys, args, is_read_only }, call.reply)
+    run(call, args, script, keys, is_read_only)
 }
 
 fn evalsha(call: &mut Call<'_>, args: Args<'_>, is_read_only: bool) -> Outcome {
@@ -87,8 +86,17 @@ fn evalsha(call: &mut Call<'_>, args: Args<'_>, is_read_only: bool) -> Outcome {
     let sha = Sha::read(args.at(1)).ok_or(NOSCRIPT_ERROR)?;
     let keys = key_count(args)?;
     let script = call.server.scripting.scripts.find(sha).ok_or(NOSCRIPT_ERROR)?;
-    let (keys, args) = args.from(3).split_at(keys);
-    call.server.run_script(call.client, &Request { script, keys, args, is_read_only }, call.reply)
+    run(call, args, script, keys, is_read_only)
+}
+
+fn run(call: &mut Call<'_>, argv: Args<'_>, script: Loaded, keys: usize, is_read_only: bool) -> Outcome {
+    let (keys, args) = argv.from(3).split_at(keys);
+    let callee = Callee::script(&mut call.server.scripting.scripts, script);
+    call.server.run_script(
+        call.client,
+        Request { callee, argv: argv.0, keys, args, is_read_only },
+        call.reply,
+    )
 }
 
 fn error_of(why: &[u8]) -> CommandError {
@@ -168,7 +176,7 @@ const SCRIPT: SessionCommand = SessionCommand::new(
         NOSCRIPT.or(ALLOW_BUSY),
         "Ends the script that runs, if it has changed nothing.",
         |call, _| {
-            call.server.scripting.kill()?;
+            call.server.scripting.kill(true)?;
             call.reply.ok();
             Ok(())
         },

@@ -103,7 +103,8 @@ fn add<F>(
             && (command.spec.flags.has(FAST)
                 || (command.spec.group == Group::String
                     && ["O(1)", "O(N) in the number of keys"].contains(&command.spec.complexity))),
-        runs_scripts: command.spec.group == Group::Scripting && command.spec.name.starts_with("eval"),
+        runs_scripts: command.spec.group == Group::Scripting
+            && ["eval", "fcall"].iter().any(|start| command.spec.name.starts_with(start)),
         subcommands: 0..0,
     };
     let mut top = entry(command);

@@ -176,12 +176,18 @@ impl Client {
 
     /// Reads one reply and gives it as text and as its bytes, escaped.
     fn read_both(&mut self) -> (String, String) {
+        let (text, bytes) = self.read_bytes();
+        (text, bytes.escape_ascii().to_string())
+    }
+
+    /// Reads one reply and gives it as text and as its bytes.
+    fn read_bytes(&mut self) -> (String, Vec<u8>) {
         loop {
             match decode(&self.buf) {
                 Decoded::Reply(nodes, len) => {
                     let text = show(&mut nodes.iter());
                     let bytes = self.buf.drain(..len).collect::<Vec<u8>>();
-                    return (text, bytes.escape_ascii().to_string());
+                    return (text, bytes);
                 }
                 Decoded::Bad(at) => panic!("no RESP at {at}: {}", self.buf.escape_ascii()),
                 Decoded::NeedMore => {
@@ -204,6 +210,14 @@ impl Client {
     pub(crate) fn call_words(&mut self, words: &[&[u8]]) -> String {
         self.send(&request(words));
         self.read()
+    }
+
+    /// Sends a command whose reply is a string, and gives its bytes.
+    pub(crate) fn call_bulk(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        self.send(&request(words));
+        let bytes = self.read_bytes().1;
+        let start = bytes.iter().position(|byte| *byte == b'\n').expect("a length") + 1;
+        bytes[start..bytes.len() - 2].to_vec()
     }
 
     /// Sends a command and gives the reply as text and as its bytes, escaped.

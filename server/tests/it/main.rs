@@ -8,6 +8,7 @@ mod debug;
 mod differential;
 mod extremes;
 mod folder;
+mod functions;
 mod hostile;
 mod ledger;
 mod memory;

@@ -28,7 +28,7 @@ use super::read::Cursor;
 use super::records::{Passing, Records};
 use super::{Dialect, ObjectType, Version};
 
-pub use dump::{DumpPayload, decode_value, split_dump};
+pub use dump::{DumpPayload, decode_value, split_dump, split_libraries};
 use file::Phase;
 pub use piecewise::ValueDecoder;
 use value::Value;

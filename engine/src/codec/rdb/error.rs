@@ -211,6 +211,23 @@ pub enum DumpError {
     ObjectType(u8),
 }
 
+/// Why a payload of FUNCTION DUMP was refused, in the words of the servers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LibrariesError {
+    /// Its version or its checksum is wrong.
+    #[error("DUMP payload version or checksum are wrong")]
+    Footer(DumpError),
+    /// It has libraries as the release candidates of 7.0 wrote them.
+    #[error("Pre-GA function format not supported")]
+    PreGa,
+    /// It has something else than libraries.
+    #[error("given type is not a function")]
+    NoLibrary,
+    /// A library in it is not whole.
+    #[error("Failed loading library payload")]
+    Broken,
+}
+
 /// What ends the reading of a unit early: private to the decoder.
 #[derive(Debug)]
 pub(super) enum Halt<E> {

@@ -52,9 +52,10 @@ mod tests;
 
 pub use decode::{
     Decoder, DumpPayload, Options, Place, Progress, State, Templates, ValueDecoder, decode_value, split_dump,
+    split_libraries,
 };
 pub use encode::{Drain, Writer, WriterOptions, dump_footer};
-pub use error::{Doing, DumpError, Error, Failure, Kind};
+pub use error::{Doing, DumpError, Error, Failure, Kind, LibrariesError};
 pub use event::{Depth, KeyHead, Sink, StreamId, StreamTotals, StringForm, Trailer, ValueEvent};
 pub use target::Target;
 

@@ -15,7 +15,6 @@ use crate::command::Args;
 use crate::persist::storage::InputFile;
 
 use super::batch::{Batch, Call, Item};
-use super::functions;
 use super::scripts;
 use super::table::{Known, Table};
 
@@ -439,10 +438,10 @@ impl Commands {
                 None
             }
             _ if scripts::is_known(argv) => Some(Call::Script),
-            _ if is("function") && functions::is_known(argv) => Some(Call::Function),
-            _ if NEEDS_FUNCTIONS.iter().any(|word| is(word)) => {
+            _ if is("function") => Some(Call::Function),
+            _ if CALLS_FUNCTIONS.iter().any(|word| is(word)) => {
                 return Err(format!(
-                    "'{}' needs function libraries, which are not run while a log is loaded. Rewrite the AOF on the \
+                    "'{}' calls a function, which no server has logged, as what functions do is. Rewrite the AOF on the \
                      server that made it, with aof-use-rdb-preamble yes, and take its files then",
                     lower(name)
                 ));
@@ -487,7 +486,7 @@ fn data_command(known: Known, argv: &[&[u8]]) -> Result<Call, String> {
 }
 
 /// Commands that call functions. No server has logged them: what functions did is in logs.
-const NEEDS_FUNCTIONS: &[&str] = &["fcall", "fcall_ro", "function"];
+const CALLS_FUNCTIONS: &[&str] = &["fcall", "fcall_ro"];
 
 fn lower(name: &[u8]) -> String {
     printable(&name.to_ascii_lowercase(), MOST_SHOWN)

@@ -61,7 +61,7 @@ fn both(commands: &[Vec<String>]) -> [Option<Told>; 2] {
         (encoding, at, digest_value(Some(view)))
     };
     let mut keyspace = Keyspace::new(1, [1, 2]);
-    let (mut carried, mut rng) = (Carried::default(), Rng::new(1));
+    let (mut carried, mut rng) = (Carried::new(Versions::ours("7.4.2")), Rng::new(1));
     let mut scripts = Scripts::new(Versions { server_name: "", redis: "", valkey: "" });
     let into = Destination {
         keyspace: &mut keyspace,

@@ -17,7 +17,7 @@ use crate::value::Limits;
 
 use super::batch::{Batch, Call, Item, Words};
 use super::build::Caller;
-use super::functions;
+use super::functions::{self, Failed};
 use super::parse::{Stopped, unknown};
 use super::scripts::Scripting;
 use super::{Level, Listener, Note, Outside};
@@ -189,8 +189,10 @@ impl<'a> Replayer<'a> {
             Call::Data { .. } | Call::Select(_) => {}
             Call::Function => {
                 self.commands += 1;
-                if let Err(error) = functions::run(self.into.carried, argv) {
-                    self.tell_error(error.as_bytes(), "function");
+                match functions::run(&mut self.into.carried.functions, argv) {
+                    Ok(()) => {}
+                    Err(Failed::Told(error)) => self.tell_error(error.as_bytes(), "function"),
+                    Err(Failed::Lost(text)) => return stop(text),
                 }
             }
             Call::Script => self.script(item.at, argv)?,

@@ -4,6 +4,7 @@
 use super::*;
 use crate::keyspace::{HashSeed, Keyspace};
 use crate::persist::storage::Disk;
+use crate::script::Versions;
 
 fn settings() -> Settings {
     Settings {
@@ -20,7 +21,7 @@ fn a_child_without_its_server_publishes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.rdb");
     std::fs::write(&path, b"of the next server").unwrap();
-    let (keyspace, carried) = (Keyspace::new(1, HashSeed(1, 2)), Carried::default());
+    let (keyspace, carried) = (Keyspace::new(1, HashSeed(1, 2)), Carried::new(Versions::ours("7.4.2")));
     let contents = Contents { keyspace: &keyspace, carried: &carried };
     let producer =
         Producer { redis_version: "7.4.2", created_at: UnixMs(0), used_memory: 0, is_aof_base: false };

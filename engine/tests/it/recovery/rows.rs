@@ -211,11 +211,15 @@ fn row_11_unknown_commands_are_refused_by_name() {
     home.refuses(&["unknown command 'bla', with args beginning with: 'foo' 'hello'", &part]);
     let home = Home::with_log(&[(INCR, &commands("SET a 1|XGROUP bla k"))]);
     home.refuses(&["unknown subcommand 'bla'. Try XGROUP HELP."]);
-    for call in ["FCALL f 0", "FUNCTION RESTORE x"] {
-        let home = Home::with_log(&[(INCR, &commands(call))]);
-        let name = call.split(' ').next().unwrap().to_lowercase();
-        home.refuses(&[&format!("'{name}' needs function libraries"), "aof-use-rdb-preamble yes"]);
-    }
+    let home = Home::with_log(&[(INCR, &commands("FCALL f 0"))]);
+    home.refuses(&["'fcall' calls a function, which no server has logged", "aof-use-rdb-preamble yes"]);
+    let home = Home::with_log(&[(INCR, &commands("SET a 1|FUNCTION RESTORE x"))]);
+    home.refuses(&[
+        &part,
+        "libraries of FUNCTION RESTORE cannot be loaded: DUMP payload version or checksum are",
+    ]);
+    let home = Home::with_log(&[(INCR, &commands("SET a 1|FUNCTION LOAD x"))]);
+    home.refuses(&[&part, "the function library \"x\" cannot be loaded: Missing library metadata"]);
 }
 
 #[test]

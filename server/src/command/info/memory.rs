@@ -2,6 +2,7 @@
 
 use cairn_engine::engine::Engine;
 use cairn_engine::os::{jemalloc, memory};
+use cairn_engine::script::Functions;
 
 use super::process::machine_memory;
 use super::{field, human};
@@ -37,17 +38,20 @@ pub(super) fn memory(server: &Server, out: &mut String) {
     both(out, "total_system_memory", machine_memory());
     let scripts = &server.scripting.scripts;
     let (vm, texts) = (scripts.vm_bytes() as u64, scripts.memory_bytes() as u64);
+    let functions = server.engine.as_ref().map(Engine::functions);
+    let of_functions = |count: fn(&Functions) -> usize| functions.map_or(0, |all| count(all) as u64);
+    let (functions_vm, sources) = (of_functions(Functions::vm_bytes), of_functions(Functions::memory_bytes));
     field(out, "used_memory_lua", vm);
     field(out, "used_memory_vm_eval", vm);
     field(out, "used_memory_lua_human", human(vm));
     field(out, "used_memory_scripts_eval", texts);
     field(out, "number_of_cached_scripts", scripts.len());
-    field(out, "number_of_functions", 0);
-    field(out, "number_of_libraries", 0);
-    field(out, "used_memory_vm_functions", 0);
-    both(out, "used_memory_vm_total", vm);
-    field(out, "used_memory_functions", 0);
-    both(out, "used_memory_scripts", texts);
+    field(out, "number_of_functions", of_functions(Functions::function_count));
+    field(out, "number_of_libraries", of_functions(Functions::len));
+    field(out, "used_memory_vm_functions", functions_vm);
+    both(out, "used_memory_vm_total", vm + functions_vm);
+    field(out, "used_memory_functions", sources);
+    both(out, "used_memory_scripts", texts + sources);
     both(out, "maxmemory", server.config.maxmemory);
     field(out, "maxmemory_policy", policy);
     field(out, "allocator_frag_ratio", ratio(allocator.active, allocator.allocated));

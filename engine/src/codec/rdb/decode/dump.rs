@@ -5,7 +5,7 @@ use super::module::Scan;
 use super::value::Value;
 use super::{Dialect, ObjectType, Options, Scratch, Templates, Version};
 use crate::base::crc64::crc64;
-use crate::codec::rdb::error::{Doing, DumpError, Error, Failure, Halt, Kind, Stop};
+use crate::codec::rdb::error::{Doing, DumpError, Error, Failure, Halt, Kind, LibrariesError, Stop};
 use crate::codec::rdb::event::{Depth, Sink};
 use crate::codec::rdb::read::Cursor;
 use crate::codec::rdb::{FIRST_WITH_BLANK_DUMP_CHECKSUM, opcode};
@@ -37,22 +37,7 @@ pub struct DumpPayload<'a> {
 /// [`DumpError`]; the value itself is not looked at.
 pub fn split_dump(bytes: &[u8], options: Options) -> Result<DumpPayload<'_>, DumpError> {
     let too_short = DumpError::TooShort(bytes.len());
-    let Some((body, footer)) = bytes.split_last_chunk::<FOOTER_BYTES>() else {
-        return Err(too_short);
-    };
-    let number = u16::from_le_bytes([footer[0], footer[1]]);
-    let version = Version::of_any_dump(number);
-    if !(version.is_known() || (options.relaxed_version && version.is_to_come())) {
-        return Err(DumpError::Version(number));
-    }
-    let mut stored = [0; 8];
-    stored.copy_from_slice(&footer[2..]);
-    let stored = u64::from_le_bytes(stored);
-    let may_be_blank = version.dialect == Dialect::Redis && number >= FIRST_WITH_BLANK_DUMP_CHECKSUM;
-    if options.verify_checksum && !(stored == 0 && may_be_blank) && stored != crc64(&bytes[..bytes.len() - 8])
-    {
-        return Err(DumpError::Checksum);
-    }
+    let (version, body) = split_footer(bytes, options)?;
     let mut cur = Cursor::new(body, 0);
     let mut meta = None;
     let type_byte = loop {
@@ -73,6 +58,46 @@ pub fn split_dump(bytes: &[u8], options: Options) -> Result<DumpPayload<'_>, Dum
     let object = ObjectType::from_byte(type_byte, version).ok_or(DumpError::ObjectType(type_byte))?;
     let payload = cur.between(cur.pos, body.len());
     Ok(DumpPayload { version, object, type_byte, meta, payload })
+}
+
+/// Checks the version and the checksum at the end; gives the version and what stands before it.
+fn split_footer(bytes: &[u8], options: Options) -> Result<(Version, &[u8]), DumpError> {
+    let (body, footer) = bytes.split_last_chunk::<FOOTER_BYTES>().ok_or(DumpError::TooShort(bytes.len()))?;
+    let number = u16::from_le_bytes([footer[0], footer[1]]);
+    let version = Version::of_any_dump(number);
+    if !(version.is_known() || (options.relaxed_version && version.is_to_come())) {
+        return Err(DumpError::Version(number));
+    }
+    let mut stored = [0; 8];
+    stored.copy_from_slice(&footer[2..]);
+    let stored = u64::from_le_bytes(stored);
+    let may_be_blank = version.dialect == Dialect::Redis && number >= FIRST_WITH_BLANK_DUMP_CHECKSUM;
+    if options.verify_checksum && !(stored == 0 && may_be_blank) && stored != crc64(&bytes[..bytes.len() - 8])
+    {
+        return Err(DumpError::Checksum);
+    }
+    Ok((version, body))
+}
+
+/// The sources in a payload of FUNCTION DUMP. Its checksum is treated as that of [`split_dump`].
+///
+/// # Errors
+/// [`LibrariesError`].
+pub fn split_libraries(bytes: &[u8], options: Options) -> Result<Vec<Vec<u8>>, LibrariesError> {
+    let (_, body) = split_footer(bytes, options).map_err(LibrariesError::Footer)?;
+    let mut cur = Cursor::new(body, 0);
+    let (mut sources, mut scratch) = (Vec::new(), Vec::new());
+    let broken = |_: Stop| LibrariesError::Broken;
+    while !cur.rest().is_empty() {
+        match cur.byte().map_err(broken)? {
+            opcode::FUNCTION2 => {}
+            opcode::FUNCTION_PRE_GA => return Err(LibrariesError::PreGa),
+            _ => return Err(LibrariesError::NoLibrary),
+        }
+        let source = cur.str().and_then(|source| source.bytes(&mut scratch).map(<[u8]>::to_vec));
+        sources.push(source.map_err(broken)?);
+    }
+    Ok(sources)
 }
 
 fn skip_meta(cur: &mut Cursor<'_>) -> Result<(), Stop> {
