@@ -522,3 +522,39 @@ fn checksums_are_switched_on_and_off_with_the_next_file() {
     let server = restart(server, &[]);
     assert_eq!(server.client().call("LRANGE l 0 -1"), "[no no yes yes no no]");
 }
+
+/// Megabytes of the value below; `CAIRN_HUGE_MB` asks for more. Above 512 it is longer than any string that a
+/// server takes by default.
+const HUGE_MB: usize = 6;
+
+#[test]
+fn a_huge_string_survives_in_every_form_of_file() {
+    let megabytes = std::env::var("CAIRN_HUGE_MB").ok().and_then(|n| n.parse().ok()).unwrap_or(HUGE_MB);
+    println!("CAIRN_HUGE_MB={megabytes}");
+    let options = ["--proto-max-bulk-len", "4gb", "--client-query-buffer-limit", "8gb"];
+    let mut server = start(&options);
+    // Not all alike, or it would be a short one in a snapshot.
+    let mut value = vec![b'v'; megabytes << 20];
+    for (at, piece) in value.chunks_mut(4096).enumerate() {
+        piece[..8].copy_from_slice(&(at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    }
+    let mut client = server.client();
+    assert_eq!(client.call_words(&[b"SET", b"huge", &value]), "OK");
+    drop(value);
+    assert_eq!(client.call("SET last 1"), "OK");
+    let digest = client.call("DEBUG DIGEST");
+    for preamble in ["yes", "no"] {
+        // As it was sent, then as the base that a rewrite makes of it.
+        for _ in 0..2 {
+            server = restart(server, &options);
+            client = server.client();
+            assert_eq!(client.call("STRLEN huge"), (megabytes << 20).to_string());
+            assert_eq!(client.call("DEBUG DIGEST"), digest);
+            assert_eq!(client.call(&format!("CONFIG SET aof-use-rdb-preamble {preamble}")), "OK");
+            rewrite(&mut client);
+        }
+    }
+    assert_eq!(client.call("SAVE"), "OK");
+    assert_eq!(client.call("DEBUG RELOAD"), "OK");
+    assert_eq!(client.call("DEBUG DIGEST"), digest);
+}
