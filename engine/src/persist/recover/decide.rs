@@ -10,7 +10,7 @@
 use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::{FileKind, Manifest};
 
-use super::look::{Dump, Look, Part, entry, part_of, path_in};
+use super::look::{Dump, Look, Part, begun, entry, part_of, path_in};
 use super::refusal::{Refusal, look_at};
 use super::{Level, Log, Note, RecoverOptions, file};
 
@@ -140,7 +140,7 @@ fn is_replaced(log: &Log, dump: &Dump) -> bool {
 
 /// When something was written to a log for the last time.
 fn log_time(log: &Log) -> Option<UnixMs> {
-    log.parts.iter().filter(|part| part.source.bytes > 0).map(|part| part.modified).max()
+    log.parts.iter().filter(|part| part.source.bytes > 0).map(|part| part.time).max()
 }
 
 /// The log that is there, if there is one.
@@ -181,7 +181,7 @@ fn single(look: &Look) -> Option<Log> {
         manifest_path: look.single_path.clone(),
         is_base: true,
         is_single: true,
-        modified: meta.modified,
+        time: meta.modified,
     };
     Some(Log { manifest, parts: vec![part], is_single: true })
 }
@@ -216,7 +216,7 @@ fn of_manifest(look: &Look, options: &RecoverOptions, manifest: Manifest) -> Res
             manifest_path: look.manifest_path.clone(),
             is_base: kind == FileKind::Base,
             is_single: false,
-            modified: present.meta.modified,
+            time: if kind == FileKind::Base { begun(&present.meta) } else { present.meta.modified },
         });
     }
     if !wrong.is_empty() {

@@ -30,7 +30,8 @@ pub(super) struct Part {
     pub(super) is_base: bool,
     /// Whether it is a log of one file.
     pub(super) is_single: bool,
-    pub(super) modified: UnixMs,
+    /// The time of the last data in it: of a base that is when it was begun.
+    pub(super) time: UnixMs,
 }
 
 impl Part {
@@ -53,7 +54,12 @@ pub(super) struct Dump {
 impl Dump {
     /// The time of the data in it, as far as it is known.
     pub(super) fn time(&self) -> UnixMs {
-        self.created_s.map_or(self.modified, |seconds| UnixMs(seconds.saturating_mul(1000)))
+        match self.created_s {
+            // It tells seconds; where the disk tells the same one, it knows more.
+            Some(seconds) if self.begun.0.div_euclid(1000) == seconds => self.begun,
+            Some(seconds) => UnixMs(seconds.saturating_mul(1000)),
+            None => self.modified,
+        }
     }
 }
 
@@ -224,9 +230,7 @@ fn read_up_to(input: &mut dyn InputFile, most: usize) -> io::Result<Vec<u8>> {
 fn look_at_dump(storage: &dyn Storage, path: &Path) -> Result<Option<Dump>, Refusal> {
     let cannot = |error: &io::Error| Refusal::io("Fatal error: can't open the RDB file", path, error);
     let Some(meta) = storage.meta(path).map_err(|error| cannot(&error))? else { return Ok(None) };
-    // A copy with the times of its original was made later than that.
-    let begun = meta.created.map_or(meta.modified, |created| created.min(meta.modified));
-    let mut dump = Dump { created_s: None, modified: meta.modified, begun };
+    let mut dump = Dump { created_s: None, modified: meta.modified, begun: begun(&meta) };
     if !meta.is_dir {
         let mut input = storage.open(path).map_err(|error| cannot(&error))?;
         let head = read_up_to(input.as_mut(), HEAD_BYTES).map_err(|error| cannot(&error))?;
@@ -236,6 +240,12 @@ fn look_at_dump(storage: &dyn Storage, path: &Path) -> Result<Option<Dump>, Refu
         dump.created_s = sink.0;
     }
     Ok(Some(dump))
+}
+
+/// When a file was begun, as far as the disk knows.
+pub(super) fn begun(meta: &Meta) -> UnixMs {
+    // A copy with the times of its original was made later than that.
+    meta.created.map_or(meta.modified, |created| created.min(meta.modified))
 }
 
 /// Hears when a snapshot was made, and no more.

@@ -397,6 +397,28 @@ fn set_time(home: &Home, name: &str, at: UnixMs) {
     file.set_modified(time).unwrap();
 }
 
+fn unix(time: SystemTime) -> UnixMs {
+    UnixMs(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64)
+}
+
+/// Writes a dump of this second. When it was begun, not near the end of the second; `None` if the file system
+/// does not tell that.
+fn dump_now(home: &Home) -> Option<UnixMs> {
+    loop {
+        let _ = fs::remove_file(home.path("dump.rdb"));
+        let now = unix(SystemTime::now());
+        dump(home, "d", now);
+        let Ok(made) = fs::metadata(home.path("dump.rdb")).unwrap().created() else {
+            println!("skipped: the file system does not tell when files were made");
+            return None;
+        };
+        let begun = unix(made);
+        if begun.0 % 1000 < 900 && begun.0 / 1000 == now.0 / 1000 {
+            return Some(begun);
+        }
+    }
+}
+
 fn seconds(n: i64) -> UnixMs {
     UnixMs(NOW.0 - 1_000_000 + n * 1000)
 }
@@ -499,22 +521,7 @@ fn row_60_the_newer_of_a_log_that_was_switched_off_and_a_dump_is_loaded() {
     }
     // Within a second it decides when the file was begun: not when it was whole, and not by the second alone.
     let home = Home::new();
-    let unix =
-        |time: SystemTime| UnixMs(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64);
-    let begun = loop {
-        let _ = fs::remove_file(home.path("dump.rdb"));
-        let now = unix(SystemTime::now());
-        dump(&home, "d", now);
-        let made = fs::metadata(home.path("dump.rdb")).unwrap();
-        let begun = unix(made.created().unwrap_or(SystemTime::UNIX_EPOCH));
-        if begun.0 % 1000 < 900 && begun.0 / 1000 == now.0 / 1000 {
-            break begun;
-        }
-        if made.created().is_err() {
-            println!("skipped: the file system does not tell when files were made");
-            return;
-        }
-    };
+    let Some(begun) = dump_now(&home) else { return };
     let saved = fs::read(home.path("dump.rdb")).unwrap();
     for (off, keys) in [(begun.0 + 1, "a=1"), (begun.0, "d=dump"), (begun.0 - begun.0 % 1000, "d=dump")] {
         let log = marked(UnixMs(off), b"");
@@ -550,6 +557,17 @@ fn row_60_with_the_log_off_the_newer_data_are_loaded() {
     let before = home.files();
     assert_eq!(home.loads("a=1").recovered.torn.unwrap().saved_as, None);
     assert_eq!(home.files(), before);
+    // Within a second it decides when the dump was begun, not when it was whole.
+    home.write(INCR_PATH, &commands("SET a 1"));
+    if let Some(begun) = dump_now(&home) {
+        set_time(&home, "dump.rdb", UnixMs(begun.0 + 50));
+        set_time(&home, INCR_PATH, UnixMs(begun.0 - 1));
+        home.loads("d=dump");
+        set_time(&home, INCR_PATH, UnixMs(begun.0 + 1));
+        home.loads("a=1");
+        fs::remove_file(home.path("dump.rdb")).unwrap();
+    }
+    dump(&home, "d", seconds(10));
     // Damage is no reason to take what is older, and no matter when it is older itself.
     home.write(INCR_PATH, b"!!!");
     set_time(&home, INCR_PATH, seconds(11));
