@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use cairn_engine::engine::Engine;
+use cairn_engine::os::huge_pages;
 use cairn_engine::persist::aof::{AofEvent, AofState};
 use cairn_engine::persist::backup::BackupState;
 
@@ -134,6 +135,7 @@ impl Server {
             self.log.notice(format_args!("{event}"));
         }
         match event {
+            AofEvent::ChildDone { cow_bytes } => huge_pages::make_again(*cow_bytes),
             AofEvent::RewriteDone => self.children.done_at = Some(self.now_instant),
             AofEvent::RewriteStarted { pid } => self.note_rewriting_child(*pid),
             AofEvent::RewriteFailed(_) if self.is_aof_starting() => {

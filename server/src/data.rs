@@ -13,6 +13,7 @@ use cairn_engine::command::wait::Wait;
 use cairn_engine::command::{Args, DataCommand};
 use cairn_engine::engine::{Caller, Engine};
 use cairn_engine::keyspace::HashSeed;
+use cairn_engine::os::huge_pages;
 use cairn_engine::persist::rules::SaveRule;
 use cairn_engine::persist::snapshot::{SaveError, Saved, Settings, TargetChoice};
 use cairn_engine::value::Limits;
@@ -213,6 +214,7 @@ impl Server {
                 match end.result {
                     Ok(saved) => {
                         let mib = saved.cow_bytes >> 20;
+                        huge_pages::make_again(saved.cow_bytes);
                         tell_saved(&self.log, &saved);
                         self.log.notice(format_args!(
                             "Fork CoW for RDB: {mib} MB of memory used by copy-on-write"

@@ -9,12 +9,16 @@
 //! The kernel holds the lock on the process's mappings while it copies; whoever touches that piece then
 //! waits. So the thread first touches a huge page of its own and gives it back: the kernel takes that
 //! one for the copy, which is in the processor's cache then and known to the hypervisor.
+//!
+//! The same is done after a child: the kernel copies 4 KiB of a huge page that the parent writes to, which
+//! consists of small ones from then on.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
 use std::fs;
 use std::ops::Range;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{fork, memory};
@@ -55,8 +59,40 @@ impl Drop for PutOff {
         if set_disabled(false).is_err() {
             return;
         }
+        start();
+    }
+}
+
+/// Has memory made huge again after a child, while which so many bytes were copied: what was written to
+/// meanwhile consists of small pages since. That made the next fork ten times as long, and everything slower.
+pub fn make_again(copied_bytes: u64) {
+    /// Less is not worth a walk.
+    const LEAST_BYTES: u64 = 16 << 20;
+    if copied_bytes >= LEAST_BYTES && are_wanted() {
+        start();
+    }
+}
+
+/// How often it was asked that memory be made huge since the thread was started; 0 if there is none.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// Starts the thread, or has the one that there is begin anew when it is done.
+fn start() {
+    let work = || {
+        loop {
+            let asked = ASKED.load(Ordering::Acquire);
+            make_huge();
+            if ASKED.compare_exchange(asked, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                break;
+            }
+        }
+    };
+    if ASKED.fetch_add(1, Ordering::AcqRel) == 0 {
         // Without the thread the kernel does the same, over hours.
-        let _ = std::thread::Builder::new().name("cairn-pages".into()).spawn(make_huge);
+        let thread = std::thread::Builder::new().name("cairn-pages".into()).spawn(work);
+        if thread.is_err() {
+            ASKED.store(0, Ordering::Release);
+        }
     }
 }
 
@@ -244,5 +280,15 @@ mod tests {
         assert!((0..HUGE_BYTES).step_by(512).all(|i| unsafe { bytes.add(i).read() } == (i >> 9) as u8));
         own.give_back();
         assert!(!collapse(0..HUGE_BYTES), "nobody has memory there");
+    }
+
+    #[test]
+    fn whoever_asks_while_the_thread_works_has_it_begin_anew_and_it_ends() {
+        (0..3).for_each(|_| start());
+        let begun = Instant::now();
+        while ASKED.load(Ordering::Acquire) > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
