@@ -221,3 +221,25 @@ fn fresh_files_after_a_failed_sync_do_not_wait_for_a_save() {
     assert_eq!(client.call("SET e 5"), "OK");
     assert_eq!(client.call("MGET a b c e"), "[1 2 3 5]");
 }
+
+/// What a sync that failed was to make durable is confirmed by no later sync, only by fresh files.
+#[test]
+fn waitaof_confirms_nothing_that_a_failed_sync_left_in_doubt() {
+    const KEY_DELAY_US: u64 = 400_000;
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "everysec"]);
+    let mut client = server.client();
+    assert_eq!(client.call("MSET a 1 b 2 c 3"), "OK");
+    assert_eq!(client.call("WAITAOF 1 0 0"), "[1 0]");
+    assert_eq!(client.call(&format!("CONFIG SET rdb-key-save-delay {KEY_DELAY_US}")), "OK");
+    if !fail_next_sync(&server) {
+        println!("skipped: strace is not there, or may not look at a process");
+        return;
+    }
+    assert_eq!(client.call("SET d 4"), "OK");
+    // It fails within a second, and the base of the fresh files takes more than one.
+    assert_eq!(client.call("WAITAOF 1 0 1000"), "[0 0]");
+    server.wait_for_log("Input/output error");
+    assert_eq!(client.call("WAITAOF 1 0 0"), "[1 0]");
+    assert!(server.log().contains("The AOF has been rewritten to fresh files."), "{}", server.log());
+    assert_eq!(client.call("MGET a b c d"), "[1 2 3 4]");
+}
