@@ -2,6 +2,7 @@
 
 use crate::codec::resp::Reply;
 
+use super::grammar::{self, Arg, Kind};
 use super::{Args, Command, CommandError};
 
 /// The error for a container called with a word that none of its subcommands has.
@@ -27,13 +28,60 @@ pub fn write<F>(reply: &mut Reply, container: &Command<F>) {
     let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
     for sub in container.subcommands.iter().filter(|sub| sub.spec.name != "help") {
         let word = sub.spec.name.to_ascii_uppercase();
-        let syntax = sub.spec.syntax;
-        lines.push(if syntax.is_empty() { word } else { format!("{word} {syntax}") });
+        let args = grammar::parse(sub.spec.syntax).unwrap_or_default();
+        lines.push(format!("{word} {}", usage(&args)).trim_end().to_owned());
         lines.push(format!("    {}", sub.spec.summary));
     }
     lines.extend(["HELP".to_owned(), "    Print this help.".to_owned()]);
     reply.array(lines.len());
     for line in &lines {
         reply.simple(line);
+    }
+}
+
+/// Arguments as people are shown them: `<name>` for what they choose, words as they are, `(A|B)` for one of
+/// these, `[...]` for what may be left out.
+fn usage(args: &[Arg]) -> String {
+    args.iter().map(argument).collect::<Vec<_>>().join(" ")
+}
+
+fn argument(arg: &Arg) -> String {
+    let value = match &arg.kind {
+        Kind::PureToken => String::new(),
+        Kind::Value(_) => format!("<{}>", arg.name),
+        Kind::OneOf(of) => {
+            let all: Vec<String> = of.iter().map(argument).collect();
+            if arg.optional && !arg.multiple { all.join("|") } else { format!("({})", all.join("|")) }
+        }
+        Kind::Block(of) => usage(of),
+    };
+    let one = match arg.token {
+        Some(token) => format!("{token} {value}").trim_end().to_owned(),
+        None if value.is_empty() => arg.name.clone(),
+        None => value,
+    };
+    match (arg.optional, arg.multiple) {
+        (false, false) => one,
+        (true, false) => format!("[{one}]"),
+        (true, true) => format!("[{one} ...]"),
+        (false, true) => format!("{one} [{one} ...]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{grammar, usage};
+
+    #[test]
+    fn arguments_are_shown_as_people_write_them() {
+        let shown = |syntax| usage(&grammar::parse(syntax).expect("a grammar"));
+        assert_eq!(
+            shown("key group < id | $ > [ ENTRIESREAD entries-read:int ]"),
+            "<key> <group> (<id>|$) [ENTRIESREAD <entries-read>]"
+        );
+        assert_eq!(shown("pattern:pattern..."), "<pattern> [<pattern> ...]");
+        assert_eq!(shown("timeout:int [ WRITE | ALL ]"), "<timeout> [WRITE|ALL]");
+        assert_eq!(shown("[ command-name ]..."), "[<command-name> ...]");
+        assert_eq!(shown("< parameter value >..."), "<parameter> <value> [<parameter> <value> ...]");
     }
 }

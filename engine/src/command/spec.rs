@@ -109,7 +109,7 @@ flags! {
     /// Not shown by MONITOR.
     SKIP_MONITOR = 9, "skip_monitor";
     /// Not logged as slow.
-    SKIP_SLOWLOG = 10, "skip_slowlog";
+    SKIP_SLOWLOG = 10, "skip_commandlog";
     /// Implies ASKING in a cluster.
     ASKING = 11, "asking";
     /// Constant or logarithmic time.
@@ -424,9 +424,11 @@ impl Spec {
         if has(READONLY) && !is_script {
             all.push("read");
         }
-        // SORT is listed with the types that it sorts, and not with what works on keys of any type.
-        let is_of_types = matches!(self.group, Group::Generic) && self.categories.contains(&"sortedset");
-        if !self.is_container && !is_of_types {
+        // SORT is listed with the types that it sorts, WAIT with what is about connections, and both not with
+        // what works on keys of any type.
+        let is_elsewhere = matches!(self.group, Group::Generic)
+            && ["sortedset", "connection"].iter().any(|category| self.categories.contains(category));
+        if !self.is_container && !is_elsewhere {
             all.extend(self.group.category());
         }
         if has(ADMIN) {

@@ -193,12 +193,25 @@ const CLIENT: SessionCommand = SessionCommand::new(
 
 const PLAIN: Flags = NOSCRIPT.or(LOADING).or(STALE).or(ALLOW_BUSY);
 const OPERATOR: Flags = ADMIN.or(NOSCRIPT).or(LOADING).or(STALE);
-// The conditions that only Valkey has are read but not shown.
-const KILL_SYNTAX: &str = "< ip:port | < ID client-id:int | TYPE < NORMAL | MASTER | REPLICA | PUBSUB > | USER username | \
-    ADDR ip:port | LADDR ip:port | SKIPME < YES | NO > | MAXAGE maxage:int >... >";
+const KILL_SYNTAX: &str = "< ip-port | < \
+    TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > | ID client-id:int | \
+    USER username | ADDR addr | LADDR laddr | SKIPME < YES | NO > | MAXAGE maxage:int | NAME name | \
+    IDLE idle:int | FLAGS flags | LIB-NAME lib-name | LIB-VER lib-ver | DB db:int | CAPA capa | \
+    IP ip | NOT-TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > | \
+    NOT-ID not-client-id:int | NOT-USER not-username | NOT-ADDR not-addr | NOT-LADDR not-laddr | \
+    NOT-NAME not-name | NOT-FLAGS not-flags | NOT-LIB-NAME not-lib-name | NOT-LIB-VER not-lib-ver | \
+    NOT-DB not-db:int | NOT-CAPA not-capa | NOT-IP not-ip >... >";
 const TRACKING_SYNTAX: &str =
     "< ON | OFF > [ REDIRECT client-id:int ] [ PREFIX prefix ]... [ BCAST ] [ OPTIN ] [ OPTOUT ] [ NOLOOP ]";
-const LIST_SYNTAX: &str = "[ TYPE < NORMAL | MASTER | REPLICA | PUBSUB > ] [ ID client-id:int... ]";
+const LIST_SYNTAX: &str = "[ TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > ] [ \
+    ID client-id:int... ] [ USER username ] [ ADDR addr ] [ LADDR laddr ] [ SKIPME < YES | NO > ] [ \
+    MAXAGE maxage:int ] [ NAME name ] [ IDLE idle:int ] [ FLAGS flags ] [ LIB-NAME lib-name ] [ \
+    LIB-VER lib-ver ] [ DB db:int ] [ CAPA capa ] [ IP ip ] [ \
+    NOT-TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > ] [ \
+    NOT-ID not-client-id:int ] [ NOT-USER not-username ] [ NOT-ADDR not-addr ] [ \
+    NOT-LADDR not-laddr ] [ NOT-NAME not-name ] [ NOT-FLAGS not-flags ] [ \
+    NOT-LIB-NAME not-lib-name ] [ NOT-LIB-VER not-lib-ver ] [ NOT-DB not-db:int ] [ \
+    NOT-CAPA not-capa ] [ NOT-IP not-ip ]";
 
 const fn sub(
     name: &'static str,

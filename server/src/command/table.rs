@@ -268,6 +268,8 @@ fn slot_of(digest: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use cairn_engine::command::grammar;
+
     use super::*;
 
     #[test]
@@ -291,6 +293,14 @@ mod tests {
         let client = table.find(b"client").expect("it is there");
         let id = table.subcommand(client, b"ID").expect("it is there");
         assert_eq!(table.entry(id).full_name, "client|id");
+    }
+
+    #[test]
+    fn every_syntax_is_a_grammar() {
+        let table = CommandTable::new(&[]).expect("no renames");
+        for entry in table.entries() {
+            assert!(grammar::parse(entry.spec.syntax).is_ok(), "{}: {}", entry.full_name, entry.spec.syntax);
+        }
     }
 
     #[test]
