@@ -29,6 +29,25 @@ use crate::server::Server;
 /// A running child is looked after at this interval.
 pub(crate) const CHILD_POLL: Duration = Duration::from_millis(10);
 
+/// What DEBUG RELOAD keeps of the data that are in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// Nothing: the file takes their place.
+    Nothing,
+    /// Those that are not in the file.
+    WhatIsNotInTheFile,
+    /// All of them: what is in the file, too, is an error.
+    All,
+}
+
+/// What DEBUG RELOAD does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reload {
+    /// It saves first.
+    pub(crate) saves: bool,
+    pub(crate) keeps: Keeps,
+}
+
 impl Server {
     /// Runs a data command. Answers what it waits for, if it does; there is no reply then.
     #[inline]
@@ -102,17 +121,18 @@ impl Server {
         }
     }
 
-    /// DEBUG RELOAD: saves unless told not to, empties the engine, and loads the file again.
+    /// DEBUG RELOAD: saves unless told not to, empties the engine unless told not to, and loads the file.
     ///
     /// # Errors
     /// The save failed, or the file that is there cannot be loaded; nothing has changed.
-    pub(crate) fn reload(&mut self, saves: bool) -> Result<(), String> {
-        if saves {
+    pub(crate) fn reload(&mut self, how: Reload) -> Result<(), String> {
+        const FAILED: &str = "Error trying to load the RDB dump, check server logs.";
+        if how.saves {
             self.save_now().map_err(|error| error.to_string())?;
         }
         let (now, options) = (self.now, self.load_options());
         let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
-        if saves {
+        if how.saves && how.keeps == Keeps::Nothing {
             engine.clear();
             if let Err(error) = engine.load(now, options, &mut |_| {}) {
                 // What is in memory is a part of the data set: going on would end in saving it over the whole.
@@ -130,12 +150,22 @@ impl Server {
             };
             if let Some(fault) = fault {
                 self.log.warning(format_args!("Error reloading the DB, which stays as it is: {fault}"));
-                return Err("Error trying to load the RDB dump, check server logs.".into());
+                return Err(FAILED.into());
+            }
+            let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
+            let merged = match how.keeps {
+                Keeps::Nothing => {
+                    engine.take_data_of(other);
+                    Ok(())
+                }
+                Keeps::WhatIsNotInTheFile => engine.merge_data_of(other, true),
+                Keeps::All => engine.merge_data_of(other, false),
+            };
+            if let Err(fault) = merged {
+                self.log.warning(format_args!("Error reloading the DB, which stays as it is: {fault}"));
+                return Err(FAILED.into());
             }
             self.end_backup_without_seal("the data set was loaded anew");
-            if let Some(engine) = &mut self.engine {
-                engine.take_data_of(other);
-            }
         }
         self.log.warning(format_args!("DB reloaded by DEBUG RELOAD"));
         Ok(())

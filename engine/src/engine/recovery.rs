@@ -7,7 +7,7 @@ use crate::persist::recover::{
 };
 use crate::persist::snapshot::TargetChoice;
 use crate::persist::storage::Storage;
-use crate::script::Scripts;
+use crate::script::{Restore, Scripts};
 
 impl Engine {
     /// Finds the data that the options tell of, loads them into the engine, which must be empty, and puts
@@ -77,5 +77,36 @@ impl Engine {
         (self.keyspace, self.carried) = (keyspace, carried);
         self.settings.target = settings.target;
         self.snapshot_stats.dirty = 0;
+    }
+
+    /// Adds the data of another engine of the same settings to its own. What is there twice is taken from
+    /// the other if it `replaces`.
+    ///
+    /// # Errors
+    /// What is there twice, if it does not; or a function that two libraries have. Nothing has changed then.
+    pub fn merge_data_of(&mut self, mut other: Engine, replaces: bool) -> Result<(), String> {
+        let databases = self.keyspace.len().min(other.keyspace.len());
+        let mut keys: Vec<Vec<Vec<u8>>> = Vec::with_capacity(databases);
+        for index in 0..databases {
+            let db = self.keyspace.db(index);
+            let names: Vec<Vec<u8>> =
+                other.keyspace.db(index).iter().map(|entry| entry.key().to_vec()).collect();
+            if let Some(key) = names.iter().find(|key| !replaces && db.contains(key)) {
+                return Err(format!("the key \"{}\" is there already", key.escape_ascii()));
+            }
+            keys.push(names);
+        }
+        let sources: Vec<Vec<u8>> = other.carried.functions.sources().map(<[u8]>::to_vec).collect();
+        let policy = if replaces { Restore::Replace } else { Restore::Append };
+        let restored = self.carried.functions.restore(&sources, policy);
+        restored.map_err(|why| String::from_utf8_lossy(&why).into_owned())?;
+        for (index, names) in keys.iter().enumerate() {
+            let (from, into) = (other.keyspace.db_mut(index), self.keyspace.db_mut(index));
+            for entry in names.iter().filter_map(|key| from.remove_entry(key)) {
+                into.put(entry);
+                self.snapshot_stats.dirty += 1;
+            }
+        }
+        Ok(())
     }
 }

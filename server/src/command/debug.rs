@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use super::info::machine_memory;
 use super::{Call, SessionCommand};
 use crate::config::kind::parse_memory;
+use crate::data::{Keeps, Reload};
 use crate::dispatch::LOADING_ERROR;
 
 /// Every command of this file.
@@ -76,7 +77,7 @@ const HELP: &[&str] = &[
     "    Make keys named key:<num>, or prefix:<num>.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Give list elements from this size on a node of their own; 0 is the default.",
-    "RELOAD [NOSAVE]",
+    "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
     "    Save the data set, unless told not to, and load it again.",
     "REPLYBUFFER <PEAK-RESET-TIME <NEVER|RESET|time>|RESIZING <0|1>>",
     "    Nothing changes: there is no reply buffer that is resized.",
@@ -182,19 +183,24 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         (b"protocol", 3) => protocol(call.reply, args.at(2)),
         (b"populate", 3..=5) => populate(call, args),
         (b"reload", _) => {
-            let mut saves = true;
+            const WRONG: CommandError =
+                CommandError::text("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+            let (mut saves, mut flushes, mut merges) = (true, true, false);
             for i in 2..args.len() {
                 match args.at(i).to_ascii_lowercase().as_slice() {
                     b"nosave" => saves = false,
-                    // Without NOFLUSH there is nothing to merge with.
-                    b"merge" => {}
-                    _ => {
-                        let text = "ERR DEBUG RELOAD only supports the MERGE and NOSAVE options.";
-                        return Err(CommandError::text(text));
-                    }
+                    b"noflush" => flushes = false,
+                    b"merge" => merges = true,
+                    _ => return Err(WRONG),
                 }
             }
-            reload(call, saves)
+            let keeps = match (flushes, merges) {
+                // There is nothing to merge with.
+                (true, _) => Keeps::Nothing,
+                (false, true) => Keeps::WhatIsNotInTheFile,
+                (false, false) => Keeps::All,
+            };
+            reload(call, Reload { saves, keeps })
         }
         (b"set-active-expire", 3) => {
             call.server.is_expiring = args.int(2)? != 0;
@@ -436,11 +442,11 @@ fn populate(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-fn reload(call: &mut Call<'_>, saves: bool) -> Outcome {
+fn reload(call: &mut Call<'_>, how: Reload) -> Outcome {
     if call.server.is_saving() {
         call.server.cancel_save();
     }
-    call.server.reload(saves).map_err(|why| CommandError::Text(format!("ERR {why}").into()))?;
+    call.server.reload(how).map_err(|why| CommandError::Text(format!("ERR {why}").into()))?;
     call.reply.ok();
     Ok(())
 }

@@ -56,7 +56,7 @@ fn errors_and_ends() {
     assert_eq!(client.call_words(&[b"DEBUG", b"ERROR", b"MY\r\nown"]), "-MY  own");
     assert_eq!(
         client.call("DEBUG RELOAD nope"),
-        "-ERR DEBUG RELOAD only supports the MERGE and NOSAVE options."
+        "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
     );
     let text = "-ERR unknown subcommand or wrong number of arguments for 'NOPE'. Try DEBUG HELP.";
     assert_eq!(client.call("DEBUG NOPE"), text);

@@ -189,3 +189,24 @@ fn a_function_that_runs_for_long_is_busy_and_can_be_killed() {
     assert_eq!(other.call("SCRIPT KILL"), "OK");
     assert!(slow.read().starts_with("-ERR Script killed by user with SCRIPT KILL."));
 }
+
+#[test]
+fn a_file_is_merged_with_what_is_in_memory() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    load(&mut client, &library("one", "f", "return 'one'"));
+    assert_eq!(client.call("MSET a 1 b 1"), "OK");
+    let failed = "-ERR Error trying to load the RDB dump, check server logs.";
+    assert_eq!(client.call("DEBUG RELOAD NOFLUSH"), failed);
+    assert_eq!(client.call("FUNCTION FLUSH"), "OK");
+    load(&mut client, &library("two", "g", "return 'two'"));
+    assert_eq!(client.call("MSET b 2 c 2"), "OK");
+    assert_eq!(client.call("DEBUG RELOAD NOSAVE NOFLUSH"), failed);
+    assert_eq!(client.call("MGET a b c"), "[1 2 2]");
+    assert_eq!(client.call("DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "OK");
+    assert_eq!(client.call("MGET a b c"), "[1 1 2]");
+    assert_eq!(client.call("FCALL f 0"), "one");
+    assert_eq!(client.call("FCALL g 0"), "two");
+    assert_eq!(client.call("DEBUG RELOAD NOFLUSH MERGE"), "OK");
+    assert_eq!(client.call("DBSIZE"), "3");
+}
