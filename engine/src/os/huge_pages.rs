@@ -27,8 +27,11 @@ use super::{fork, memory};
 const HUGE_BYTES: usize = 2 << 20;
 /// A piece with fewer of its pages in memory, of sixteen, is left as it is: it would only grow.
 const LEAST_SIXTEENTHS: usize = 14;
-/// The thread rests for so many times as long as it has worked: who wants that processor has it then.
-const REST: u32 = 1;
+/// After a load the thread rests as long as it has worked: who wants that processor has it then.
+const REST_AFTER_LOAD: u32 = 1;
+/// After a child it rests for so many times as long, as clients are served meanwhile: whoever touches a piece
+/// that is being copied waits, and the less often that is the better.
+const REST_AFTER_CHILD: u32 = 16;
 /// While a child runs nothing is copied, as the child has the pages, too; it is looked for this often.
 const CHILD_NAP: Duration = Duration::from_millis(100);
 /// So many failures in a row, and the thread ends: the kernel has no huge pages to give.
@@ -59,7 +62,7 @@ impl Drop for PutOff {
         if set_disabled(false).is_err() {
             return;
         }
-        start();
+        start(REST_AFTER_LOAD);
     }
 }
 
@@ -69,19 +72,20 @@ pub fn make_again(copied_bytes: u64) {
     /// Less is not worth a walk.
     const LEAST_BYTES: u64 = 16 << 20;
     if copied_bytes >= LEAST_BYTES && are_wanted() {
-        start();
+        start(REST_AFTER_CHILD);
     }
 }
 
 /// How often it was asked that memory be made huge since the thread was started; 0 if there is none.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
-/// Starts the thread, or has the one that there is begin anew when it is done.
-fn start() {
-    let work = || {
+/// Starts the thread, which rests for so many times as long as it has worked. The one that there is has its
+/// own pace, and begins anew when it is done.
+fn start(rest: u32) {
+    let work = move || {
         loop {
             let asked = ASKED.load(Ordering::Acquire);
-            make_huge();
+            make_huge(rest);
             if ASKED.compare_exchange(asked, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 break;
             }
@@ -107,8 +111,11 @@ fn are_wanted() -> bool {
 }
 
 /// Makes what has been loaded huge, piece by piece.
-fn make_huge() {
-    step_back();
+fn make_huge(rest: u32) {
+    // Afterwards it rests instead: who holds a page that others want must get on.
+    if rest == REST_AFTER_LOAD {
+        step_back();
+    }
     let Some(mut own) = Own::new() else { return };
     let mut failures = 0;
     for range in anonymous() {
@@ -126,7 +133,7 @@ fn make_huge() {
             own.touch();
             own.give_back();
             failures = if collapse(piece) { 0 } else { failures + 1 };
-            std::thread::sleep(began.elapsed() * REST);
+            std::thread::sleep(began.elapsed() * rest);
         }
     }
     memory::publish_thread();
@@ -284,7 +291,7 @@ mod tests {
 
     #[test]
     fn whoever_asks_while_the_thread_works_has_it_begin_anew_and_it_ends() {
-        (0..3).for_each(|_| start());
+        (0..3).for_each(|_| start(REST_AFTER_CHILD));
         let begun = Instant::now();
         while ASKED.load(Ordering::Acquire) > 0 {
             assert!(begun.elapsed() < Duration::from_secs(60), "it does not end");
