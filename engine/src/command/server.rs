@@ -88,8 +88,10 @@ fn swapdb(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             .ok_or(CommandError::DbIndexOutOfRange)
     };
     let (a, b) = (in_range(a)?, in_range(b)?);
-    ctx.data.keyspace.swap(a, b);
-    ctx.data.effects.swapped(a, b);
+    if a != b {
+        ctx.data.keyspace.swap(a, b);
+        ctx.data.effects.swapped(a, b);
+    }
     ctx.data.dirty += 1;
     ctx.reply.ok();
     Ok(())

@@ -57,6 +57,7 @@ fn a_watched_key_that_changes_stops_the_transaction() {
     assert_eq!(run(&["FLUSHALL"]), ran);
     assert_eq!(run(&["SET k 1", "FLUSHDB"]), stopped);
     assert_eq!(run(&["SELECT 1", "SET k 1", "SELECT 0"]), ran);
+    assert_eq!(run(&["SWAPDB 0 0"]), ran);
     assert_eq!(run(&["SWAPDB 0 1"]), stopped);
     assert_eq!(run(&["RENAME k other"]), stopped);
     assert_eq!(run(&["EXPIRE other 100"]), stopped);
