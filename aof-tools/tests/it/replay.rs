@@ -338,10 +338,10 @@ fn every_form_holds_the_same() {
 
 #[test]
 fn bad_commands_are_named_and_skipped_on_demand() {
-    let home = log_of(&["SELECT 0\nSET a 1\nEVAL x 0\nLPUSH a 1\nSET b 1\nNOSUCH 1"]);
+    let home = log_of(&["SELECT 0\nSET a 1\nFCALL x 0\nLPUSH a 1\nSET b 1\nNOSUCH 1"]);
     let home = home.path();
     let told = run(home, &["compact", "log", "-o", "new"], 1);
-    assert!(told.contains("a.aof.1.incr.aof: offset 50: 'EVAL' needs"), "{told}");
+    assert!(told.contains("a.aof.1.incr.aof: offset 50: 'FCALL' needs"), "{told}");
     let told = run(home, &["compact", "log", "-o", "new", "--skip-bad"], 1);
     assert!(
         told.contains("lpush answers: WRONGTYPE") && told.contains("unknown command \"NOSUCH\""),

@@ -8,6 +8,7 @@
 //! knows no clients and no configuration. Behaviour: valkey src/eval.c, src/functions.c, src/script.c,
 //! src/modules/lua/.
 
+pub mod again;
 mod api;
 mod bit;
 mod cache;

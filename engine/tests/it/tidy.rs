@@ -22,9 +22,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("persist", &["base", "codec", "value", "transcode", "keyspace", "command", "script", "os"]),
 ];
 
-/// Formats, values and commands, and the facade, to run the commands of a log. Not what persists.
+/// Formats, values, commands and scripts, and the facade, to run the commands of a log. Not what persists.
 const TOOLS_MAY: &[&str] =
-    &["base", "packed", "codec", "command", "value", "transcode", "keyspace", "engine"];
+    &["base", "packed", "codec", "command", "value", "transcode", "keyspace", "script", "engine"];
 
 /// What the other crates may name of the engine. The server is bound by what `lib.rs` makes public,
 /// and by this: a session never sees an encoding.

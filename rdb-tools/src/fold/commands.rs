@@ -7,6 +7,7 @@
 use cairn_engine::base::num;
 use cairn_engine::command::spec::{MAY_REPLICATE, READONLY};
 use cairn_engine::command::{self, Args, DataCommand};
+use cairn_engine::script::again;
 
 use crate::output::Shown;
 
@@ -29,6 +30,8 @@ pub(super) enum Call {
     Discard,
     /// Function libraries change.
     Function,
+    /// A script runs, or is made known.
+    Script,
     /// Nothing: it is about connections, not data.
     Nothing,
 }
@@ -64,7 +67,6 @@ const HARMLESS: &[&str] = &[
     "reset",
     "role",
     "save",
-    "script",
     "slowlog",
     "spublish",
     "ssubscribe",
@@ -80,8 +82,8 @@ const HARMLESS: &[&str] = &[
     "module",
 ];
 
-/// Commands that run scripts.
-const NEEDS_SCRIPTING: &[&str] = &["eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"];
+/// Commands that call functions. No server has logged them: what functions did is in logs.
+const NEEDS_FUNCTIONS: &[&str] = &["fcall", "fcall_ro"];
 
 /// All data commands, by their names in any case.
 pub(super) struct Commands(Box<[Option<&'static DataCommand>; SLOTS]>);
@@ -164,8 +166,9 @@ fn other(argv: &[&[u8]]) -> Result<Call, String> {
         () if is("exec") => alone(Call::Exec),
         () if is("discard") => alone(Call::Discard),
         () if is("function") => Ok(Call::Function),
-        () if NEEDS_SCRIPTING.iter().any(|word| is(word)) => Err(format!(
-            "'{}' needs a server that runs scripts; have the one that made the log rewrite it (BGREWRITEAOF) \
+        () if again::is_of_scripts(argv) => Ok(Call::Script),
+        () if NEEDS_FUNCTIONS.iter().any(|word| is(word)) => Err(format!(
+            "'{}' needs a server that runs functions; have the one that made the log rewrite it (BGREWRITEAOF) \
              and take its files then",
             Shown(name)
         )),

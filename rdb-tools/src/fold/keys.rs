@@ -13,6 +13,7 @@ use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::effects::Effects;
 use cairn_engine::command::{Args, CommandError, Context, Data, DataCommand, KeyStats, OnExpired};
 use cairn_engine::keyspace::{Entry, Keyspace};
+use cairn_engine::script::again::Ground;
 use cairn_engine::transcode::build::{BuildError, Builder};
 use cairn_engine::value::{Limits, Value};
 
@@ -80,6 +81,21 @@ impl Keys {
         command: &'static DataCommand,
         argv: &[&[u8]],
     ) -> Result<(), CommandError> {
+        let mut reply = std::mem::take(&mut self.reply);
+        let outcome = self.apply_for(false, db, command, argv, &mut reply);
+        reply.clear(KEPT_REPLY);
+        self.reply = reply;
+        outcome
+    }
+
+    fn apply_for(
+        &mut self,
+        for_script: bool,
+        db: usize,
+        command: &'static DataCommand,
+        argv: &[&[u8]],
+        reply: &mut Reply,
+    ) -> Result<(), CommandError> {
         self.reach(db);
         for (_, other) in databases_in(command, argv) {
             self.reach(other.min(MOST_DATABASES - 1));
@@ -96,14 +112,12 @@ impl Keys {
             on_expired: OnExpired::Ignore,
             hides_expired: false,
             must_obey: true,
-            for_script: false,
+            for_script,
             dirty: 0,
             effects: &mut self.effects,
         };
-        let rng = &mut self.rng;
-        let mut context = Context { data, reply: &mut self.reply, rng, may_wait: false, wait: None };
+        let mut context = Context { data, reply, rng: &mut self.rng, may_wait: false, wait: None };
         let outcome = (command.run)(&mut context, Args(argv));
-        self.reply.clear(KEPT_REPLY);
         if self.keyspace.has_garbage(db) {
             self.keyspace.take_garbage().for_each(drop);
         }
@@ -131,6 +145,32 @@ impl Keys {
         let builder = Builder::new(self.limits.clone());
         Loader { keys: self, builder, db: 0, current: Current::default(), subkey: None }
     }
+}
+
+impl Ground for Keys {
+    fn now(&self) -> UnixMs {
+        self.now
+    }
+
+    fn has_db(&mut self, db: usize) -> bool {
+        db < MOST_DATABASES
+    }
+
+    fn apply(
+        &mut self,
+        db: usize,
+        command: &'static DataCommand,
+        argv: &[&[u8]],
+        reply: &mut Reply,
+    ) -> Result<(), CommandError> {
+        self.apply_for(true, db, command, argv, reply)
+    }
+
+    /// There is no log that a line could go to.
+    fn log(&mut self, _level: u8, _text: String) {}
+
+    /// Whoever waits can end the tool.
+    fn meanwhile(&mut self) {}
 }
 
 /// A key of a base that cannot be loaded: where, which, why.

@@ -6,6 +6,8 @@ use cairn_engine::codec::rdb::{
     Decoder, Depth, Error, KeyHead, Options as DecoderOptions, Sink, Trailer, ValueEvent, Version,
 };
 use cairn_engine::command::{CommandError, DataCommand};
+use cairn_engine::script::again::{Again, Failed};
+use cairn_engine::script::{Scripts, Versions};
 
 use super::commands::{Call, Commands};
 use super::emit::{Needs, Teller};
@@ -21,6 +23,9 @@ use crate::progress::Progress;
 
 /// Commands, and keys of a base, between two looks at how much memory there is.
 const STEPS_PER_LOOK: u64 = 1024;
+
+/// What scripts are told that ask. Those of logs come from servers that told nothing.
+const VERSIONS: Versions = Versions { server_name: "cairn", redis: "7.4.2", valkey: "9.1.0" };
 
 /// Auxiliary fields that say something about one file and not about its data.
 pub(super) const OF_THE_FILE: &[&[u8]] = &[
@@ -76,6 +81,8 @@ pub(super) struct Run<'o> {
     aux: Vec<(Vec<u8>, Vec<u8>)>,
     needs: Needs,
     summary: Summary,
+    scripts: Scripts,
+    again: Option<Box<Again>>,
 }
 
 impl Visitor for Run<'_> {
@@ -130,6 +137,8 @@ impl<'o> Run<'o> {
             aux: Vec::new(),
             needs: Needs::default(),
             summary: Summary::default(),
+            scripts: Scripts::new(VERSIONS),
+            again: None,
         }
     }
 
@@ -168,6 +177,10 @@ impl<'o> Run<'o> {
                 self.summary.commands += 1;
                 self.libraries.call(argv).map_err(|error| format!("function answers: {}", clean(&error)))
             }
+            Call::Script => {
+                self.summary.commands += 1;
+                self.script(at, argv)
+            }
             Call::Select(db) => {
                 self.session.db = db;
                 Ok(())
@@ -178,6 +191,22 @@ impl<'o> Run<'o> {
             Ok(()) => Ok(()),
             Err(what) => bad(self.options, &mut self.summary, path, at, what),
         }
+    }
+
+    /// Runs a script as the server ran it that has logged it.
+    fn script(&mut self, at: u64, argv: &[&[u8]]) -> Result<(), String> {
+        let again = self.again.get_or_insert_default();
+        if let Some((_, version)) = self.aux.iter().find(|(name, _)| name == b"redis-ver") {
+            again.note_version(version);
+        }
+        let ran = again.run(&mut self.scripts, &mut self.keys, (self.session.db, at), argv);
+        ran.map_err(|failed| match failed {
+            Failed::Never(what) => what,
+            Failed::Answers(error) => {
+                let name = argv.first().copied().unwrap_or_default().to_ascii_lowercase();
+                format!("{} answers: {}", Shown(&name), Shown(&error))
+            }
+        })
     }
 
     /// Tells the keys.

@@ -129,7 +129,7 @@ impl Visitor for Pass<'_> {
             Ok(call) => call,
             Err(what) => return bad(self.options, &mut self.found.summary, &part.path, at, what),
         };
-        let is_run = matches!(call, Call::Data(_) | Call::Function);
+        let is_run = matches!(call, Call::Data(_) | Call::Function | Call::Script);
         match self.session.step(call, at) {
             Step::Wrong(what) => {
                 return bad(self.options, &mut self.found.summary, &part.path, at, what.to_owned());
@@ -149,8 +149,9 @@ impl Visitor for Pass<'_> {
                 }
             }
             Call::Data(command) => self.data(command, argv, Place { part: self.part, at: end }),
-            // What was to be discarded has been seen already: that is not worth another way.
-            Call::Discard => self.found.is_whole = true,
+            // What was to be discarded has been seen already: that is not worth another way. What a script
+            // touches nobody knows.
+            Call::Discard | Call::Script => self.found.is_whole = true,
             Call::Multi | Call::Exec | Call::Nothing => {}
         }
         Ok(())

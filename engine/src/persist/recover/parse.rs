@@ -13,9 +13,9 @@ use crate::codec::aof::block;
 use crate::codec::aof::record::{self, Content, Parser};
 use crate::command::Args;
 use crate::persist::storage::InputFile;
+use crate::script::again;
 
 use super::batch::{Batch, Call, Item};
-use super::scripts;
 use super::table::{Known, Table};
 
 /// Bytes asked of the disk at a time: what becomes a batch. They stay in the second-level cache until they
@@ -437,7 +437,12 @@ impl Commands {
                 self.open = None;
                 None
             }
-            _ if scripts::is_known(argv) => Some(Call::Script),
+            _ if again::is_of_scripts(argv) => {
+                if argv.len() < 3 && !is("script") {
+                    return Err(wrong_arity(&lower(name)));
+                }
+                Some(Call::Script)
+            }
             _ if is("function") => Some(Call::Function),
             _ if CALLS_FUNCTIONS.iter().any(|word| is(word)) => {
                 return Err(format!(
@@ -496,7 +501,7 @@ fn printable(bytes: &[u8], most: usize) -> String {
     bytes[..bytes.len().min(most)].escape_ascii().to_string()
 }
 
-pub(super) fn wrong_arity(name: &str) -> String {
+fn wrong_arity(name: &str) -> String {
     format!("wrong number of arguments for '{name}' command")
 }
 

@@ -13,13 +13,13 @@ use crate::persist::apart::Apart;
 use crate::persist::carried::Carried;
 use crate::persist::load::LoadProgress;
 use crate::script::Scripts;
+use crate::script::again::Again;
 use crate::value::Limits;
 
 use super::batch::{Batch, Call, Item, Words};
 use super::build::Caller;
 use super::functions::{self, Failed};
 use super::parse::{Stopped, unknown};
-use super::scripts::Scripting;
 use super::{Level, Listener, Note, Outside};
 
 /// So many commands wait for memory together.
@@ -63,7 +63,7 @@ pub(super) struct Replayer<'a> {
     pub(super) db: usize,
     pub(super) caller: Caller,
     /// What scripts of the log need, if there are any.
-    pub(super) scripting: Option<Box<Scripting>>,
+    pub(super) again: Option<Box<Again>>,
     /// How far all files are, as it was last told.
     pub(super) progress: LoadProgress,
     /// Entries that were made ahead and put in, less those made in vain.
@@ -81,7 +81,7 @@ impl<'a> Replayer<'a> {
             listener,
             db: 0,
             caller: Caller::new(),
-            scripting: None,
+            again: None,
             progress: LoadProgress::default(),
             useful: 0,
             commands: 0,
