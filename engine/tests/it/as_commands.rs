@@ -69,6 +69,7 @@ pub(crate) fn run(engine: &mut Engine, bytes: &[u8], now: UnixMs) -> Vec<String>
             continue;
         }
         if name == "function" {
+            engine.functions_mut().load(words[2], false, RELOAD_PATIENCE).expect("it was loaded before");
             continue;
         }
         let found = command::all().find(|c| c.spec.name == name).expect("data commands only");

@@ -1,11 +1,12 @@
-//! What a server does for EVAL, EVALSHA and SCRIPT, as far as conversations need it. What a script's
+//! What a server does for EVAL, SCRIPT, FCALL, FUNCTION and their like, as far as conversations need it. What a script's
 //! commands may do is checked where sessions are, in the server; here they are only run.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::spec::{NOSCRIPT, WRITE};
-use cairn_engine::script::{Flags, Host, Loaded, May, Origin, Replicate, Sha};
+use cairn_engine::script::{Flags, Host, LOAD_PATIENCE, Loaded, May, Origin, Program, Replicate, Sha, Vm};
 
 use super::{Local, meant};
 
@@ -27,9 +28,45 @@ pub(super) fn answer(local: &mut Local, words: &[&[u8]], reply: &mut Reply) -> b
                 Err(why) => reply.error_bytes(&why),
             }
         }
+        ("function", [_, sub, rest @ ..]) => about_functions(local, &sub.to_ascii_lowercase(), rest, reply),
+        ("fcall" | "fcall_ro", [_, function, count, rest @ ..]) => {
+            let count = String::from_utf8_lossy(count).parse().expect("a number of keys");
+            let Some(function) = local.engine.functions().find(function).cloned() else {
+                reply.error("ERR Function not found");
+                return true;
+            };
+            let vm = local.engine.functions_mut().vm();
+            let callee = (vm, function.program, function.flags.has(Flags::NO_WRITES));
+            if name.ends_with("_ro") && !callee.2 {
+                reply.error("ERR Can not execute a script with write flag using *_ro command.");
+            } else {
+                run_program(local, callee, rest.split_at(count), reply);
+            }
+        }
         _ => return false,
     }
     true
+}
+
+fn about_functions(local: &mut Local, sub: &[u8], rest: &[&[u8]], reply: &mut Reply) {
+    let functions = local.engine.functions_mut();
+    let changed = match (sub, rest) {
+        (b"load", [code]) => functions.load(code, false, LOAD_PATIENCE).map(Some),
+        (b"load", [_, code]) => functions.load(code, true, LOAD_PATIENCE).map(Some),
+        (b"delete", [name]) if functions.delete(name) => Ok(None),
+        (b"delete", _) => Err(b"Library not found".to_vec()),
+        (b"flush", _) => {
+            functions.flush();
+            Ok(None)
+        }
+        _ => panic!("FUNCTION of a conversation"),
+    };
+    match changed {
+        Ok(Some(name)) => reply.bulk(&name),
+        Ok(None) => reply.ok(),
+        Err(why) => reply.error_bytes(&[b"ERR ", &*why].concat()),
+    }
+    local.reload();
 }
 
 fn about(local: &mut Local, sub: &[u8], rest: &[&[u8]], reply: &mut Reply) {
@@ -66,12 +103,21 @@ fn run(
     only_reads: bool,
     reply: &mut Reply,
 ) {
-    let (vm, db) = (local.scripts.vm(), local.db);
-    let is_read_only = only_reads || loaded.flags.has(Flags::NO_WRITES);
-    local.is_in_script = true;
-    vm.run(loaded.program, keys, args, &mut Caller { local, is_read_only }, reply);
-    local.is_in_script = false;
+    let callee = (local.scripts.vm(), loaded.program, only_reads || loaded.flags.has(Flags::NO_WRITES));
+    run_program(local, callee, (keys, args), reply);
     local.scripts.used(loaded.sha);
+}
+
+fn run_program(
+    local: &mut Local,
+    (vm, program, is_read_only): (Rc<Vm>, Program, bool),
+    (keys, args): (&[&[u8]], &[&[u8]]),
+    reply: &mut Reply,
+) {
+    let db = local.db;
+    local.is_in_script = true;
+    vm.run(program, keys, args, &mut Caller { local, is_read_only }, reply);
+    local.is_in_script = false;
     local.db = db;
 }
 
