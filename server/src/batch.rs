@@ -275,8 +275,9 @@ impl Batch {
         let rest = connection.input.len();
         let missing = connection.parser.bulk_missing(rest);
         let (source, at, read) = if missing >= BIG_ARGUMENT_BYTES || rest > READ_BYTES {
-            // At most doubles what has come, whatever length the client has announced.
-            let room = missing.clamp(READ_BYTES, rest.max(2 * READ_BYTES));
+            // At most doubles what has come, whatever length the client has announced, and ends where a
+            // big argument does: how much that takes must not hang on the pieces in which it comes.
+            let room = if missing == 0 { READ_BYTES } else { missing.min(rest.max(2 * READ_BYTES)) };
             if connection.input.capacity() - rest < room.min(READ_BYTES) {
                 connection.input.reserve_exact(room);
             }
