@@ -164,6 +164,47 @@ impl Entry {
     }
 }
 
+/// What a manifest without marks says, in a comment, of a log that is switched off: `#off <ms> <end>`.
+#[derive(Debug, Clone, Copy)]
+struct Off {
+    since: UnixMs,
+    /// Where the last increment ended then, if that is known.
+    end: Option<u64>,
+}
+
+impl Off {
+    fn parse(comment: &[u8]) -> Option<Self> {
+        let mut words = comment.strip_prefix(b"off ")?.trim_ascii_end().split(|byte| *byte == b' ');
+        let since = UnixMs(num::parse_i64(words.next()?)?);
+        let end = words.next().and_then(num::parse_i64).and_then(|end| u64::try_from(end).ok());
+        Some(Self { since, end })
+    }
+
+    fn of(manifest: &Manifest) -> Option<Self> {
+        let since = manifest.live().find_map(|(_, entry)| entry.marks.off_since)?;
+        Some(Self { since, end: manifest.incr.last().and_then(|entry| entry.marks.end) })
+    }
+
+    fn mark(self, manifest: &mut Manifest) {
+        for entry in manifest.base.iter_mut().chain(&mut manifest.incr) {
+            entry.marks.off_since = Some(self.since);
+        }
+        if let Some(last) = manifest.incr.last_mut() {
+            last.marks.end = self.end;
+        }
+    }
+}
+
+impl fmt::Display for Off {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#off {}", self.since.0)?;
+        if let Some(end) = self.end {
+            write!(f, " {end}")?;
+        }
+        f.write_str("\n")
+    }
+}
+
 /// A whole manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
@@ -246,6 +287,7 @@ impl Manifest {
             return Err(Error { kind: Kind::Empty, line: None });
         }
         let mut manifest = Self::default();
+        let mut off = None;
         let mut sums = Sums::default();
         let mut rest = text;
         let mut number = 0u32;
@@ -255,8 +297,9 @@ impl Manifest {
             let (chunk, tail) = rest.split_at(newline.map_or(window.len(), |at| at + 1));
             rest = tail;
             number = number.saturating_add(1);
-            if chunk.starts_with(b"#") {
+            if let Some(comment) = chunk.strip_prefix(b"#") {
                 sums.crc.update(chunk);
+                off = off.or(Off::parse(comment));
                 continue;
             }
             // A NUL hides the rest of the line, its end included, from Redis.
@@ -272,6 +315,8 @@ impl Manifest {
         manifest.is_checked = is_ours;
         if manifest.is_checked {
             manifest.check(&sums).map_err(|kind| Error { kind, line: None })?;
+        } else if let Some(off) = off {
+            off.mark(&mut manifest);
         }
         Ok(manifest)
     }
@@ -325,6 +370,9 @@ impl Manifest {
         for (kind, entry) in self.entries() {
             push_line(&mut out, kind, entry);
             out.push(b'\n');
+        }
+        if let Some(off) = Off::of(self) {
+            out.extend_from_slice(off.to_string().as_bytes());
         }
         out
     }

@@ -213,8 +213,17 @@ proptest! {
         prop_assert_eq!(Manifest::parse(&manifest.format_checked()), Ok(manifest.clone()));
         let stock = manifest.format();
         manifest.is_checked = false;
+        // What stands in a comment: since when it is off, and where it ended then.
+        let off_since = manifest.live().find_map(|(_, entry)| entry.marks.off_since);
+        let end = manifest.incr.last().and_then(|last| last.marks.end).filter(|_| off_since.is_some());
         for entry in manifest.base.iter_mut().chain(&mut manifest.history).chain(&mut manifest.incr) {
             entry.marks = Marks::default();
+        }
+        for entry in manifest.base.iter_mut().chain(&mut manifest.incr) {
+            entry.marks.off_since = off_since;
+        }
+        if let Some(last) = manifest.incr.last_mut() {
+            last.marks.end = end;
         }
         prop_assert_eq!(Manifest::parse(&stock), Ok(manifest));
     }

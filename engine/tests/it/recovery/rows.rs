@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use cairn_engine::base::rng::Rng;
 use cairn_engine::base::time::UnixMs;
+use cairn_engine::codec::aof::manifest::Manifest;
 use cairn_engine::engine::Engine;
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::recover::Source;
@@ -505,8 +506,16 @@ fn row_60_the_newer_of_a_log_that_was_switched_off_and_a_dump_is_loaded() {
         set_time(&home, INCR_PATH, off);
         home
     };
-    for enabled in [true, false] {
-        let mut home = marked(seconds(10), b"");
+    let plain = |off: UnixMs, appended: &[u8]| {
+        // The same of a log without checksums: a comment says it.
+        let home = marked(off, appended);
+        let text = Manifest::parse(&home.read(MANIFEST)).unwrap().format();
+        assert!(text.ends_with(format!("#off {} {}\n", off.0, commands("SET a 1").len()).as_bytes()));
+        home.write(MANIFEST, &text);
+        home
+    };
+    for (enabled, has_sums) in [(true, true), (false, true), (true, false), (false, false)] {
+        let mut home = if has_sums { marked(seconds(10), b"") } else { plain(seconds(10), b"") };
         home.options.enabled = enabled;
         // No dump: the log, also when it is off.
         home.loads("a=1");
@@ -533,9 +542,10 @@ fn row_60_the_newer_of_a_log_that_was_switched_off_and_a_dump_is_loaded() {
         fs::rename(log.path("dump.rdb"), home.path("dump.rdb")).unwrap();
     }
     // Another server has gone on with the log: the mark is old.
-    let home = marked(seconds(10), &commands("SET b 2"));
-    dump(&home, "d", seconds(11));
-    home.loads("a=1 b=2");
+    for home in [marked(seconds(10), &commands("SET b 2")), plain(seconds(10), &commands("SET b 2"))] {
+        dump(&home, "d", seconds(11));
+        home.loads("a=1 b=2");
+    }
 }
 
 #[test]
