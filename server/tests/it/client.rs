@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cairn_engine::codec::resp::replies::{Decoded, Node, decode};
 use tempfile::TempDir;
 
-/// Ports of the tests, unless the environment gives a first one.
+/// Ports of the tests.
 const FIRST_PORT: u16 = 30_710;
 const PORTS: u16 = 80;
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
