@@ -66,16 +66,16 @@ const MUCH_BYTES: u64 = 32 << 20;
 
 impl Listener for Start<'_> {
     fn progress(&mut self, progress: LoadProgress) {
-        let Some(loading) = &mut self.server.loading else { return };
+        // DEBUG LOADAOF: what is being loaded is beside what is in memory.
+        let Some(loading) = &mut self.server.loading else { return self.server.follow_signal_at_once() };
         let keys = progress.keys.saturating_sub(loading.progress.keys);
         loading.progress = progress;
         if self.small_pages.is_none() && progress.total_bytes >= MUCH_BYTES {
             self.small_pages = Some(huge_pages::put_off());
         }
         let delay = load_delay(keys, self.server.config.key_load_delay_us);
-        match &mut self.batch {
-            Some(batch) => self.server.serve_while_loading(batch, delay),
-            None => self.server.follow_signal_at_once(),
+        if let Some(batch) = &mut self.batch {
+            self.server.serve_while_loading(batch, delay);
         }
     }
 
