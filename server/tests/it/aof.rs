@@ -531,7 +531,8 @@ const HUGE_MB: usize = 6;
 fn a_huge_string_survives_in_every_form_of_file() {
     let megabytes = std::env::var("CAIRN_HUGE_MB").ok().and_then(|n| n.parse().ok()).unwrap_or(HUGE_MB);
     println!("CAIRN_HUGE_MB={megabytes}");
-    let options = ["--proto-max-bulk-len", "4gb", "--client-query-buffer-limit", "8gb"];
+    let limits = ["--proto-max-bulk-len", "4gb", "--client-query-buffer-limit", "8gb"];
+    let options = [&limits[..], &["--auto-aof-rewrite-percentage", "0"]].concat();
     let mut server = start(&options);
     // Not all alike, or it would be a short one in a snapshot.
     let mut value = vec![b'v'; megabytes << 20];
