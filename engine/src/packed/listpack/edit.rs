@@ -9,7 +9,7 @@ use crate::base::size_class::size_class;
 /// Room of a listpack that begins empty.
 const FIRST_ROOM: usize = 64;
 /// An appender leaves at most one in so many bytes spare.
-const MOST_SPARE: usize = 16;
+pub(super) const MOST_SPARE: usize = 16;
 
 /// A listpack that can be changed.
 ///

@@ -1,4 +1,6 @@
+use super::edit::MOST_SPARE;
 use super::*;
+use crate::base::size_class::size_class;
 use crate::packed::Element;
 use proptest::prelude::*;
 
@@ -384,7 +386,8 @@ proptest! {
         let all: Vec<Vec<u8>> = before.iter().chain(&more).map(|text| text.clone().into_bytes()).collect();
         check_same(&at_once, &all);
         let bytes = at_once.into_bytes();
-        let spare = bytes.capacity() - bytes.len();
-        prop_assert!(spare <= 64.max(bytes.len() / 4), "{spare} bytes spare");
+        let needed = size_class(bytes.len());
+        let (capacity, most) = (bytes.capacity(), needed + needed / MOST_SPARE);
+        prop_assert!(capacity <= most, "{} bytes of {capacity}", bytes.len());
     }
 }
