@@ -8,22 +8,20 @@ use cairn_engine::base::num;
 use cairn_engine::codec::rdb::{Options, split_libraries};
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::spec::{
-    ALLOW_BUSY, DENYOOM, Flags, Group, KeySpec, LOADING, MAY_REPLICATE, NO_MANDATORY_KEYS, NOSCRIPT,
-    READONLY, READS, READS_AND_UPDATES, SKIP_MONITOR, STALE, Spec, WRITE,
+    ALLOW_BUSY, DENYOOM, Flags, Group, KeySpec, LOADING, MAY_REPLICATE, NOSCRIPT, READONLY, READS,
+    READS_AND_UPDATES, STALE, Spec, WRITE,
 };
 use cairn_engine::command::{Args, CommandError, Outcome, help};
 use cairn_engine::engine::Engine;
 use cairn_engine::script::{self, Functions, LOAD_PATIENCE, Library, Restore};
 use cairn_engine::transcode::libraries;
 
-use super::scripting::show;
+use super::scripting::{RUNS, show};
 use super::{Call, SessionCommand, SessionFn};
 use crate::script::{Callee, Request};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[FCALL, FCALL_RO, FUNCTION];
-
-const RUNS: Flags = NOSCRIPT.or(SKIP_MONITOR).or(NO_MANDATORY_KEYS).or(STALE);
 
 const FCALL: SessionCommand = SessionCommand::new(
     Spec::new("fcall", Group::Scripting, "7.0.0", -3, "function numkeys:int [ key... ] [ arg... ]")

@@ -15,7 +15,8 @@ use crate::script::{Callee, NOSCRIPT_ERROR, Request};
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[EVAL, EVAL_RO, EVALSHA, EVALSHA_RO, SCRIPT];
 
-const RUNS: Flags = NOSCRIPT.or(SKIP_MONITOR).or(NO_MANDATORY_KEYS).or(STALE);
+/// Flags of what runs scripts and functions.
+pub(super) const RUNS: Flags = NOSCRIPT.or(SKIP_MONITOR).or(NO_MANDATORY_KEYS).or(STALE);
 
 const EVAL: SessionCommand = SessionCommand::new(
     Spec::new("eval", Group::Scripting, "2.6.0", -3, "script numkeys:int [ key... ] [ arg... ]")
