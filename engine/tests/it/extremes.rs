@@ -4,6 +4,7 @@
 //! What can be asked comes from the grammars of the commands. What the answers are is told elsewhere.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use cairn_engine::base::time::UnixMs;
@@ -17,20 +18,6 @@ use crate::fresh;
 
 const NOW: UnixMs = UnixMs(1_900_000_000_000);
 
-const EXTREMES: &[&str] = &[
-    "-9223372036854775808",
-    "-2147483649",
-    "-1",
-    "0",
-    "1",
-    "2147483648",
-    "4294967296",
-    "9223372036854775807",
-    "18446744073709551615",
-    "1e400",
-    "nan",
-];
-
 /// Elements of a small value and of a large one.
 const SIZES: [(&str, usize); 2] = [("small", 3), ("large", 2000)];
 
@@ -40,25 +27,18 @@ const REPLY_BYTES: usize = 8 << 20;
 /// Much more than anything takes, on a machine that is busy and without optimization.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What is written in a number's place.
+static EXTREMES: LazyLock<Vec<&str>> = LazyLock::new(|| listed("value"));
+
 /// Strings that are numbers, by the names that grammars give them.
-const NUMBERS: &[&str] = &[
-    "id",
-    "start",
-    "end",
-    "stop",
-    "min",
-    "max",
-    "cursor",
-    "lastid",
-    "threshold",
-    "value",
-    "increment",
-    "encoding",
-    "min-idle-time",
-    "delta",
-    "score",
-    "offset",
-];
+static NUMBERS: LazyLock<Vec<&str>> = LazyLock::new(|| listed("name"));
+
+/// The lines of one kind in the list that the tests of extremes share.
+fn listed(kind: &str) -> Vec<&'static str> {
+    let lines = include_str!("../../../testdata/commands/extremes.tsv").lines();
+    let facts = lines.map(|line| line.split_once('\t').expect("two columns"));
+    facts.filter(|(of, _)| *of == kind).map(|(_, fact)| fact).collect()
+}
 
 /// Chooses, the same way in each run.
 struct Choice(u64);
@@ -198,7 +178,7 @@ fn numbers_at_their_extremes() {
                 let mut words: Words = path(spec).iter().map(|word| ((*word).to_owned(), false)).collect();
                 shape.write(&grammar, &mut words);
                 for at in (0..words.len()).filter(|at| words[*at].1) {
-                    for extreme in EXTREMES {
+                    for extreme in EXTREMES.iter() {
                         let mut line: Vec<&[u8]> = words.iter().map(|(word, _)| word.as_bytes()).collect();
                         line[at] = extreme.as_bytes();
                         if !spec.accepts(line.len()) {

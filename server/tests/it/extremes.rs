@@ -4,23 +4,10 @@
 //! What can be asked is what COMMAND DOCS tells, so no command is forgotten. What the answers are is told
 //! elsewhere; what values of all types and sizes make of it, in the engine's test of the same name.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Server, Tree};
-
-const EXTREMES: &[&str] = &[
-    "-9223372036854775809",
-    "-9223372036854775808",
-    "-2147483649",
-    "-1",
-    "0",
-    "2147483648",
-    "4294967296",
-    "9223372036854775807",
-    "18446744073709551615",
-    "1e400",
-    "nan",
-];
 
 /// Much more than anything takes, on a machine that is busy and without optimization.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,30 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// long as they are told to: CLIENT UNPAUSE waits for the end of a pause, too, as in Valkey.
 const LEFT_OUT: &[&str] = &["shutdown", "quit", "monitor", "debug", "client|pause"];
 
+/// What is written in a number's place.
+static EXTREMES: LazyLock<Vec<&str>> = LazyLock::new(|| listed("value"));
+
 /// Strings that are numbers, by the names that grammars give them.
-const NUMBERS: &[&str] = &[
-    "id",
-    "start",
-    "end",
-    "stop",
-    "min",
-    "max",
-    "cursor",
-    "lastid",
-    "threshold",
-    "value",
-    "increment",
-    "offset",
-    "encoding",
-    "min-idle-time",
-    "delta",
-    "score",
-    "client-id",
-    "version",
-    "protover",
-    "port",
-    "timeout",
-];
+static NUMBERS: LazyLock<Vec<&str>> = LazyLock::new(|| listed("name"));
+
+/// The lines of one kind in the list that the tests of extremes share.
+fn listed(kind: &str) -> Vec<&'static str> {
+    let lines = include_str!("../../../testdata/commands/extremes.tsv").lines();
+    let facts = lines.map(|line| line.split_once('\t').expect("two columns"));
+    facts.filter(|(of, _)| *of == kind).map(|(_, fact)| fact).collect()
+}
 
 /// A command as COMMAND DOCS tells it: its words and its arguments.
 struct Documented {
@@ -154,7 +129,7 @@ fn numbers_of_all_commands_at_their_extremes() {
             let mut words: Words = name.iter().map(|word| (word.clone(), false)).collect();
             write(args, chosen, &mut words);
             for at in (0..words.len()).filter(|at| words[*at].1) {
-                for extreme in EXTREMES {
+                for extreme in EXTREMES.iter() {
                     let mut line: Vec<&[u8]> = words.iter().map(|(word, _)| word.as_bytes()).collect();
                     line[at] = extreme.as_bytes();
                     let shown = line.join(&b" "[..]).escape_ascii().to_string();
