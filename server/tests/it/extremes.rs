@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, Server, Tree};
 
 /// Much more than anything takes, on a machine that is busy and without optimization.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Commands that end the server or a connection, have it say something forever, or hold everybody up as
 /// long as they are told to: CLIENT UNPAUSE waits for the end of a pause, too, as in Valkey.
