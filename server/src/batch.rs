@@ -5,10 +5,12 @@
 //! that did not come whole moves to a buffer of the client's own.
 
 mod ahead;
+mod aside;
 mod quick;
 mod turn;
 
 use std::io;
+use std::ops::Range;
 use std::time::Instant;
 
 use cairn_engine::codec::resp::{Arg, Parsed, Parser, Protocol, ProtocolError, Reply, RequestLimits};
@@ -17,6 +19,7 @@ use cairn_engine::keyspace::Db;
 use smallvec::SmallVec;
 
 use self::ahead::{Ahead, PREFETCH_CALLS, PREFETCH_KEYS};
+pub(crate) use self::aside::Aside;
 use crate::clients::{Client, Closing, Hold};
 use crate::command::table::Recent;
 use crate::dispatch::{self, Called};
@@ -153,16 +156,6 @@ struct Mark {
     is_ack: bool,
 }
 
-/// What a batch has ready for clients when it runs a script.
-#[derive(Debug, Default)]
-pub(crate) struct Aside {
-    reply: Reply,
-    spans: Vec<Span>,
-    marks: Vec<Mark>,
-    /// Clients with commands in the batch.
-    pub(crate) clients: Vec<u32>,
-}
-
 /// The buffers of the executor. Kept between turns so that none of this allocates.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -179,6 +172,8 @@ pub(crate) struct Batch {
     spans: Vec<Span>,
     /// Used in the place of `reply` while a script runs.
     script_reply: Reply,
+    /// The command that runs the script.
+    script_request: Vec<u8>,
     /// What of it may have to wait for the log, in the order of the buffer. Empty while there is none.
     marks: Vec<Mark>,
     /// Replies to one client that did not lie side by side.
@@ -214,6 +209,7 @@ impl Batch {
             parsed: Vec::new(),
             reply: Reply::new(Protocol::Resp2),
             script_reply: Reply::new(Protocol::Resp2),
+            script_request: Vec::new(),
             spans: Vec::new(),
             marks: Vec::new(),
             joined: Vec::new(),
@@ -348,7 +344,7 @@ impl Batch {
         self.parsed.clear();
         self.ahead = Ahead::default();
         self.has_members = false;
-        let (mut has_errors, mut has_scripts) = (false, false);
+        let mut has_errors = false;
         let keyspace = server.engine.as_ref().map(Engine::keyspace);
         for (entry, i) in self.entries.iter_mut().zip(0u32..) {
             if entry.is_done {
@@ -387,7 +383,6 @@ impl Batch {
                             key_at: 0,
                             hash: 0,
                         };
-                        has_scripts |= found.is_some_and(|n| server.commands.entry(n).runs_scripts);
                         if let (Some(number), Some(db)) = (found, db)
                             && let command = server.commands.entry(number)
                             && let Some(at) = command.first_key
@@ -415,21 +410,7 @@ impl Batch {
                 }
             }
         }
-        if has_scripts && self.entries.len() > 1 {
-            self.put_scripts_last(server);
-        }
         has_errors || !self.parsed.is_empty()
-    }
-
-    /// Has clients that run scripts come behind all others: who waits behind a script that takes long is
-    /// not even told that the server is busy.
-    fn put_scripts_last(&mut self, server: &Server) {
-        let mut is_last = vec![false; self.entries.len()];
-        for call in &self.parsed {
-            let runs_script = call.found.is_some_and(|number| server.commands.entry(number).runs_scripts);
-            is_last[call.entry as usize] |= runs_script;
-        }
-        self.parsed.sort_by_key(|call| is_last[call.entry as usize]);
     }
 
     fn execute(&mut self, server: &mut Server) {
@@ -475,20 +456,22 @@ impl Batch {
     /// Has a command that was parsed, and what its client sent behind it, run later.
     #[cold]
     fn put_back(&mut self, server: &mut Server, call: usize) {
-        let Parse { entry, start, end, first_arg, args, .. } = self.parsed[call];
-        let entry = &mut self.entries[entry as usize];
+        let Parse { entry: at, start, .. } = self.parsed[call];
+        let entry = &mut self.entries[at as usize];
         let Some(client) = server.clients.get_mut(entry.client) else { return };
         if entry.is_held || client.closing != Closing::No {
             return;
         }
         entry.is_cut_short = client.session.hold == Hold::No;
         entry.hold_from(start, client);
+        let own = self.parsed[call..].iter().take_while(|parse| parse.entry == at);
+        let Some(Parse { start: last, end, first_arg, args, .. }) = own.last().copied() else { return };
         let buf = entry.bytes(&self.arena);
-        if buf[start] != b'*' {
-            // Its bytes were changed by parsing.
+        if buf[last] != b'*' {
+            // Its bytes were changed by parsing. Such a command is the last of its client in a batch.
             let args = &self.args[first_arg..first_arg + args];
             let command = multibulk(&args.iter().map(|arg| arg.of(buf)).collect::<Vec<_>>());
-            entry.put_before(&command, end, &self.arena);
+            entry.put_in_place(start..last, &command, end, &self.arena);
         }
     }
 
@@ -505,11 +488,6 @@ impl Batch {
         if is_slow {
             *measured = share_time(server, &mut self.unmeasured, *measured);
         }
-        let may_run_script = found
-            .is_some_and(|number| server.commands.entry(number).runs_scripts || Some(number) == server.exec);
-        if may_run_script {
-            self.note_waiting(i, &mut server.scripting.aside.clients);
-        }
         let entry = &mut self.entries[entry as usize];
         let Some(client) = server.clients.get_mut(entry.client) else { return };
         if client.closing != Closing::No {
@@ -520,6 +498,12 @@ impl Batch {
             self.put_back(server, i);
             return;
         }
+        let may_run_script = found
+            .is_some_and(|number| server.commands.entry(number).runs_scripts || Some(number) == server.exec);
+        if may_run_script {
+            self.run_apart(server, i, measured);
+            return;
+        }
         let buf = entry.bytes(&self.arena);
         let is_own = matches!(entry.source, Source::Own(_));
         let args = &self.args[first_arg..first_arg + args];
@@ -528,33 +512,13 @@ impl Batch {
         self.reply.set_protocol(client.session.protocol);
         let limit = server.config.output_limits[client.class() as usize].reply_limit();
         self.reply.limit_to(limit);
-        if may_run_script {
-            // Replies to others must not wait for it, should it take long.
-            let aside = &mut server.scripting.aside;
-            let own = std::mem::take(&mut self.script_reply);
-            aside.reply = std::mem::replace(&mut self.reply, own);
-            self.reply.set_protocol(client.session.protocol);
-            self.reply.limit_to(limit);
-            std::mem::swap(&mut aside.spans, &mut self.spans);
-            std::mem::swap(&mut aside.marks, &mut self.marks);
-        }
-        let (client, mut start) = (entry.client, self.reply.len());
+        let (client, start) = (entry.client, self.reply.len());
         let called = dispatch::call(server, client, found, call.key_hash(), &argv, &mut self.reply);
         if self.reply.is_cut() {
             // The limit is one of memory, so what nobody gets leaves none.
             self.reply.truncate(start);
             self.reply.shrink_to(CUT_REPLY_BYTES);
             server.close_for_output(client);
-        }
-        if may_run_script {
-            let aside = &mut server.scripting.aside;
-            let mut own = std::mem::replace(&mut self.reply, std::mem::take(&mut aside.reply));
-            std::mem::swap(&mut aside.spans, &mut self.spans);
-            std::mem::swap(&mut aside.marks, &mut self.marks);
-            start = self.reply.len();
-            self.reply.raw(own.bytes());
-            own.clear(KEEP_REPLY_BYTES);
-            self.script_reply = own;
         }
         if called == Called::Held {
             drop(argv);
@@ -564,53 +528,12 @@ impl Batch {
             self.put_back(server, i);
             return;
         }
-        // A command that waits counts once it is answered.
-        let waits =
-            is_slow && server.clients.get(client).is_some_and(|client| client.session.hold == Hold::Blocked);
-        let ran = match called {
-            Called::Ran(number) if !waits => Some(number),
-            _ => None,
-        };
-        match ran {
-            Some(number) => {
-                server.stats.commands += 1;
-                self.unmeasured.push(number);
-            }
-            None => server.uncount_run(client),
-        }
-        let mut nanos = None;
-        if is_slow {
-            let began = *measured;
-            *measured = share_time(server, &mut self.unmeasured, began);
-            nanos = Some(nanos_between(began, *measured));
-        }
         let reply_bytes = self.reply.len().saturating_sub(start);
-        if let Some(number) = ran {
-            let observer = &server.observer;
-            let may_be_large = is_own || observer.logs_small_requests;
-            if is_slow || may_be_large || reply_bytes >= observer.large_reply_bytes {
-                server.observe(client, number, &argv, Cost { nanos, reply_bytes, has_request: true });
-            }
-        }
+        let ran = Ran { client, called, is_slow, is_own, reply_bytes };
+        let nanos = ran.note(server, &argv, &mut self.unmeasured, measured);
         drop(argv);
         entry.note_work(nanos.unwrap_or(reply_bytes as u64 / REPLY_BYTES_PER_NANO));
         self.after_call(server, client, start, called);
-    }
-
-    /// Notes which clients have something in this batch that is not run, from the command `i` on: they wait
-    /// while a script runs.
-    fn note_waiting(&self, i: usize, clients: &mut Vec<u32>) {
-        clients.clear();
-        let calls = self.parsed[i..].iter().map(|call| call.entry as usize);
-        let rests =
-            self.entries.iter().enumerate().filter(|(_, entry)| entry.at < entry.end).map(|(at, _)| at);
-        let mut last = usize::MAX;
-        for at in calls.chain(rests) {
-            if at != last {
-                clients.push(self.entries[at].client);
-                last = at;
-            }
-        }
     }
 
     /// What follows from a command of `client` whose reply begins at `start` and is the last in the
@@ -723,16 +646,6 @@ impl Batch {
 }
 
 impl Batch {
-    /// Sends what another batch has ready, which runs a script that takes long. The clients with commands
-    /// in that batch.
-    pub(crate) fn send_aside(&mut self, server: &mut Server, aside: Aside) -> Vec<u32> {
-        if !aside.spans.is_empty() {
-            (self.reply, self.spans, self.marks) = (aside.reply, aside.spans, aside.marks);
-            self.flush(server);
-        }
-        aside.clients
-    }
-
     /// Sends what may go. The rest waits for the log, and what is behind it in its client's order with it.
     #[cold]
     fn hold_back(&mut self, server: &mut Server) {
@@ -762,7 +675,66 @@ impl Batch {
     }
 }
 
+/// A command that has run, or waits.
+#[derive(Debug, Clone, Copy)]
+struct Ran {
+    client: u32,
+    called: Called,
+    /// It is measured alone.
+    is_slow: bool,
+    /// It lay in a buffer of its client's own.
+    is_own: bool,
+    reply_bytes: usize,
+}
+
+impl Ran {
+    /// Counts it, and takes its time if it is measured alone: so many nanoseconds. The clock was read last at
+    /// `measured`.
+    fn note(
+        self,
+        server: &mut Server,
+        argv: &[&[u8]],
+        unmeasured: &mut Vec<u16>,
+        measured: &mut Instant,
+    ) -> Option<u64> {
+        let Ran { client, called, is_slow, is_own, reply_bytes } = self;
+        // A command that waits counts once it is answered.
+        let waits =
+            is_slow && server.clients.get(client).is_some_and(|client| client.session.hold == Hold::Blocked);
+        let ran = match called {
+            Called::Ran(number) if !waits => Some(number),
+            _ => None,
+        };
+        match ran {
+            Some(number) => {
+                server.stats.commands += 1;
+                unmeasured.push(number);
+            }
+            None => server.uncount_run(client),
+        }
+        let mut nanos = None;
+        if is_slow {
+            let began = *measured;
+            *measured = share_time(server, unmeasured, began);
+            nanos = Some(nanos_between(began, *measured));
+        }
+        if let Some(number) = ran {
+            let observer = &server.observer;
+            let may_be_large = is_own || observer.logs_small_requests;
+            if is_slow || may_be_large || reply_bytes >= observer.large_reply_bytes {
+                server.observe(client, number, argv, Cost { nanos, reply_bytes, has_request: true });
+            }
+        }
+        nanos
+    }
+}
+
 impl Entry {
+    /// Nothing more to come of this client in this batch.
+    fn done(client: u32) -> Entry {
+        Entry { is_done: true, ..Entry::new(client, Source::Arena, 0, 0) }
+    }
+
     fn new(client: u32, source: Source, at: usize, end: usize) -> Entry {
         Entry {
             client,
@@ -806,13 +778,13 @@ impl Entry {
         }
     }
 
-    /// Has this command and then what lies from `rest` on be parsed next.
-    fn put_before(&mut self, command: &[u8], rest: usize, arena: &[u8]) {
+    /// Has the bytes of `before`, then this command, and then what lies from `rest` on be parsed next.
+    fn put_in_place(&mut self, before: Range<usize>, command: &[u8], rest: usize, arena: &[u8]) {
         let bytes = match &self.source {
-            Source::Arena => &arena[rest..self.end],
-            Source::Own(own) => &own[rest..self.end],
+            Source::Arena => &arena[..self.end],
+            Source::Own(own) => &own[..self.end],
         };
-        let all = [command, bytes].concat();
+        let all = [&bytes[before], command, &bytes[rest..]].concat();
         (self.at, self.end) = (0, all.len());
         self.source = Source::Own(all);
     }

@@ -380,11 +380,15 @@ impl Server {
     }
 
     /// Looks once, from inside of a script, what others want: new connections are taken, output goes on,
-    /// and those that have sent something are added to `readable`, but for those in `passed_over`.
+    /// and those that have sent something are added to `readable`, but for `passed_over`.
     ///
     /// # Errors
     /// The poller is broken.
-    pub(crate) fn look_for_events(&mut self, passed_over: &[u32], readable: &mut Vec<u32>) -> io::Result<()> {
+    pub(crate) fn look_for_events(
+        &mut self,
+        passed_over: Option<u32>,
+        readable: &mut Vec<u32>,
+    ) -> io::Result<()> {
         let mut ready = Vec::new();
         self.reactor.wait(0, &mut ready)?;
         self.read_clock();
@@ -396,7 +400,7 @@ impl Server {
                 token => self.client_is_ready(token, event, readable),
             }
         }
-        readable.retain(|client| !passed_over.contains(client));
+        readable.retain(|client| Some(*client) != passed_over);
         Ok(())
     }
 

@@ -145,6 +145,7 @@ impl Server {
         self.stats.reset();
         self.observer.reset_histograms();
         self.memory.reset();
+        self.scripting.scripts.reset_evicted();
         (self.expiry.stale_percent, self.expire_time_caps) = (0.0, 0);
         self.reset_engine_stats();
     }

@@ -85,6 +85,8 @@ const HELP: &[&str] = &[
     "    End the process by the signal of that name.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Switch the removal of expired keys that nobody asks for.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Let scripts run commands about the server and connections that are denied to them.",
     "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
     "    Whether RESTORE takes payloads whose checksums do not fit.",
     "SLEEP <seconds>",
@@ -204,6 +206,11 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
         }
         (b"set-active-expire", 3) => {
             call.server.is_expiring = args.int(2)? != 0;
+            call.reply.ok();
+            Ok(())
+        }
+        (b"set-disable-deny-scripts", 3) => {
+            call.server.scripting.allows_denied = args.int(2)? != 0;
             call.reply.ok();
             Ok(())
         }

@@ -189,3 +189,68 @@ fn codes_of_errors_that_scripts_make_up_are_limited() {
     assert!(info.contains("errorstat_ERRORSTATS_OVERFLOW:count=12\r\n"), "{info}");
     assert!(info.contains("errorstat_ERR:count=1\r\n"), "{info}");
 }
+
+#[test]
+fn who_stands_behind_a_slow_script_in_a_batch_is_told_that_it_runs() {
+    const BUSY: &str =
+        "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    let server = Server::start(&["--busy-reply-threshold", "20", "--enable-debug-command", "yes"]);
+    let (mut sleeper, mut slow) = (server.client(), server.client());
+    let (mut others, mut last) = ((0..3).map(|_| server.client()).collect::<Vec<_>>(), server.client());
+    let endless = request(&[b"EVAL", b"while true do end", b"0"]);
+    let ping = request(&[b"PING"]);
+    // What is sent while the server sleeps comes in one batch.
+    sleeper.send(&request(&[b"DEBUG", b"SLEEP", b"0.3"]));
+    std::thread::sleep(Duration::from_millis(100));
+    slow.send(&[ping.clone(), endless.clone(), ping.clone()].concat());
+    for other in &mut others {
+        // Scripts, commands behind them, one that is in two pieces, and one that is none.
+        other.send(&[endless.clone(), b"get k\r\n".to_vec(), ping.clone(), ping[..9].to_vec()].concat());
+    }
+    last.send(&[ping.clone(), b"*1\r\nx\r\n".to_vec()].concat());
+    assert_eq!(sleeper.read(), "OK");
+    for other in &mut others {
+        assert_eq!([other.read(), other.read()], [BUSY, BUSY]);
+        assert_eq!(other.read(), BUSY);
+        other.send(&ping[9..]);
+        assert_eq!(other.read(), BUSY);
+    }
+    assert_eq!([last.read(), last.read()], [BUSY, "-ERR Protocol error: expected '$', got 'x'"]);
+    assert_eq!(slow.read(), "PONG");
+    assert_eq!(others[0].call("SCRIPT KILL"), "OK");
+    assert!(slow.read().starts_with("-ERR Script killed by user"));
+    assert_eq!(slow.read(), "PONG");
+    for other in &mut others {
+        assert_eq!(other.call("PING"), "PONG");
+    }
+}
+
+#[test]
+fn tests_may_let_scripts_run_commands_about_the_server() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let denied = "-ERR This Valkey command is not allowed from script script: on @user_script:1.";
+    let code = "return redis.call('debug', 'protocol', 'integer')";
+    assert_eq!(eval(&mut client, code), denied);
+    assert_eq!(client.call("DEBUG SET-DISABLE-DENY-SCRIPTS 1"), "OK");
+    assert_eq!(eval(&mut client, code), "12345");
+    for command in
+        ["'multi'", "'eval', 'return 1', 0", "'subscribe', 'c'", "'shutdown'", "'reset'", "'monitor'"]
+    {
+        assert_eq!(eval(&mut client, &format!("return redis.call({command})")), denied);
+    }
+    assert_eq!(client.call("DEBUG SET-DISABLE-DENY-SCRIPTS 0"), "OK");
+    assert_eq!(eval(&mut client, code), denied);
+}
+
+#[test]
+fn resetting_the_counters_forgets_scripts_that_have_made_way() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for i in 0..502 {
+        eval(&mut client, &format!("return {i}"));
+    }
+    assert!(client.call("INFO stats").contains("evicted_scripts:2\r\n"));
+    client.call("CONFIG RESETSTAT");
+    assert!(client.call("INFO stats").contains("evicted_scripts:0\r\n"));
+}

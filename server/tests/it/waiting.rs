@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Server};
+use crate::client::{Client, Server, request};
 
 /// Waits until so many clients wait.
 fn until_blocked(client: &mut Client, count: usize) {
@@ -239,4 +239,15 @@ fn a_pause_holds_writes_and_lets_them_go() {
     let begun = Instant::now();
     assert_eq!(a.call("PING"), "PONG");
     assert!(begun.elapsed() >= Duration::from_millis(45));
+}
+
+#[test]
+fn inline_commands_behind_one_that_waits_run_as_they_were_sent() {
+    let server = Server::start(&[]);
+    let (mut a, mut b) = (server.client(), server.client());
+    let blpop = request(&[b"BLPOP", b"l", b"0"]);
+    a.send(&[blpop, request(&[b"ECHO", b"x"]), b"set  k v\r\nget k\r\n".to_vec()].concat());
+    until_blocked(&mut b, 1);
+    b.call("RPUSH l e");
+    assert_eq!([a.read(), a.read(), a.read(), a.read()], ["[l e]", "x", "OK", "v"]);
 }
