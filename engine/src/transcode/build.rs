@@ -13,7 +13,7 @@ use crate::packed::zipmap::Zipmap;
 use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::malformed::Malformed;
-use crate::value::set::Set;
+use crate::value::set::{Set, SetLoader};
 use crate::value::stream::BadStream;
 use crate::value::zset::{Zset, ZsetBuilder};
 use crate::value::{Limits, Opaque, OpaqueDialect, StringValue, Value};
@@ -69,6 +69,8 @@ enum Growing {
     Nothing,
     Whole(Value),
     List(List),
+    /// In `Builder::members`.
+    Members,
     Set(Set),
     Hash(Hash),
     Zset(Box<ZsetBuilder>),
@@ -85,6 +87,8 @@ pub struct Builder {
     type_byte: u8,
     meta: Option<Vec<u8>>,
     growing: Growing,
+    /// Of sets; kept from one to the next.
+    members: SetLoader,
 }
 
 impl Builder {
@@ -97,6 +101,7 @@ impl Builder {
             type_byte: 0,
             meta: None,
             growing: Growing::Nothing,
+            members: SetLoader::default(),
         }
     }
 
@@ -119,7 +124,11 @@ impl Builder {
             match object {
                 T::String | T::SetIntset => Growing::Nothing,
                 T::List | T::ListZiplist | T::ListQuicklist | T::ListQuicklist2 => Growing::List(List::new()),
-                T::Set | T::SetListpack => Growing::Set(Set::new()),
+                T::Set => {
+                    self.members.begin(0, limits);
+                    Growing::Members
+                }
+                T::SetListpack => Growing::Nothing,
                 T::Zset | T::ZsetText => Growing::Zset(Box::new(ZsetBuilder::new(limits))),
                 T::ZsetListpack | T::ZsetZiplist => Growing::Nothing,
                 T::Hash
@@ -157,15 +166,15 @@ impl Builder {
             (ValueEvent::String { bytes, .. }, growing) => {
                 *growing = Growing::Whole(Value::String(StringValue::new(bytes)));
             }
-            (ValueEvent::Begin { declared }, Growing::Set(set)) => {
-                *set = Set::for_loading(declared.min(MOST_RESERVED) as usize, limits);
+            (ValueEvent::Begin { declared }, Growing::Members) => {
+                self.members.begin(declared.min(MOST_RESERVED) as usize, limits);
             }
             (ValueEvent::Begin { declared }, Growing::Hash(hash)) => {
                 *hash = Hash::with_hint(declared.min(MOST_RESERVED) as usize, limits);
             }
             (ValueEvent::Begin { .. } | ValueEvent::BeginNodes { .. }, _) => {}
-            (ValueEvent::Element(member), Growing::Set(set)) => {
-                if !set.add(member, limits) {
+            (ValueEvent::Element(member), Growing::Members) => {
+                if !self.members.push(member, limits) {
                     return Err(BuildError::Duplicate(member.to_vec()));
                 }
             }
@@ -229,6 +238,7 @@ impl Builder {
                 list.settle(limits);
                 Value::List(list)
             }
+            Growing::Members => Value::Set(self.members.finish(limits)?),
             Growing::Set(set) => Value::Set(set),
             Growing::Hash(hash) => Value::Hash(hash),
             Growing::Zset(zset) => Value::Zset(zset.finish(limits).map_err(|_| BuildError::DuplicateMember)?),

@@ -16,6 +16,10 @@ use crate::structure::members::{self, MemberTable};
 use super::malformed::{Malformed, distinct_groups};
 use super::{Limits, MAX_LISTPACK_BYTES};
 
+pub use loading::SetLoader;
+
+mod loading;
+
 /// However high the limit, an intset does not get more members.
 const MAX_INTSET_MEMBERS: usize = 1 << 30;
 /// SPOP builds a new set of what stays when that is less than a fifth of what goes.
@@ -71,12 +75,6 @@ impl Set {
         } else {
             Self::Table(table(hint, limits))
         }
-    }
-
-    /// An empty set to load `declared` members into, one by one. The caller bounds the number.
-    #[must_use]
-    pub fn for_loading(declared: usize, limits: &Limits) -> Self {
-        if declared > max_intset(limits) { Self::Table(table(declared, limits)) } else { Self::new() }
     }
 
     /// Takes over an intset of a file.

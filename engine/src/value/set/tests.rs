@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{Element, IntsetBuf, ListpackBuf, Set};
+use super::{Element, IntsetBuf, ListpackBuf, Set, SetLoader};
 use crate::base::rng::Rng;
 use crate::value::{Limits, Malformed};
 
@@ -76,8 +76,66 @@ fn hints_choose_the_first_encoding() {
     assert_eq!(ints.view().encoding_name(), "intset");
     ints.expect_members(513, &l);
     assert_eq!((ints.view().encoding_name(), ints.len()), ("hashtable", 1));
-    assert_eq!(Set::for_loading(512, &l).view().encoding_name(), "intset");
-    assert_eq!(Set::for_loading(513, &l).view().encoding_name(), "hashtable");
+}
+
+/// Loads members one by one, after others by the same loader.
+fn loaded(members: &[Vec<u8>], l: &Limits) -> Option<Set> {
+    let mut loader = SetLoader::default();
+    for others in [&["x", "1"][..], &["7"]] {
+        loader.begin(others.len(), l);
+        assert!(others.iter().all(|other| loader.push(other.as_bytes(), l)));
+        assert_eq!(loader.finish(l).expect("distinct").len(), others.len());
+    }
+    loader.begin(members.len(), l);
+    let are_new = members.iter().all(|member| loader.push(member, l));
+    if are_new { loader.finish(l).ok() } else { None }
+}
+
+#[test]
+fn members_of_a_file_get_the_encoding_that_they_call_for() {
+    let l = Limits::DEFAULT;
+    let name = |count: usize, of: fn(usize) -> String| {
+        let members: Vec<_> = (0..count).map(|i| of(i).into_bytes()).collect();
+        loaded(&members, &l).expect("distinct").view().encoding_name()
+    };
+    let int = |i: usize| (i * 7919 % 1_000_003).to_string();
+    assert_eq!([name(512, int), name(513, int)], ["intset", "hashtable"]);
+    let text = |i: usize| format!("m{i}");
+    assert_eq!([name(128, text), name(129, text)], ["listpack", "hashtable"]);
+    let late = |i: usize| if i == 127 { "last".to_owned() } else { i.to_string() };
+    assert_eq!([name(128, late), name(129, late)], ["listpack", "hashtable"]);
+    let long = |i: usize| "y".repeat(63 + i);
+    assert_eq!([name(2, long), name(3, long)], ["listpack", "hashtable"]);
+    let few_ints = Limits { set_max_intset_entries: 0, ..l };
+    let members: Vec<_> = (0..100).map(|i| format!("m{i}").into_bytes()).collect();
+    assert_eq!(loaded(&members, &few_ints).expect("distinct").view().encoding_name(), "listpack");
+    assert_eq!(loaded(&[b"7".to_vec()], &few_ints).expect("one").view().encoding_name(), "hashtable");
+    let short = Limits { set_max_listpack_value: 2, ..l };
+    let members = [&b"1000"[..], b"a"].map(<[u8]>::to_vec);
+    assert_eq!(loaded(&members, &short).expect("distinct").view().encoding_name(), "hashtable");
+}
+
+proptest! {
+    #[test]
+    fn members_of_a_file_are_those_that_were_added(
+        members in proptest::collection::vec(prop_oneof![
+            (-40i64..40).prop_map(|v| v.to_string().into_bytes()),
+            "[a-c]{0,3}".prop_map(String::into_bytes),
+            any::<i64>().prop_map(|v| v.to_string().into_bytes()),
+        ], 0..24),
+        is_tiny in any::<bool>(),
+    ) {
+        let l = if is_tiny { TINY } else { Limits::DEFAULT };
+        let mut model = BTreeSet::new();
+        let are_distinct = members.iter().all(|member| model.insert(member.clone()));
+        let got = loaded(&members, &l);
+        prop_assert_eq!(got.is_some(), are_distinct);
+        if let Some(set) = got {
+            let got: BTreeSet<Vec<u8>> = set.view().iter().map(|member| member.to_vec()).collect();
+            prop_assert_eq!(set.len(), members.len());
+            prop_assert_eq!(got, model);
+        }
+    }
 }
 
 #[test]
