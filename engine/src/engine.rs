@@ -655,7 +655,7 @@ impl Engine {
         let loaded = load::load(into, input.as_mut(), options, progress)
             .map_err(|fault| LoadError { path: self.rdb_path.clone(), fault: Box::new(fault) })?;
         if let (TargetChoice::Auto(family), Some(version)) = (&mut self.settings.target, loaded.version) {
-            // A file that needs more than version 11 goes back to the family of servers it came from.
+            // A file that not everybody reads goes back to the family of servers it came from.
             *family = version.dialect;
         }
         Ok(Some(loaded))

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cairn_engine::codec::rdb::{Dialect, Target};
+use cairn_engine::codec::rdb::Dialect;
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::wait::Wait;
 use cairn_engine::command::{Args, DataCommand};
@@ -15,7 +15,7 @@ use cairn_engine::engine::{Caller, Engine};
 use cairn_engine::keyspace::HashSeed;
 use cairn_engine::os::huge_pages;
 use cairn_engine::persist::rules::SaveRule;
-use cairn_engine::persist::snapshot::{SaveError, Saved, Settings, TargetChoice};
+use cairn_engine::persist::snapshot::{LOWEST, SaveError, Saved, Settings, TargetChoice};
 use cairn_engine::value::Limits;
 
 use crate::aof_switch::aof_settings;
@@ -294,10 +294,10 @@ impl Server {
     }
 }
 
-/// A file that needs more than the default version says so: not every server reads it.
+/// A file that is not of the lowest version says so: not every server reads it.
 fn tell_saved(log: &Log, saved: &Saved) {
     log.notice(format_args!("DB saved on disk"));
-    if saved.target != Target::default() {
+    if saved.target != LOWEST {
         let version = saved.target.version().number;
         log.notice(format_args!("The file has RDB version {version}, for {} and later", saved.target.name()));
     }

@@ -65,7 +65,7 @@ impl Engine {
         if let (TargetChoice::Auto(family), Some(version)) =
             (&mut self.settings.target, file.and_then(|loaded| loaded.version))
         {
-            // A file that needs more than version 11 goes back to the family of servers it came from.
+            // A file that not everybody reads goes back to the family of servers it came from.
             *family = version.dialect;
         }
         Ok(recovered)

@@ -12,25 +12,21 @@ use std::time::{Duration, Instant};
 use byteorder::{ByteOrder, LittleEndian};
 
 use crate::base::time::UnixMs;
-use crate::codec::rdb::{Dialect, Drain, Target, Writer, WriterOptions};
+use crate::codec::rdb::{Drain, Target, Writer, WriterOptions};
 use crate::keyspace::Keyspace;
 use crate::keyspace::db::Used;
 use crate::os::fork::{self, Ended, Parent, Reporter};
 use crate::os::memory;
-use crate::transcode::save::{self, Fault, Feature};
+use crate::transcode::save;
 
 use super::apart::Apart;
 use super::carried::Carried;
 use super::storage::{OutputFile, Storage, dir_of};
+use fit::{Fit, Stop};
 
-/// Which version a snapshot is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetChoice {
-    /// Version 11, and higher only if the data cannot be expressed in it; then of this family if it can.
-    Auto(Dialect),
-    /// This one: what it cannot hold makes the save fail.
-    Named(Target),
-}
+pub use fit::{LOWEST, TargetChoice};
+
+mod fit;
 
 /// How to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,103 +198,72 @@ pub(super) fn write_temp(
     contents: Contents<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Saved, SaveError> {
-    let mut target = match settings.target {
-        TargetChoice::Auto(_) => Target::default(),
-        TargetChoice::Named(target) => target,
-    };
-    let mut needed: Vec<Feature> = Vec::new();
+    let mut fit = Fit::new(settings.target);
     loop {
         let mut file = storage.create(temp).map_err(failed("create", temp))?;
         if !settings.incremental_sync {
             file.write_at_once();
         }
-        let options = WriterOptions { compress: settings.compress, checksum: settings.checksum };
-        let writer = Writer::new(FileDrain(file), options);
-        match write_all(writer, target, settings.key_delay_us, producer, contents, progress) {
-            Ok((mut drain, bytes, keys)) => {
-                drain.0.sync().map_err(failed("sync", temp))?;
-                return Ok(Saved { bytes, keys, target, cow_bytes: 0, sum: None });
+        match write_all(file, &mut fit, settings, producer, contents, progress) {
+            Ok((mut file, bytes, keys)) => {
+                file.sync().map_err(failed("sync", temp))?;
+                return Ok(Saved { bytes, keys, target: fit.target(), cow_bytes: 0, sum: None });
             }
-            Err((_, Fault::Drain(error))) => return Err(failed("write", temp)(error)),
-            Err((at, Fault::Inexpressible(feature))) => {
-                // The next target holds all that was met so far, so this ends.
-                needed.push(feature);
-                let next = first_holding(settings.target, &needed);
-                match (settings.target, next) {
-                    (TargetChoice::Auto(_), Some(next)) => target = next,
-                    _ => return Err(SaveError::Inexpressible(refusal(target, &at, feature, next))),
-                }
-            }
+            Err(Stop::Disk(error)) => return Err(failed("write", temp)(error)),
+            Err(Stop::Refused(what)) => return Err(SaveError::Inexpressible(what)),
+            // The next target holds all that was met so far, so this ends.
+            Err(Stop::Again) => {}
         }
     }
 }
 
-/// The lowest target from version 11 on, of the preferred family first, that holds all of these.
-fn first_holding(choice: TargetChoice, needed: &[Feature]) -> Option<Target> {
-    let preferred = match choice {
-        TargetChoice::Auto(dialect) => dialect,
-        TargetChoice::Named(target) => target.version().dialect,
-    };
-    let holds = |target: &Target| needed.iter().all(|feature| feature.held_by(*target));
-    let candidates = || Target::all().filter(|t| *t >= Target::default()).filter(holds);
-    candidates().find(|t| t.version().dialect == preferred).or_else(|| candidates().next())
-}
-
-/// Where in the data set a feature was met.
-type Place = String;
-
-fn refusal(target: Target, at: &Place, feature: Feature, holder: Option<Target>) -> String {
-    let remedy = match holder {
-        Some(holder) => format!("rdb-target {} can", holder.name()),
-        None => "no single target can hold all of this data set".to_owned(),
-    };
-    format!("{at}: rdb-target {} can't hold {feature}; {remedy}", target.name())
-}
-
-type Written = (FileDrain, u64, u64);
+type Written = (Box<dyn OutputFile>, u64, u64);
 
 fn write_all(
-    mut w: Writer<FileDrain>,
-    target: Target,
-    key_delay_us: i64,
+    file: Box<dyn OutputFile>,
+    fit: &mut Fit,
+    settings: Settings,
     producer: &Producer,
     contents: Contents<'_>,
     progress: &mut dyn FnMut(u64),
-) -> Result<Written, (Place, Fault<io::Error>)> {
-    let disk = |error: io::Error| (Place::new(), Fault::Drain(error));
-    w.start(target).map_err(disk)?;
-    write_aux(&mut w, producer).map_err(disk)?;
+) -> Result<Written, Stop> {
+    let options = WriterOptions { compress: settings.compress, checksum: settings.checksum };
+    let mut w = Writer::new(FileDrain(file), options);
+    let begun = fit.target();
+    w.start(begun)?;
+    write_aux(&mut w, producer)?;
     for aux in &contents.carried.module_aux_before {
-        w.module_aux(aux).map_err(disk)?;
+        w.module_aux(aux)?;
     }
-    save::functions(&mut w, target, contents.carried.functions.sources())
-        .map_err(|fault| ("function libraries".to_owned(), fault))?;
+    fit.admit_functions(!contents.carried.functions.is_empty())?;
+    save::functions(&mut w, fit.target(), contents.carried.functions.sources()).map_err(Stop::unforeseen)?;
     let mut keys = 0;
     for (index, db) in contents.keyspace.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
-        w.select_db(index as u64).map_err(disk)?;
-        w.resize_db(db.len() as u64, db.expires_len() as u64).map_err(disk)?;
+        w.select_db(index as u64)?;
+        w.resize_db(db.len() as u64, db.expires_len() as u64)?;
         for (entry, used) in db.iter_used() {
+            fit.admit(index, entry.key(), entry.view())?;
             match used {
-                Some(Used::Idle(seconds)) => w.idle(seconds).map_err(disk)?,
-                Some(Used::Freq(counter)) => w.freq(counter).map_err(disk)?,
+                Some(Used::Idle(seconds)) => w.idle(seconds)?,
+                Some(Used::Freq(counter)) => w.freq(counter)?,
                 None => {}
             }
-            save::entry(&mut w, target, entry.key(), entry.expire_at(), entry.view())
-                .map_err(|fault| (format!("db {index}, key \"{}\"", entry.key().escape_ascii()), fault))?;
+            save::entry(&mut w, fit.target(), entry.key(), entry.expire_at(), entry.view())
+                .map_err(Stop::unforeseen)?;
             keys += 1;
-            if keys % KEYS_PER_STEP == 0 || key_delay_us > 0 {
+            if keys % KEYS_PER_STEP == 0 || settings.key_delay_us > 0 {
                 progress(keys);
             }
-            if key_delay_us != 0 {
-                sleep_after(keys, key_delay_us);
+            if settings.key_delay_us != 0 {
+                sleep_after(keys, settings.key_delay_us);
             }
         }
     }
     for aux in &contents.carried.module_aux_after {
-        w.module_aux(aux).map_err(disk)?;
+        w.module_aux(aux)?;
     }
     progress(keys);
-    finish(w, keys).map_err(disk)
+    Ok(finish(w, begun, fit.target(), keys)?)
 }
 
 /// Sleeps as `Settings::key_delay_us` says, given that `keys` are written.
@@ -310,11 +275,14 @@ pub(super) fn sleep_after(keys: u64, key_delay_us: i64) {
     }
 }
 
-fn finish(w: Writer<FileDrain>, keys: u64) -> io::Result<Written> {
+fn finish(w: Writer<FileDrain>, begun: Target, target: Target, keys: u64) -> io::Result<Written> {
     const TRAILER_BYTES: u64 = 9;
     let bytes = w.offset() + TRAILER_BYTES;
-    let (drain, _) = w.finish()?;
-    Ok((drain, bytes, keys))
+    let FileDrain(mut file) = w.finish_as(begun, target)?;
+    if target != begun {
+        file.replace_start(&target.version().magic())?;
+    }
+    Ok((file, bytes, keys))
 }
 
 fn write_aux(w: &mut Writer<FileDrain>, producer: &Producer) -> io::Result<()> {

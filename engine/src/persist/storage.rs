@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,13 +15,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::base::time::UnixMs;
 use crate::os;
 
-/// A file that is written once from front to back.
+/// A file that is written once from front to back; only what it begins with may be said anew.
 pub trait OutputFile: Debug + Send {
     /// Appends all of `bytes`.
     ///
     /// # Errors
     /// After an error the file's content past its last synced byte is unknown.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Puts `bytes` in the place of as many that the file begins with.
+    ///
+    /// # Errors
+    /// As of `write_all`.
+    fn replace_start(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Leaves all that is written to the sync at the end, instead of having it go to the disk bit by bit.
     fn write_at_once(&mut self) {}
@@ -255,6 +261,10 @@ impl OutputFile for DiskOutput {
             self.handed_over = self.written;
         }
         Ok(())
+    }
+
+    fn replace_start(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, 0)
     }
 
     fn write_at_once(&mut self) {

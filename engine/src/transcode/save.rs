@@ -33,6 +33,8 @@ pub enum Feature {
     KeyMeta,
     /// Streams.
     Streams,
+    /// When a consumer last got something, where that is not when it was last seen.
+    ConsumerActivity,
     /// A value kept as the bytes of this record type of that family of formats.
     Carried(ObjectType, Dialect),
 }
@@ -46,22 +48,19 @@ impl Feature {
             Feature::StreamIdmp => target.can_hold(ObjectType::StreamListpacks4),
             Feature::StreamNacks => target.can_hold(ObjectType::StreamListpacks5),
             Feature::Streams => target.stream().is_some(),
+            Feature::ConsumerActivity => target.can_hold(ObjectType::StreamListpacks3),
             Feature::KeyMeta => target.has_key_meta(),
             Feature::Carried(object, dialect) => {
-                let common = target.version().number <= COMMON_VERSIONS;
-                target.can_hold(object)
-                    && (common || target.version().dialect == dialect || is_common(object))
+                let is_common = target.is_common() || is_common(object);
+                target.can_hold(object) && (is_common || target.version().dialect == dialect)
             }
         }
     }
 }
 
-/// Versions up to this one mean the same to everyone.
-const COMMON_VERSIONS: u16 = 11;
-
-/// Record types that version 11 has: no later family has changed them.
+/// Record types that mean the same in both families.
 fn is_common(object: ObjectType) -> bool {
-    Target::Redis72.can_hold(object)
+    Target::all().any(|target| target.is_common() && target.can_hold(object))
 }
 
 impl fmt::Display for Feature {
@@ -72,6 +71,7 @@ impl fmt::Display for Feature {
             Feature::StreamIdmp => f.write_str("idempotent production state of a stream"),
             Feature::StreamNacks => f.write_str("released entries of a consumer group"),
             Feature::Streams => f.write_str("streams"),
+            Feature::ConsumerActivity => f.write_str("when consumers of a stream last got something"),
             Feature::KeyMeta => f.write_str("key metadata"),
             Feature::Carried(object, _) => write!(f, "records of type {object:?}"),
         }
@@ -115,10 +115,40 @@ fn require<E>(target: Target, feature: Feature) -> Result<(), Fault<E>> {
     if feature.held_by(target) { Ok(()) } else { Err(Fault::Inexpressible(feature)) }
 }
 
-/// Writes a key with all that belongs to it.
+/// Something of a key that the target cannot express; there may be more.
+pub fn lacking(target: Target, value: ValueRef<'_>) -> Option<Feature> {
+    let has_meta = matches!(value, ValueRef::Opaque(opaque) if opaque.meta.is_some());
+    let meta = has_meta.then_some(Feature::KeyMeta).filter(|feature| !feature.held_by(target));
+    meta.or_else(|| lacking_in_record(target, value))
+}
+
+fn lacking_in_record(target: Target, value: ValueRef<'_>) -> Option<Feature> {
+    let is_lacking = |feature: &Feature| !feature.held_by(target);
+    match value {
+        ValueRef::String(_) | ValueRef::List(_) | ValueRef::Set(_) | ValueRef::Zset(_) => None,
+        ValueRef::Hash(hash) => hash.has_expiries().then_some(Feature::FieldExpiry).filter(is_lacking),
+        ValueRef::Stream(stream) => stream::features(stream).find(is_lacking),
+        ValueRef::Opaque(opaque) => {
+            Some(Feature::Carried(opaque_type(opaque), opaque_version(opaque).dialect)).filter(is_lacking)
+        }
+    }
+}
+
+/// Something that the target has no word for and that is left out of a record without being asked for:
+/// whoever reads it knows how to do without.
+pub fn left_out(target: Target, value: ValueRef<'_>) -> Option<Feature> {
+    match value {
+        ValueRef::Stream(stream) if !Feature::ConsumerActivity.held_by(target) => {
+            stream::has_activity(stream).then_some(Feature::ConsumerActivity)
+        }
+        _ => None,
+    }
+}
+
+/// Writes a key with all that belongs to it, except how it is used.
 ///
 /// # Errors
-/// `Fault`; what was written of the key is no whole record then.
+/// `Fault`. If it is inexpressible, which `lacking` tells before, nothing was written.
 pub fn entry<D: Drain>(
     w: &mut Writer<D>,
     target: Target,
@@ -126,28 +156,38 @@ pub fn entry<D: Drain>(
     expire_at: Option<UnixMs>,
     value: ValueRef<'_>,
 ) -> Answer<D> {
+    if let Some(feature) = lacking(target, value) {
+        return Err(Fault::Inexpressible(feature));
+    }
     if let Some(at) = expire_at {
         w.expire_ms(at)?;
     }
     if let ValueRef::Opaque(opaque) = value
         && let Some(meta) = &opaque.meta
     {
-        require(target, Feature::KeyMeta)?;
         w.key_meta(meta)?;
     }
-    record(w, target, Some(key), value)
+    body(w, target, Some(key), value)
 }
 
 /// Writes type and value, with the key between them if there is one (DUMP has none).
 ///
 /// # Errors
-/// `Fault`.
+/// `Fault`. If it is inexpressible, nothing was written.
 pub fn record<D: Drain>(
     w: &mut Writer<D>,
     target: Target,
     key: Option<&[u8]>,
     value: ValueRef<'_>,
 ) -> Answer<D> {
+    if let Some(feature) = lacking_in_record(target, value) {
+        return Err(Fault::Inexpressible(feature));
+    }
+    body(w, target, key, value)
+}
+
+/// Writes what the target is known to be able to express.
+fn body<D: Drain>(w: &mut Writer<D>, target: Target, key: Option<&[u8]>, value: ValueRef<'_>) -> Answer<D> {
     let mut out = Record { w, target, key };
     match value {
         ValueRef::String(text) => out.string(text),
@@ -158,6 +198,11 @@ pub fn record<D: Drain>(
         ValueRef::Stream(stream) => stream::write(&mut out, stream),
         ValueRef::Opaque(opaque) => out.opaque(opaque),
     }
+}
+
+fn opaque_type(opaque: &Opaque) -> ObjectType {
+    ObjectType::from_byte(opaque.type_byte, opaque_version(opaque))
+        .expect("an opaque value's type byte was read with its version")
 }
 
 /// The version of an opaque value's bytes.
@@ -357,11 +402,7 @@ impl<D: Drain> Record<'_, D> {
     }
 
     fn opaque(&mut self, opaque: &Opaque) -> Answer<D> {
-        let version = opaque_version(opaque);
-        let object = ObjectType::from_byte(opaque.type_byte, version);
-        let object = object.expect("an opaque value's type byte was read with its version");
-        require(self.target, Feature::Carried(object, version.dialect))?;
-        self.begin(object)?;
+        self.begin(opaque_type(opaque))?;
         self.w.raw(&opaque.payload)?;
         Ok(())
     }

@@ -17,6 +17,7 @@ mod simulated;
 mod snapshot;
 mod snapshot_crash;
 mod snapshot_damage;
+mod snapshot_version;
 mod specs;
 mod stream_effects;
 mod string_effects;

@@ -8,7 +8,8 @@ use cairn_engine::codec::rdb::Options;
 use cairn_engine::engine::{Engine, EngineConfig};
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::storage::Storage;
-use cairn_engine::value::{StringValue, Value};
+use cairn_engine::value::hash::Hash;
+use cairn_engine::value::{Limits, StringValue, Value};
 
 use crate::fresh;
 use crate::simulated::{Crash, DIR, Dose, Simulated, crash_everywhere, fail_everywhere};
@@ -41,7 +42,7 @@ fn engine(disk: &Simulated) -> Engine {
 }
 
 /// Makes the data set that of a generation: another number of keys, and each says which. So many of them
-/// are large.
+/// are large; if any is, there is also something that needs a higher version than the file begins with.
 fn fill(engine: &mut Engine, generation: u64, large: u64) {
     engine.clear();
     for i in 0..KEYS + generation {
@@ -51,6 +52,11 @@ fn fill(engine: &mut Engine, generation: u64, large: u64) {
         }
         let value = Value::String(StringValue::new(text.as_bytes()));
         engine.keyspace_mut().db_mut(0).set(format!("key:{i}").as_bytes(), value, None);
+    }
+    if large > 0 {
+        let mut hash = Hash::new();
+        assert!(hash.add_loaded(b"f", b"v", Some(UnixMs(NOW.0 * 2)), &Limits::DEFAULT));
+        engine.keyspace_mut().db_mut(1).set(b"raised", Value::Hash(hash), None);
     }
     engine.add_dirty(1);
 }
@@ -109,7 +115,7 @@ fn crash(how: How, large: u64, dose: Dose) {
     for generation in 1..=3 {
         fill(&mut engine, generation, large);
         disk.note("asked", generation);
-        assert_eq!(save(&mut engine, how), Ok(KEYS + generation));
+        assert_eq!(save(&mut engine, how), Ok(KEYS + generation + u64::from(large > 0)));
         disk.note("saved", generation);
     }
     assert!(disk.get(path()).unwrap().len() > SECTORS_BYTES);

@@ -22,6 +22,7 @@ mod readme;
 mod scripting;
 mod session;
 mod snapshot_faults;
+mod stock;
 mod supervision;
 mod tracking;
 mod waiting;

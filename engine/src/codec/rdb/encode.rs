@@ -4,7 +4,7 @@
 //! Which record type a value becomes is not decided here; `target.rs` says what each format holds.
 //! The encoder never fails but where its drain does.
 
-use crate::base::crc64::{Crc64, crc64};
+use crate::base::crc64::{Crc64, combine, crc64};
 use crate::base::lzf;
 use crate::base::num;
 use crate::base::time::UnixMs;
@@ -432,6 +432,23 @@ impl<D: Drain> Writer<D> {
         let checksum = if self.options.checksum { self.crc.value() } else { 0 };
         self.drain.drain(&checksum.to_le_bytes())?;
         Ok((self.drain, checksum))
+    }
+
+    /// The end of a file that was started as `begun`, and whose magic the caller then replaces by that of
+    /// `target`: the checksum is already that of the file with it. Answers the drain.
+    ///
+    /// # Errors
+    /// The drain's.
+    pub fn finish_as(mut self, begun: Target, target: Target) -> Result<D, D::Error> {
+        self.byte(opcode::EOF)?;
+        self.flush()?;
+        let [before, after] = [begun, target].map(|target| target.version().magic());
+        let behind = self.drained - after.len() as u64;
+        // The checksum is linear: what differs at the front changes it by the difference's own checksum.
+        let change = combine(crc64(&before) ^ crc64(&after), 0, behind);
+        let checksum = if self.options.checksum { self.crc.value() ^ change } else { 0 };
+        self.drain.drain(&checksum.to_le_bytes())?;
+        Ok(self.drain)
     }
 
     /// Drains everything and gives the drain back, without an end of file.

@@ -102,6 +102,12 @@ impl Target {
         Version { dialect, number }
     }
 
+    /// Whether what its files hold means the same in all later ones, of both families.
+    #[must_use]
+    pub fn is_common(self) -> bool {
+        self <= Self::Redis72
+    }
+
     fn is_valkey(self) -> bool {
         self >= Self::Valkey9
     }

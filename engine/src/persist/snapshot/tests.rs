@@ -2,6 +2,7 @@
 //! `tests/it/`.
 
 use super::*;
+use crate::codec::rdb::Dialect;
 use crate::keyspace::{HashSeed, Keyspace};
 use crate::persist::storage::Disk;
 use crate::script::Versions;

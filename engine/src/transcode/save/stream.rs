@@ -3,23 +3,34 @@
 use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
 use crate::codec::rdb::{Drain, ObjectType, Writer};
-use crate::value::stream::{Group, Stream};
+use crate::value::stream::{Consumer, Group, Stream};
 
-use super::{Answer, Fault, Feature, Record, require};
+use super::{Answer, Fault, Feature, Record};
 
 /// What stands for a count of entries read that is not known.
 const UNKNOWN: u64 = u64::MAX;
 /// What stands for a consumer that has never got anything.
 const NEVER: UnixMs = UnixMs(-1);
 
+/// What not every target can express of a stream. O(groups).
+pub(super) fn features(stream: &Stream) -> impl Iterator<Item = Feature> {
+    let has_state = stream.idempotence().is_some_and(|own| !own.is_unused());
+    let has_nacks = stream.groups().any(|(_, group)| !group.nacked().is_empty());
+    let state = has_state.then_some(Feature::StreamIdmp);
+    let nacks = has_nacks.then_some(Feature::StreamNacks);
+    [Some(Feature::Streams), state, nacks].into_iter().flatten()
+}
+
+/// Whether a consumer got something last at another time than it was seen. Who reads a stream that does
+/// not say it takes the one for the other, as `StreamLoader` does: valkey src/rdb.c `rdbLoadObject`.
+/// O(consumers).
+pub(super) fn has_activity(stream: &Stream) -> bool {
+    let is_told = |consumer: &Consumer| consumer.active_at != Some(consumer.seen_at);
+    stream.groups().any(|(_, group)| group.consumers().any(is_told))
+}
+
 /// Writes a stream with its groups, in all that the target can say of it.
 pub(super) fn write<D: Drain>(out: &mut Record<'_, D>, stream: &Stream) -> Answer<D> {
-    if stream.idempotence().is_some_and(|own| !own.is_unused()) {
-        require(out.target, Feature::StreamIdmp)?;
-    }
-    if stream.groups().any(|(_, group)| !group.nacked().is_empty()) {
-        require(out.target, Feature::StreamNacks)?;
-    }
     let form = out.target.stream().ok_or(Fault::Inexpressible(Feature::Streams))?;
     out.begin(form)?;
     let w = &mut *out.w;

@@ -236,6 +236,11 @@ impl OutputFile for Output {
         Ok(())
     }
 
+    fn replace_start(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let op = Op::Write { file: self.file, at: 0, bytes: bytes.into() };
+        self.disk.state().call(Call::Write, op).map(drop)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.disk.state().call(Call::Sync, Op::Sync { file: self.file, is_ok: true }).map(drop)
     }
