@@ -6,7 +6,7 @@
 
 use std::ops::BitOr;
 
-use super::finders::KeyFinder;
+use super::finders::{self, KeyFinder};
 
 /// The group a command is listed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,6 +204,9 @@ pub const READS_AND_MAY_UPDATE: KeyUse =
 pub const MAY_OVERWRITE: KeyUse = KeyUse { mode: "OW", effects: &["update", "variable_flags"] };
 /// No keys but channels of a shard, which have a slot as keys do.
 pub const CHANNELS: KeyUse = KeyUse { mode: "not_key", effects: &[] };
+
+/// Nothing is known but that it is a key.
+pub const UNKNOWN: KeyUse = KeyUse { mode: "", effects: &[] };
 
 /// Where a group of keys begins among the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -452,11 +455,15 @@ impl Spec {
     /// Positions of the keys among `argv`, each with its use.
     ///
     /// # Errors
-    /// `None` if a count of keys is no number, is zero, or says more than there are.
+    /// `None` if a count of keys is none, is zero, or says more than there are.
     pub fn key_positions(&self, argv: &[&[u8]]) -> Option<Vec<(usize, KeyUse)>> {
         if let Some(finder) = self.finder {
             return finder(argv);
         }
+        self.positions_by_specs(argv).or_else(|| finders::in_doubt(&self.full_name(), argv))
+    }
+
+    fn positions_by_specs(&self, argv: &[&[u8]]) -> Option<Vec<(usize, KeyUse)>> {
         let mut found = Vec::new();
         for spec in self.keys.iter().filter(|spec| spec.uses != CHANNELS) {
             let begin = match spec.begin {

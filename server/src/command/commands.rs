@@ -411,12 +411,10 @@ fn write_keys(call: &mut Call<'_>, args: Args<'_>, with_flags: bool) -> Outcome 
         }
         call.reply.bulk(argv[at]);
         if with_flags {
-            let effects: Vec<&str> = uses.effects.iter().copied().filter(|e| !HINTS.contains(e)).collect();
-            call.reply.set(1 + effects.len());
-            call.reply.simple(uses.mode);
-            for effect in effects {
-                call.reply.simple(effect);
-            }
+            let known = std::iter::once(&uses.mode).filter(|mode| !mode.is_empty()).chain(uses.effects);
+            let known: Vec<&str> = known.copied().filter(|word| !HINTS.contains(word)).collect();
+            call.reply.set(known.len());
+            known.iter().for_each(|word| call.reply.simple(word));
         }
     }
     Ok(())

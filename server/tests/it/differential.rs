@@ -276,7 +276,10 @@ impl Maker {
             || ["bitcount", "bitpos", "getex"].contains(&words[0].as_str())
             || words[0] == "xread" && words.contains(&"+".to_owned());
         let counts_sets = words.windows(2).any(|w| w[0] == "AGGREGATE" && w[1].eq_ignore_ascii_case("count"));
+        // A word may be left out of a call, so that another one stands where the command did.
+        let is_of_replicas = words[0] == "command" && words.get(2).is_some_and(|name| name == "SYNC");
         !(self.is_old && is_new
+            || is_of_replicas
             || has(REDIS_WORDS)
             || counts_sets
             || is_blocking
