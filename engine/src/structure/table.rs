@@ -365,6 +365,18 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         }
     }
 
+    /// As `prefetch`, and for the segment's header as well, which an insertion changes: for a table that
+    /// fills up.
+    #[inline]
+    pub fn prefetch_insertion(&self, hash: u64) {
+        if let Some(entry) = self.directory.get(self.index(hash)) {
+            let home = home_index(hash, entry.depth(), entry.home());
+            entry.segment().prefetch_header();
+            // SAFETY: `home_index` answers less than the home count, which the entry repeats.
+            record::prefetch(std::ptr::from_ref(unsafe { entry.segment().home_bucket(home) }).cast());
+        }
+    }
+
     /// Asks the CPU for the first `bytes` of the item that `hash` probably has, once its bucket is there.
     #[inline]
     pub fn prefetch_item(&self, hash: u64, bytes: usize) {

@@ -7,6 +7,12 @@ use super::Db;
 use crate::keyspace::entry::Entry;
 
 impl Db {
+    /// Asks the CPU for what [`Db::insert_hashed`] changes.
+    #[inline]
+    pub fn prefetch_insertion(&self, hash: u64) {
+        self.table.prefetch_insertion(hash);
+    }
+
     /// Adds an entry whose key has this hash.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl Window {
         (idle_s, freq): (Option<u64>, Option<u8>),
     ) -> Result<(), Twice> {
         let hash = db.hash_key(entry.view().key());
-        db.prefetch(hash);
+        db.prefetch_insertion(hash);
         self.0.push_back(Waiting { entry, hash, at, idle_s, freq });
         if self.0.len() > AHEAD { self.insert_first(db) } else { Ok(()) }
     }

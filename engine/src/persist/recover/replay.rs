@@ -128,14 +128,14 @@ impl<'a> Replayer<'a> {
         let runs = std::mem::take(&mut batch.runs);
         let words = Words::new(&batch.bytes, &batch.words);
         let hashes: Vec<u64> = runs.iter().map(|run| run.hash).collect();
-        hashes.iter().take(AHEAD).for_each(|hash| self.into.keyspace.db(self.db).prefetch(*hash));
+        hashes.iter().take(AHEAD).for_each(|hash| self.into.keyspace.db(self.db).prefetch_insertion(*hash));
         let mut done = 0;
         for (i, run) in runs.into_iter().enumerate() {
             if done < run.items.start {
                 self.run_items(&batch.items[done..run.items.start], words)?;
             }
             if let Some(hash) = hashes.get(i + AHEAD) {
-                self.into.keyspace.db(self.db).prefetch(*hash);
+                self.into.keyspace.db(self.db).prefetch_insertion(*hash);
             }
             done = run.items.end;
             if self.put(run.hash, run.entry, run.replaces) {
