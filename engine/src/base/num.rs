@@ -9,6 +9,8 @@
 mod decimal;
 mod grisu;
 
+pub use decimal::{Near, parse_near};
+
 /// The longest text [`push_i64`] and [`push_u64`] write.
 pub const MAX_INT_CHARS: usize = 20;
 

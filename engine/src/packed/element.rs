@@ -108,6 +108,16 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// The double that the text is read as, or one near it; `None` if that costs more than `as_f64` or is none.
+    #[inline]
+    #[must_use]
+    pub fn near_f64(&self) -> Option<num::Near> {
+        match *self {
+            Self::Bytes(s) => num::parse_near(s),
+            Self::Int(v) => Some(num::Near { value: v as f64, is_exact: true }),
+        }
+    }
+
     /// Length of the text in bytes.
     #[inline]
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::base::num::Near;
 use crate::packed::Element;
 use crate::packed::listpack::{Listpack, ListpackBuf};
 use crate::structure::btree::{Builder, Duplicate};
@@ -92,20 +93,44 @@ impl Zset {
 /// Checks that scores are numbers; answers whether the pairs are in order.
 fn check_scores(pairs: Listpack<'_>) -> Result<bool, Malformed> {
     let mut elements = pairs.iter();
-    let mut last: Option<(f64, Element<'_>)> = None;
+    let mut last: Option<Scored<'_>> = None;
     let mut in_order = true;
     let mut index = 0;
     while let Some(member) = elements.next() {
-        let score = elements.next().and_then(|score| score.as_f64());
-        let score = score.filter(|s| !s.is_nan()).ok_or(Malformed::BadScore { index })?;
-        in_order &= match &last {
-            Some((s, m)) => *s < score || (*s == score && m.with_bytes(|m| member.with_bytes(|own| m < own))),
-            None => true,
-        };
-        last = Some((score, member));
+        let pair = elements.next().and_then(|score| Scored::new(member, score));
+        let pair = pair.ok_or(Malformed::BadScore { index })?;
+        in_order &= last.is_none_or(|last| last.is_before(pair));
+        last = Some(pair);
         index += 1;
     }
     Ok(in_order)
+}
+
+/// A member with its score, which is read only as exactly as it takes.
+#[derive(Clone, Copy)]
+struct Scored<'a> {
+    member: Element<'a>,
+    score: Element<'a>,
+    near: Near,
+}
+
+impl<'a> Scored<'a> {
+    /// `None` if the score is not a number.
+    #[inline]
+    fn new(member: Element<'a>, score: Element<'a>) -> Option<Self> {
+        let exact = || Some(Near { value: score.as_f64()?, is_exact: true });
+        let near = score.near_f64().or_else(exact).filter(|near| !near.value.is_nan())?;
+        Some(Self { member, score, near })
+    }
+
+    #[inline]
+    fn is_before(self, next: Self) -> bool {
+        let exact = || self.score.as_f64().partial_cmp(&next.score.as_f64());
+        match self.near.order(next.near).or_else(exact) {
+            Some(Ordering::Equal) => self.member.with_bytes(|own| next.member.with_bytes(|next| own < next)),
+            order => order == Some(Ordering::Less),
+        }
+    }
 }
 
 /// The tree of a listpack that is a sorted set.

@@ -198,12 +198,8 @@ impl Shape {
             Meaning::Elements | Meaning::Pairs => {}
             Meaning::Scored => {
                 while let Some(element) = entries.nth(1) {
-                    match element {
-                        Element::Int(_) => {}
-                        Element::Bytes(text) if is_plain_decimal(text) => {}
-                        Element::Bytes(_) => {
-                            score(element, self.at)?;
-                        }
+                    if element.near_f64().is_none() {
+                        score(element, self.at)?;
                     }
                 }
             }
@@ -246,22 +242,6 @@ impl Shape {
         }
         Ok(())
     }
-}
-
-/// Whether this is digits with perhaps a sign and a point, too few to leave the range of doubles.
-fn is_plain_decimal(text: &[u8]) -> bool {
-    const LONGEST: usize = 24;
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let (Some(first), Some(last)) = (digits.first(), digits.last()) else { return false };
-    if digits.len() > LONGEST || !first.is_ascii_digit() || !last.is_ascii_digit() {
-        return false;
-    }
-    // Filled up to one length, so that all bytes are looked at together.
-    let mut padded = [b'0'; LONGEST];
-    padded[..digits.len()].copy_from_slice(digits);
-    let points = padded.iter().map(|&c| u8::from(c == b'.')).sum::<u8>();
-    let others = padded.iter().map(|&c| u8::from(!c.is_ascii_digit())).sum::<u8>();
-    points <= 1 && others == points
 }
 
 fn score(element: Element<'_>, at: u64) -> Result<f64, Stop> {
