@@ -126,6 +126,13 @@ impl<'a> Listpack<'a> {
         decode(self.bytes, offset).map(|(element, _)| element)
     }
 
+    /// The element at `offset` and the offset behind it; `None` at the end mark.
+    #[inline]
+    #[must_use]
+    pub fn read(&self, offset: usize) -> Option<(Element<'a>, usize)> {
+        decode(self.bytes, offset)
+    }
+
     /// The offset behind the element at `offset`: the next one's, or the end mark's. `None` when
     /// `offset` is the end mark's.
     #[inline]

@@ -64,6 +64,7 @@ pub fn distinct_groups(pack: Listpack<'_>, group: usize) -> Result<usize, Malfor
     let duplicate = match count {
         0 | 1 => None,
         2..=FEW => by_comparing(members),
+        _ if are_marked_apart(pack, group, count) => None,
         _ if count <= MANY => by_hashing(pack, group, count),
         _ => by_sorting(members),
     };
@@ -89,6 +90,41 @@ fn by_comparing<'a>(members: impl Iterator<Item = Element<'a>>) -> Option<usize>
         seen.push(member);
     }
     None
+}
+
+/// Words of marks for few members, and for more of them. The second are cleared in a tenth of the time that
+/// the members take.
+const MARKS: (usize, usize) = (64, 1024);
+/// So many members have different marks with a chance that makes it worth a try.
+const MARKED: (usize, usize) = (24, 160);
+
+/// Whether the members are clearly distinct, as their hashes have different marks; if not, they may be distinct
+/// all the same. There is nothing to guess here for the CPU, which makes it some times faster than a table.
+fn are_marked_apart(pack: Listpack<'_>, group: usize, count: usize) -> bool {
+    if count <= MARKED.0 {
+        mark::<{ MARKS.0 }>(pack, group) == Some(false)
+    } else {
+        count <= MARKED.1 && mark::<{ MARKS.1 }>(pack, group) == Some(false)
+    }
+}
+
+/// Whether two members have the same mark among those of `WORDS` words; `None` if the groups are not whole.
+#[inline]
+fn mark<const WORDS: usize>(pack: Listpack<'_>, group: usize) -> Option<bool> {
+    let mut marks = [0u64; WORDS];
+    let mut met = 0;
+    let mut offset = pack.first_offset();
+    while let Some((member, mut next)) = pack.read(offset) {
+        let hash = hash(normal(member));
+        let word = &mut marks[(hash >> 32) as usize % WORDS];
+        met |= *word >> (hash % 64);
+        *word |= 1 << (hash % 64);
+        for _ in 1..group {
+            next = pack.next(next)?;
+        }
+        offset = next;
+    }
+    Some(met & 1 != 0)
 }
 
 /// Open addressing; a slot is the upper half of a hash and the member's offset plus one.
@@ -167,7 +203,7 @@ fn last_word(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{FEW, MANY, Malformed, distinct_groups};
+    use super::{FEW, MANY, MARKED, Malformed, are_marked_apart, distinct_groups};
     use crate::packed::listpack::ListpackBuf;
 
     fn pack(members: usize, twice: Option<(usize, usize)>, group: usize) -> ListpackBuf {
@@ -184,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_second_occurrence_is_found_at_every_size() {
-        for count in [0, 1, 2, FEW, FEW + 1, 300, MANY, MANY + 1] {
+        let marked = [MARKED.0, MARKED.0 + 1, MARKED.1, MARKED.1 + 1];
+        for count in [0, 1, 2, FEW, FEW + 1, 300, MANY, MANY + 1].into_iter().chain(marked) {
             for group in [1, 2, 3] {
                 assert_eq!(distinct_groups(pack(count, None, group).view(), group), Ok(count));
                 if count >= 2 {
@@ -195,6 +232,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn marks_mostly_tell_distinct_members_apart_and_never_equal_ones() {
+        let mut apart = 0;
+        for count in 2..=MARKED.1 {
+            apart += usize::from(are_marked_apart(pack(count, None, 2).view(), 2, count));
+            let twice = Some((count / 3, count - 1));
+            assert!(!are_marked_apart(pack(count, twice, 2).view(), 2, count), "{count}");
+        }
+        assert!(apart * 10 > MARKED.1 * 8, "{apart} of {}", MARKED.1);
     }
 
     #[test]
