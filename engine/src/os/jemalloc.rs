@@ -44,13 +44,19 @@ fn flags(layout: Layout) -> c_int {
     }
 }
 
-// SAFETY: mallocx and rallocx give memory of at least the asked size and, by `flags`, of the asked
+// SAFETY: malloc, mallocx and rallocx give memory of at least the asked size and, by `flags`, of the asked
 // alignment, or null; the layouts come from `GlobalAlloc`'s callers, whose contract is that they are
 // not of size zero and that a pointer comes back with the layout it was made with.
 unsafe impl GlobalAlloc for Jemalloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let flags = flags(layout);
+        if flags == 0 {
+            // The same, but jemalloc has a short way for it.
+            // SAFETY: any size will do.
+            return unsafe { ffi::malloc(layout.size()).cast() };
+        }
         // SAFETY: the size is not zero, by the caller's contract.
-        unsafe { ffi::mallocx(layout.size(), flags(layout)).cast() }
+        unsafe { ffi::mallocx(layout.size(), flags).cast() }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
