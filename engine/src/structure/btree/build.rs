@@ -21,9 +21,15 @@ pub struct Builder<const LEAF: usize = 1024, const FANOUT: usize = 32> {
     /// Leaves that are full, in the order in which they came.
     done: Vec<u32>,
     pending: Parts,
+    /// The hashes of all members, in the order in which they came, while they are few enough to be kept.
+    hashes: Vec<u64>,
     last: Option<(f64, Vec<u8>)>,
     direction: Direction,
 }
+
+/// Hashes of so many members are kept to the end; those of more are computed again, as they would take more
+/// memory than is worth it.
+const KEPT_HASHES: usize = if cfg!(test) { 100 } else { 1 << 16 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -40,7 +46,14 @@ impl<const LEAF: usize, const FANOUT: usize> Builder<LEAF, FANOUT> {
     pub fn new(seed: HashSeed) -> Self {
         let mut tree = ScoreTree::new(seed);
         tree.leaves.clear();
-        Self { tree, done: Vec::new(), pending: Parts::default(), last: None, direction: Direction::Unknown }
+        Self {
+            tree,
+            done: Vec::new(),
+            pending: Parts::default(),
+            hashes: Vec::new(),
+            last: None,
+            direction: Direction::Unknown,
+        }
     }
 
     /// Entries so far.
@@ -86,8 +99,11 @@ impl<const LEAF: usize, const FANOUT: usize> Builder<LEAF, FANOUT> {
         if self.pending.len() > 0 && self.pending.bytes_with(score, member) > LEAF {
             self.flush();
         }
-        let tag = tag_of(self.tree.seed.hash(member)) as u8;
-        self.pending.push(tag, score, member);
+        let hash = self.tree.seed.hash(member);
+        if self.hashes.len() < KEPT_HASHES {
+            self.hashes.push(hash);
+        }
+        self.pending.push(tag_of(hash) as u8, score, member);
         self.tree.len += 1;
         let last = self.last.get_or_insert_default();
         last.0 = score;
@@ -154,14 +170,21 @@ impl<const LEAF: usize, const FANOUT: usize> Builder<LEAF, FANOUT> {
     }
 
     fn index_all(&mut self) -> Result<(), Duplicate> {
+        let hashes = std::mem::take(&mut self.hashes);
         let tree = &mut self.tree;
-        let hashes = tree.leaves.iter().enumerate().flat_map(|(id, leaf)| {
-            let seed = tree.seed;
-            (0..leaf.len()).map(move |slot| (seed.hash(leaf.member(slot)), id as u32))
-        });
+        let leaves = || tree.leaves.iter().zip(0u32..);
         let mut twice = false;
-        let index =
-            LeafIndex::build(tree.len, hashes, |tag, a, b| twice |= share_a_member(&tree.leaves, tag, a, b));
+        let same_tag = |tag, a, b| twice |= share_a_member(&tree.leaves, tag, a, b);
+        let index = if hashes.len() as u64 == tree.len {
+            // Leaves are numbered as they came, and so are the hashes.
+            let of_leaves = leaves().flat_map(|(leaf, id)| (0..leaf.len()).map(move |_| id));
+            LeafIndex::build(tree.len, hashes.into_iter().zip(of_leaves), same_tag)
+        } else {
+            let seed = tree.seed;
+            let members =
+                leaves().flat_map(|(leaf, id)| (0..leaf.len()).map(move |slot| (leaf.member(slot), id)));
+            LeafIndex::build(tree.len, members.map(|(member, id)| (seed.hash(member), id)), same_tag)
+        };
         if twice {
             return Err(Duplicate);
         }

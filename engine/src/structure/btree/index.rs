@@ -87,7 +87,8 @@ impl LeafIndex {
             slots[table.segment_of(hash)].push((tag_of(hash), leaf));
         }
         for (segment, mut slots) in table.segments.iter_mut().zip(slots) {
-            slots.sort_unstable();
+            // By one number: pairs are compared in two steps, which are guessed wrong.
+            slots.sort_unstable_by_key(|&(tag, leaf)| u64::from(tag) << 32 | u64::from(leaf));
             for run in slots.chunk_by(|a, b| a.0 == b.0) {
                 for (i, a) in run.iter().enumerate() {
                     run[..i].iter().for_each(|b| same_tag(a.0, a.1, b.1));

@@ -343,6 +343,21 @@ fn ordered_input_fills_the_leaves() {
 }
 
 #[test]
+fn a_built_tree_finds_its_members_whether_their_hashes_were_kept_or_not() {
+    for count in [1, 99, 100, 101, 250u32] {
+        for sign in [1.0, -1.0] {
+            let mut builder = Builder::<48, 4>::new(HashSeed(3, 4));
+            (0..count).for_each(|n| builder.push(n.to_string().as_bytes(), sign * f64::from(n)).unwrap());
+            let tree = builder.finish().unwrap();
+            tree.check();
+            for n in 0..count {
+                assert_eq!(tree.score(n.to_string().as_bytes()), Some(sign * f64::from(n)), "{n} of {count}");
+            }
+        }
+    }
+}
+
+#[test]
 fn large_trees_shrink_back() {
     let mut tree = ScoreTree::<1024, 32>::new(HashSeed(0, 0));
     let mut rng = Rng::new(1);
