@@ -92,6 +92,12 @@ pub(crate) fn call(
     if replies != Replies::On {
         let is_confirmed =
             matches!(called, Called::Ran(number) if server.commands.entry(number).spec.is_subscription());
+        // RESET ends CLIENT REPLY OFF, and is one that CLIENT REPLY SKIP passes over.
+        let is_reset =
+            matches!(called, Called::Ran(number) if server.commands.entry(number).spec.name == "reset");
+        if is_reset && replies == Replies::SkipNext {
+            reply.truncate(start);
+        }
         hush(server, client, replies, if is_confirmed { reply.len() } else { start }, reply);
     }
     if server.tracking.clients > 0 {
@@ -114,12 +120,12 @@ fn refuse(server: &mut Server, index: u32, refusal: Refusal, reply: &mut Reply) 
         session.last_command = number;
         session.transaction.as_mut()
     });
-    let is_in_transaction = transaction.is_some();
     if let Some(transaction) = transaction {
         transaction.fail();
     }
     let Some(error) = error else { return };
-    if is_exec && is_in_transaction {
+    if is_exec {
+        // Be there a MULTI before it or not, as in Valkey.
         if let Some(client) = server.clients.get_mut(index) {
             client.session.transaction = None;
         }
@@ -128,7 +134,8 @@ fn refuse(server: &mut Server, index: u32, refusal: Refusal, reply: &mut Reply) 
             // Its MULTI was shown.
             server.feed_monitors(index, number, Args(&[b"exec"]));
         }
-        let text = [b"EXECABORT Transaction discarded because of: ", error.as_slice()].concat();
+        let why = error.strip_prefix(b"ERR ").unwrap_or(&error);
+        let text = [b"EXECABORT Transaction discarded because of: ", why].concat();
         reply.error_bytes(&text);
     } else {
         reply.error_bytes(&error);

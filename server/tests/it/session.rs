@@ -157,3 +157,13 @@ fn info_counts() {
     }
     assert_eq!(client.call("INFO nope"), "");
 }
+
+#[test]
+fn a_skipped_reset_answers_nothing() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.send(b"CLIENT REPLY SKIP\r\nRESET\r\nECHO a\r\n");
+    assert_eq!(client.read(), "a");
+    client.send(b"CLIENT REPLY OFF\r\nECHO a\r\nRESET\r\nECHO b\r\n");
+    assert_eq!([client.read(), client.read()], ["RESET", "b"]);
+}
