@@ -80,7 +80,9 @@ impl Server {
 
     /// A key has changed: whoever has a copy is told, now or when the turn ends.
     pub(crate) fn invalidate_key(&mut self, key: &[u8]) {
-        self.tracking.changed(key, self.caller);
+        // Of a script's changes even those hear who do not want to hear of their own.
+        let by = self.caller.filter(|_| !self.scripting.is_calling());
+        self.tracking.changed(key, by);
         if let Some(readers) = self.tracking.take(key) {
             self.tell_readers(key, &readers);
         }
@@ -93,10 +95,27 @@ impl Server {
             let is_own = self.caller == Some(index);
             let is_told = |caching: &Caching| caching.mode != Mode::Broadcast && !(caching.no_loop && is_own);
             if caching.is_some_and(|caching| is_told(caching)) {
-                self.invalidate(index, |reply| {
-                    reply.array(1);
-                    reply.bulk(key);
-                });
+                match is_own {
+                    true => self.tracking.own.push((index, Some(key.into()))),
+                    false => self.invalidate_one(index, key),
+                }
+            }
+        }
+    }
+
+    fn invalidate_one(&mut self, index: u32, key: &[u8]) {
+        self.invalidate(index, |reply| {
+            reply.array(1);
+            reply.bulk(key);
+        });
+    }
+
+    /// Tells a client what it has changed itself: behind all that others hear of its command.
+    pub(crate) fn tell_own_changes(&mut self) {
+        for (index, key) in std::mem::take(&mut self.tracking.own) {
+            match key {
+                Some(key) => self.invalidate_one(index, &key),
+                None => self.invalidate(index, Reply::null),
             }
         }
     }
@@ -108,7 +127,10 @@ impl Server {
             let all: Vec<u32> =
                 self.clients.iter().filter(|(_, client)| tracks(client)).map(|(index, _)| index).collect();
             for index in all {
-                self.invalidate(index, Reply::null);
+                match self.caller == Some(index) {
+                    true => self.tracking.own.push((index, None)),
+                    false => self.invalidate(index, Reply::null),
+                }
             }
         }
         self.tracking.clear();

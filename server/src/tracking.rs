@@ -109,6 +109,9 @@ pub(crate) struct Tracking {
     has_changes: bool,
     /// Clients that track keys.
     pub(crate) clients: usize,
+    /// What clients are to be told of what their own commands have changed, in order; without a key that
+    /// none is good any more.
+    pub(crate) own: Vec<(u32, Option<Rc<[u8]>>)>,
     /// Goes at an overfull table that were not enough.
     tries: u32,
     rng: Rng,
@@ -124,6 +127,7 @@ impl Tracking {
             prefixes: BTreeMap::new(),
             has_changes: false,
             clients: 0,
+            own: Vec::new(),
             tries: 0,
             rng: Rng::new(seed),
         }

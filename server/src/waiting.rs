@@ -65,7 +65,7 @@ impl Server {
     #[inline]
     pub(crate) fn settle(&mut self) {
         // What a script has done so far is one piece with what it is still to do.
-        if self.is_settled() || self.scripting.is_running() {
+        if self.is_settled() && self.tracking.own.is_empty() || self.scripting.is_running() {
             return;
         }
         let Some(engine) = &mut self.engine else { return };
@@ -74,6 +74,7 @@ impl Server {
         if !engine.effects().happened().is_empty() {
             self.tell_effects();
         }
+        self.tell_own_changes();
         if self.blocked.has_ready() {
             self.serve_waiting();
         }
@@ -219,6 +220,7 @@ impl Server {
             waiting.wanted = Some(wait.wanted);
             self.blocked.put_back(client, waiting);
             self.tell_effects();
+            self.tell_own_changes();
             self.caller = caller_before;
             return;
         }
@@ -241,6 +243,7 @@ impl Server {
             None => self.outbox.send(client, protocol, |out| out.raw(reply.bytes())),
         }
         self.tell_effects();
+        self.tell_own_changes();
         self.caller = caller_before;
         self.end_announcement(client);
         self.release(client);

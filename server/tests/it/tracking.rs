@@ -133,3 +133,44 @@ fn a_flush_forgets_what_gone_clients_have_read() {
     other.call("FLUSHALL");
     keys(&mut other, 0);
 }
+
+#[test]
+fn own_changes_are_told_behind_the_events_of_a_command() {
+    let server = Server::start(&["--notify-keyspace-events", "KA"]);
+    let mut client = server.client();
+    client.call("HELLO 3");
+    client.call("CLIENT TRACKING ON");
+    client.call("PSUBSCRIBE __key*");
+    let invalidated = "[invalidate [k]]";
+    assert_eq!(client.call("EXISTS k"), "0");
+    assert_eq!(client.call("XADD k 1-1 f v"), "1-1");
+    assert_eq!([client.read(), client.read()], ["[pmessage __key* __keyspace@0__:k xadd]", invalidated]);
+    // Of a transaction behind all of it.
+    client.call("EXISTS k");
+    client.call("MULTI");
+    client.call("DEL k");
+    client.call("SET k 1");
+    assert_eq!(client.call("EXEC"), "[1 OK]");
+    assert_eq!(client.read(), "[pmessage __key* __keyspace@0__:k del]");
+    assert_eq!([client.read(), client.read()], ["[pmessage __key* __keyspace@0__:k set]", invalidated]);
+}
+
+#[test]
+fn who_does_not_want_to_hear_of_his_own_changes_hears_of_his_scripts() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.call("HELLO 3");
+    client.call("CLIENT TRACKING ON BCAST NOLOOP");
+    assert_eq!(client.call("SET k 1"), "OK");
+    assert_eq!(client.call_words(&[b"EVAL", b"return redis.call('incr', 'n')", b"0"]), "1");
+    assert_eq!(client.read(), "[invalidate [n]]");
+}
+
+#[test]
+fn exec_that_may_not_run_says_that_the_transaction_is_gone() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.call("SUBSCRIBE c");
+    let why = "Can't execute 'exec': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+    assert_eq!(client.call("EXEC"), format!("-EXECABORT Transaction discarded because of: {why}"));
+}
