@@ -32,6 +32,7 @@ pub(crate) fn aof_settings(config: &Config) -> AofSettings {
         corrupt_tail_max_bytes: config.aof_corrupt_tail_max_bytes,
         rewrite_percentage: u64::try_from(config.aof_rewrite_percentage).unwrap_or(0),
         rewrite_min_bytes: config.aof_rewrite_min_bytes,
+        comment: None,
     }
 }
 

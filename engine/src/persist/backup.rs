@@ -326,6 +326,8 @@ impl Backup {
             _ => {}
         }
         (self.dir, self.filename) = (settings.dir.clone(), settings.filename.clone());
+        // Its first manifest says already whose it is.
+        let settings = AofSettings { comment: Some(UNSEALED), ..settings };
         let mut log = Aof::new(Arc::clone(&self.storage), settings, self.apart, self.wake.clone());
         log.start(now);
         self.log = Some(Box::new(log));
@@ -380,27 +382,21 @@ impl Backup {
         if let Some(why) = failure {
             return self.fail(&why, around.now);
         }
-        if let Err(why) = self.note_base() {
-            self.fail(&why, around.now);
-        }
+        self.note_base();
     }
 
     /// Tells, once, that the base is whole.
-    fn note_base(&mut self) -> Result<(), String> {
+    fn note_base(&mut self) {
         if self.state() != BackupState::Incrementing || self.told == BackupState::Incrementing {
-            return Ok(());
+            return;
         }
         self.told = BackupState::Incrementing;
-        let Some(log) = &self.log else { return Ok(()) };
+        let Some(log) = &self.log else { return };
         let Some(base) = log.manifest().base.as_ref().map(|entry| self.path_of(&entry.name)) else {
-            return Ok(());
+            return;
         };
-        if !log.settings().checksum {
-            self.mark(log.manifest(), UNSEALED)?;
-        }
         self.files = vec![base.clone()];
         self.events.push(BackupEvent::Incrementing { base });
-        Ok(())
     }
 
     fn path_of(&self, name: &[u8]) -> PathBuf {
@@ -431,9 +427,9 @@ impl Backup {
         if self.state() != BackupState::Incrementing {
             return Err(BackupRefused::NotReady);
         }
-        let noted = self.note_base();
+        self.note_base();
         let Some(log) = &mut self.log else { return Err(BackupRefused::NotReady) };
-        let closed = noted.and_then(|()| log.close(now).map_err(|error| error.to_string()));
+        let closed = log.close(now).map_err(|error| error.to_string());
         let manifest = log.manifest().clone();
         let has_marks = log.settings().checksum;
         let marked = closed.and_then(|()| if has_marks { Ok(()) } else { self.mark_sealed(&manifest) });
@@ -463,9 +459,7 @@ impl Backup {
 
     /// Writes the manifest with a comment: whoever finds it knows whose it is.
     fn mark(&self, manifest: &Manifest, comment: &str) -> Result<(), String> {
-        let mut text = manifest.format();
-        text.extend_from_slice(comment.as_bytes());
-        text.push(b'\n');
+        let text = manifest.format_with(comment);
         let place = Place { dir: self.dir.clone(), filename: self.filename.clone() };
         write_manifest(&*self.storage, &place, &text).map_err(|error| error.to_string())
     }

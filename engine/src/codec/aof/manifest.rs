@@ -377,6 +377,15 @@ impl Manifest {
         out
     }
 
+    /// The same with a line of comment behind it, which starts with `#`.
+    #[must_use]
+    pub fn format_with(&self, comment: &str) -> Vec<u8> {
+        let mut out = self.format();
+        out.extend_from_slice(comment.as_bytes());
+        out.push(b'\n');
+        out
+    }
+
     /// The manifest with its marks, and with a sum over all of it at the end of each line:
     ///
     /// ```text

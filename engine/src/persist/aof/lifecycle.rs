@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::due::{Leave, rewrite_is_due};
 use super::event::AofEvent;
 use super::log::{Aof, AofState, LogHealth};
-use super::rewrite::{Rewrite, Surroundings, name_of, text};
+use super::rewrite::{Rewrite, Surroundings, name_of};
 use super::settings::AofSettings;
 use super::store::{self, Naming, StepError};
 use super::sweep::temp_base_name;
@@ -72,7 +72,7 @@ impl Aof {
             Some(last) if blocks == self.settings.checksum => {
                 self.open_last(&last)?;
                 let is_later = self.note_whole_to(last.bytes);
-                let text = text(&self.manifest, self.settings.checksum);
+                let text = self.settings.manifest_form().text(&self.manifest);
                 if was_off || !store::has_manifest(&*self.storage, &self.place())? {
                     store::write_manifest(&*self.storage, &self.place(), &text)?;
                 } else if is_later {
@@ -159,7 +159,7 @@ impl Aof {
         names.push(Naming { from: temp, to: place.of(&entry.name) });
         self.events.push(AofEvent::Created { what: "incr", name: name_of(&entry) });
         manifest.incr.push(entry);
-        let text = text(&manifest, self.settings.checksum);
+        let text = self.settings.manifest_form().text(&manifest);
         store::publish(&*self.storage, &place, &names, &text)?;
         self.adopt(manifest);
         self.tail = Some(tail);
@@ -181,7 +181,7 @@ impl Aof {
         if self.is_known_off {
             return Ok(());
         }
-        let text = text(&self.manifest, self.settings.checksum);
+        let text = self.settings.manifest_form().text(&self.manifest);
         store::write_manifest(&*self.storage, &self.place(), &text)?;
         self.is_known_off = true;
         Ok(())
@@ -310,7 +310,7 @@ impl Aof {
     }
 
     fn replace_manifest(&mut self, manifest: Manifest) -> Result<(), CloseError> {
-        let text = text(&manifest, self.settings.checksum);
+        let text = self.settings.manifest_form().text(&manifest);
         store::write_manifest(&*self.storage, &self.place(), &text)
             .map_err(|error| CloseError(error.to_string()))?;
         self.adopt(manifest);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::event::AofEvent;
 use super::log::{Aof, AofState, LogHealth};
-use super::rewrite::{FileDone, Kind, Publishing, Rewrite, Writer, name_of, text};
+use super::rewrite::{FileDone, Kind, Publishing, Rewrite, Writer, name_of};
 use super::store::{self, Naming, StepError, Tidied};
 use super::tail::Tail;
 use crate::codec::aof::manifest::{BaseFormat, Entry, Manifest, Marks};
@@ -80,7 +80,7 @@ impl Aof {
         manifest.base = Some(base);
         manifest.retire_incrs(usize::from(kind == Kind::Next));
         manifest.incr.extend(incr);
-        let text = text(&manifest, self.settings.checksum);
+        let text = self.settings.manifest_form().text(&manifest);
         let (upto, bytes) = (self.written, self.tail.as_ref().map_or(0, Tail::bytes));
         let publishing =
             Publishing { manifest, kind, names: names.clone(), upto, bytes, base_bytes: saved.bytes };
@@ -162,13 +162,13 @@ impl Aof {
         if self.manifest.history.is_empty() {
             return;
         }
-        let (storage, place, is_checked) = (self.storage.clone(), self.place(), self.settings.checksum);
+        let (storage, place, form) = (self.storage.clone(), self.place(), self.settings.manifest_form());
         let mut manifest = self.manifest.clone();
         let history = std::mem::take(&mut manifest.history);
         self.file_lane.give(Box::new(move || {
             let tidied = store::tidy(&*storage, &place, history.clone(), |left| {
                 manifest.history = left.to_vec();
-                text(&manifest, is_checked)
+                form.text(&manifest)
             });
             FileDone::Tidied(tidied, history)
         }));

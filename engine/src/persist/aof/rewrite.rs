@@ -330,7 +330,7 @@ impl Aof {
         let Some(mut old) = self.lend_tail() else { return };
         let mut block = self.take_block();
         let (storage, place) = (self.storage.clone(), self.place());
-        let (is_synced, is_checked) = (self.is_synced(), self.settings.checksum);
+        let (is_synced, form) = (self.is_synced(), self.settings.manifest_form());
         let mut manifest = self.with_strays();
         let new_entry = entry.clone();
         self.begin_file();
@@ -344,8 +344,7 @@ impl Aof {
                     closed.marks.end = None;
                 }
                 manifest.incr.push(new_entry);
-                store::write_manifest(&*storage, &place, &text(&manifest, is_checked))
-                    .map_err(SwitchError::Step)
+                store::write_manifest(&*storage, &place, &form.text(&manifest)).map_err(SwitchError::Step)
             });
             LogDone::Switched(Box::new(Switched { old, block, manifest, result }))
         }));
@@ -543,11 +542,6 @@ impl Aof {
         self.events.push(AofEvent::RewriteCancelled { pid });
         pid
     }
-}
-
-/// A manifest as its file.
-pub(super) fn text(manifest: &Manifest, is_checked: bool) -> Vec<u8> {
-    if is_checked { manifest.format_checked() } else { manifest.format() }
 }
 
 pub(super) fn name_of(entry: &Entry) -> String {

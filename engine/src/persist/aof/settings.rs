@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::codec::aof::manifest::Manifest;
+
 /// When what was written is made durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
@@ -46,6 +48,33 @@ pub struct AofSettings {
     pub rewrite_percentage: u64,
     /// `auto-aof-rewrite-min-size`.
     pub rewrite_min_bytes: u64,
+    /// A comment in manifests without checksums, which say nothing else of whose they are.
+    pub comment: Option<&'static str>,
+}
+
+/// How manifests are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ManifestForm {
+    is_checked: bool,
+    comment: Option<&'static str>,
+}
+
+impl ManifestForm {
+    /// A manifest as its file.
+    pub(super) fn text(self, manifest: &Manifest) -> Vec<u8> {
+        match (self.is_checked, self.comment) {
+            (true, _) => manifest.format_checked(),
+            (false, None) => manifest.format(),
+            (false, Some(comment)) => manifest.format_with(comment),
+        }
+    }
+}
+
+impl AofSettings {
+    /// How manifests are written.
+    pub(super) fn manifest_form(&self) -> ManifestForm {
+        ManifestForm { is_checked: self.checksum, comment: self.comment }
+    }
 }
 
 impl Default for AofSettings {
@@ -65,6 +94,7 @@ impl Default for AofSettings {
             corrupt_tail_max_bytes: 0,
             rewrite_percentage: 100,
             rewrite_min_bytes: REWRITE_MIN_BYTES,
+            comment: None,
         }
     }
 }
