@@ -205,7 +205,7 @@ pub struct Destination<'a> {
     pub now: Option<UnixMs>,
 }
 
-/// Reads `input` to its end. `progress` hears how far it is after each piece.
+/// Reads `input` to its end. `progress` hears how far it is, before the first piece and after each.
 ///
 /// # Errors
 /// `LoadFault`.
@@ -245,6 +245,7 @@ pub(super) fn load_front(
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<(Loaded, Vec<u8>), LoadFault> {
     let total_bytes = input.bytes();
+    progress(LoadProgress { total_bytes, ..LoadProgress::default() });
     let mut sink = Loader::new(into, total_bytes);
     let mut decoder = Decoder::new(options);
     let mut pieces = Pieces::default();
@@ -464,6 +465,11 @@ impl Sink for Loader<'_> {
         current.is_inserted = false;
         // An expired key's value is built too: a fault in it is a fault of the file.
         Ok(self.builder.begin(head.object, head.type_byte, head.meta))
+    }
+
+    /// `Zset::from_pack` does.
+    fn checks_scores(&self) -> bool {
+        true
     }
 
     fn value(&mut self, event: ValueEvent<'_>) -> Result<(), LoadFault> {

@@ -114,6 +114,8 @@ pub(super) fn read(
     let mut feed = Feed::new(storage.open(&source.path)?);
     feed.fill(MAGIC_BYTES)?;
     replayer.begin_file();
+    let progress = LoadProgress { bytes: span.before, total_bytes: span.total, ..replayer.progress };
+    replayer.listener.progress(progress);
     let mut rdb = None;
     if starts_with_rdb(&feed.bytes) {
         let (loaded, behind) = read_rdb(storage, source, span, options, replayer)?;
