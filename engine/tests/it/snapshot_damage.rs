@@ -111,6 +111,33 @@ fn times_before_1970_have_passed_and_minus_one_is_none() {
 }
 
 #[test]
+fn a_packed_sorted_set_needs_numbers_for_scores() {
+    // Two members with scores, which are one digit and a text of three bytes.
+    let file = |object: u8, score: &[u8; 3]| {
+        let [a, b, c] = *score;
+        let pack = match object {
+            17 => vec![20, 0, 0, 0, 4, 0, 0x81, b'a', 2, 1, 1, 0x81, b'b', 2, 0x83, a, b, c, 4, 0xff],
+            // A ziplist: an entry begins with the length of the one before it.
+            _ => vec![24, 0, 0, 0, 18, 0, 0, 0, 4, 0, 0, 1, b'a', 3, 0xf2, 2, 1, b'b', 3, 3, a, b, c, 0xff],
+        };
+        let mut bytes = b"REDIS0010\xfe\x00".to_vec();
+        bytes.extend_from_slice(&[object, 1, b'k', pack.len() as u8]);
+        bytes.extend_from_slice(&pack);
+        bytes.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+        load(&bytes).map(|loaded| loaded.keys)
+    };
+    for object in [12, 17] {
+        for score in [b"2.5", b"-7.", b"3e1", b"inf", b"+.5", b"0e0"] {
+            assert_eq!(file(object, score), Ok(1), "{object} {}", score.escape_ascii());
+        }
+        for score in [b"nan", b"2.x", b"1e+", b"...", b" 25", b"e12", b"0x1"] {
+            let error = file(object, score).expect_err(&score.escape_ascii().to_string());
+            assert!(error.contains("dump.rdb: offset 11, key \"k\": the score of member 1"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn any_bytes_are_a_key_and_a_value() {
     let all: Vec<u8> = (0..=255).collect();
     let names: [&[u8]; 6] = [b"", b"\0", b"\r\n*1\r\n", b"\xff\xfe", "\u{e9}".as_bytes(), &all];

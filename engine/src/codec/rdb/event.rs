@@ -307,6 +307,11 @@ pub trait Sink {
     }
     /// A key starts. Says how much of its value to send.
     fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Self::Error>;
+    /// Whether the sink reads every score of a packed sorted set that it is given whole, and refuses what is
+    /// no number: the decoder need not, then.
+    fn checks_scores(&self) -> bool {
+        false
+    }
     /// A step of the value.
     fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Self::Error>;
     /// The value ended before offset `end`.
@@ -355,6 +360,9 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
     fn key(&mut self, head: &KeyHead<'_>) -> Result<Depth, Self::Error> {
         (**self).key(head)
+    }
+    fn checks_scores(&self) -> bool {
+        (**self).checks_scores()
     }
     fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Self::Error> {
         (**self).value(event)

@@ -34,6 +34,7 @@ pub(super) fn whole<S: Sink>(
     let at = cur.offset();
     let bytes = cur.str()?.bytes(&mut room.scratch.first)?;
     cur.commit();
+    let checks_scores = room.emit && sink.checks_scores();
     let mut give = |event: ValueEvent<'_>| match room.emit {
         true => sink.value(event).map_err(Halt::Sink),
         false => Ok(()),
@@ -47,7 +48,7 @@ pub(super) fn whole<S: Sink>(
             match room.items {
                 true => shape.apart(view.iter(), &mut give),
                 false => {
-                    shape.check_numbers(view.iter())?;
+                    shape.check_numbers(view.iter(), checks_scores)?;
                     give(ValueEvent::Ziplist(view))
                 }
             }
@@ -58,7 +59,7 @@ pub(super) fn whole<S: Sink>(
             match room.items {
                 true => shape.apart(view.iter(), &mut give),
                 false => {
-                    shape.check_numbers(view.iter())?;
+                    shape.check_numbers(view.iter(), checks_scores)?;
                     give(ValueEvent::Listpack(view))
                 }
             }
@@ -192,10 +193,15 @@ impl Shape {
         Ok(Self { entries, count, at })
     }
 
-    /// Checks that there are numbers where numbers must be.
-    fn check_numbers<'a>(&self, mut entries: impl Iterator<Item = Element<'a>>) -> Result<(), Stop> {
+    /// Checks that there are numbers where numbers must be; scores only if nobody else does.
+    fn check_numbers<'a>(
+        &self,
+        mut entries: impl Iterator<Item = Element<'a>>,
+        are_scores_checked: bool,
+    ) -> Result<(), Stop> {
         match self.entries {
             Meaning::Elements | Meaning::Pairs => {}
+            Meaning::Scored if are_scores_checked => {}
             Meaning::Scored => {
                 while let Some(element) = entries.nth(1) {
                     if element.near_f64().is_none() {
