@@ -323,6 +323,23 @@ fn place_of_error(lua: &Lua) -> Option<(String, i64)> {
     }
 }
 
+/// An error that a function of the interpreter has raised where our own code calls it, with the place in the
+/// script in front, if there is one, and not ours.
+fn with_place_of_script<'a>(lua: &Lua, text: &'a [u8]) -> Cow<'a, [u8]> {
+    let own = text.strip_prefix(b"cairn:".as_slice()).and_then(|rest| {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        rest[digits..].strip_prefix(b": ").filter(|_| digits > 0)
+    });
+    match own {
+        Some(rest) => {
+            let place = place_of_error(lua).filter(|(_, line)| *line > 0);
+            let place = place.map(|(name, line)| format!("{}:{line}: ", name.trim_start_matches('@')));
+            [place.unwrap_or_default().as_bytes(), rest].concat().into()
+        }
+        None => text.into(),
+    }
+}
+
 /// The handler of errors that no script has caught: a table with the text and the place.
 fn handle(lua: &Lua, problem: Value, shared: &Shared) -> mlua::Result<Value> {
     let problem = match problem {
@@ -338,7 +355,8 @@ fn handle(lua: &Lua, problem: Value, shared: &Shared) -> mlua::Result<Value> {
                 Value::Number(n) => lua_number_text(*n),
                 other => other.to_string()?.into_bytes(),
             };
-            error_table(lua, &[b"ERR ", text.as_slice()].concat(), false)?
+            let text = with_place_of_script(lua, &text);
+            error_table(lua, &[b"ERR ", &*text].concat(), false)?
         }
     };
     if let Some((source, line)) = place_of_error(lua) {

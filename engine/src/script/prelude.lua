@@ -11,7 +11,7 @@ local READONLY = 'Attempt to modify a readonly table'
 local type, error, tostring, tonumber = type, error, tostring, tonumber
 local getmetatable, setmetatable, rawget, rawset, next = getmetatable, setmetatable, rawget, rawset, next
 local pcall, xpcall = pcall, xpcall
-local unpack = unpack
+local unpack, count = unpack, select
 local match, find, gmatch, gsub = string.match, string.find, string.gmatch, string.gsub
 local insert, concat = table.insert, table.concat
 
@@ -31,7 +31,7 @@ end
 
 local function bad_argument(position, name, expected, value)
     error("bad argument #" .. position .. " to '" .. name .. "' (" .. expected .. " expected, got " ..
-        (value == nil and 'no value' or type(value)) .. ")", 3)
+        type(value) .. ")", 3)
 end
 
 -- Errors of native functions reach scripts as the text or the table that they stand for. Where a script is
@@ -81,14 +81,16 @@ function base.getmetatable(value)
     return getmetatable(value)
 end
 
-function base.setmetatable(t, metatable)
+function base.setmetatable(t, ...)
+    local metatable = ...
     if type(t) ~= 'table' then bad_argument(1, 'setmetatable', 'table', t) end
     if behind[t] then error(READONLY, 0) end
-    if metatable ~= nil and type(metatable) ~= 'table' then
+    if type(metatable) ~= 'table' and (metatable ~= nil or count('#', ...) == 0) then
         error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
     end
+    -- What a protected one shows in its place may be anything.
     local old = getmetatable(t)
-    if type(old) == 'table' and rawget(old, '__metatable') ~= nil then
+    if old ~= nil and (type(old) ~= 'table' or rawget(old, '__metatable') ~= nil) then
         error('cannot change a protected metatable', 2)
     end
     return setmetatable(t, metatable)
@@ -146,7 +148,7 @@ function base.load(reader, name)
     while true do
         local piece = reader()
         if piece == nil or piece == '' then break end
-        if type(piece) ~= 'string' then return nil, 'reader function must return a string' end
+        if type(piece) ~= 'string' then error('reader function must return a string', 2) end
         insert(pieces, piece)
     end
     return native.compile(concat(pieces), type(name) == 'string' and name or '=(load)')
@@ -159,6 +161,7 @@ local create, resume = coroutine.create, coroutine.resume
 
 -- Each coroutine that runs another takes a piece of the process's stack, which the interpreter does not count.
 function coroutines.resume(co, ...)
+    if type(co) ~= 'thread' then error("bad argument #1 to 'resume' (coroutine expected)", 2) end
     if native.is_deep() then return false, 'C stack overflow' end
     return resumed(resume(co, ...))
 end
@@ -217,7 +220,15 @@ end
 strings.match = guarded('match', match)
 strings.gmatch = guarded('gmatch', gmatch)
 strings.gfind = strings.gmatch
-strings.gsub = guarded('gsub', gsub)
+
+local guarded_gsub = guarded('gsub', gsub)
+function strings.gsub(s, pattern, replacement, ...)
+    local kind = type(replacement)
+    if kind ~= 'string' and kind ~= 'number' and kind ~= 'table' and kind ~= 'function' then
+        error("bad argument #3 to 'gsub' (string/function/table expected)", 2)
+    end
+    return guarded_gsub(s, pattern, replacement, ...)
+end
 
 local tables = {}
 for name, value in next, table do tables[name] = value end
@@ -225,6 +236,12 @@ for name, value in next, table do tables[name] = value end
 function tables.insert(t, ...)
     if type(t) ~= 'table' then bad_argument(1, 'insert', 'table', t) end
     if behind[t] then error(READONLY, 0) end
+    local words = count('#', ...)
+    if words ~= 1 then
+        if words ~= 2 then error("wrong number of arguments to 'insert'", 2) end
+        local at = ...
+        if not tonumber(at) then bad_argument(2, 'insert', 'number', at) end
+    end
     return insert(t, ...)
 end
 

@@ -121,6 +121,30 @@ fn replies_become_values() {
 }
 
 #[test]
+fn errors_of_what_stands_around_libraries_are_those_of_the_libraries() {
+    let said = |code: &str| {
+        let reply = run(code);
+        reply.split(" script:").next().unwrap_or_default().to_owned()
+    };
+    for (code, text) in [
+        ("for k in pairs(nil) do end", "bad argument #1 to 'pairs' (table expected, got nil)"),
+        ("table.insert({}) return 1", "wrong number of arguments to 'insert'"),
+        ("table.insert({}, 'x', 2) return 1", "bad argument #2 to 'insert' (number expected, got string)"),
+        ("local x = setmetatable({})", "bad argument #2 to 'setmetatable' (nil or table expected)"),
+        (
+            "local x = setmetatable(setmetatable({}, {__metatable = 1}), {})",
+            "cannot change a protected metatable",
+        ),
+        ("local x = coroutine.resume(1)", "bad argument #1 to 'resume' (coroutine expected)"),
+        ("local x = string.gsub('a', 'b')", "bad argument #3 to 'gsub' (string/function/table expected)"),
+        ("local x = string.find('a', '[')", "malformed pattern (missing ']')"),
+        ("local x = ('a'):match('%')", "malformed pattern (ends with '%')"),
+    ] {
+        assert_eq!(said(code), format!("-ERR user_script:1: {text}"), "{code}");
+    }
+}
+
+#[test]
 fn errors_tell_where() {
     check("error('boom')", "-ERR user_script:1: boom script: on @user_script:1.|");
     check("\n\nerror('boom')", "-ERR user_script:3: boom script: on @user_script:3.|");
