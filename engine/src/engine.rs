@@ -120,6 +120,8 @@ pub struct Engine {
     rng: Rng,
     key_stats: KeyStats,
     snapshot_stats: SnapshotStats,
+    /// The latest time that a snapshot or a manifest of this folder says.
+    last_stamp: UnixMs,
     cadence: Cadence,
     running: Option<Running>,
     sweep: expire::Sweep,
@@ -219,6 +221,7 @@ impl Engine {
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32)),
             key_stats: KeyStats::default(),
             snapshot_stats: SnapshotStats { last_save: now, ..SnapshotStats::default() },
+            last_stamp: UnixMs(0),
             cadence: Cadence::default(),
             running: None,
             sweep: expire::Sweep::default(),
@@ -467,8 +470,15 @@ impl Engine {
         step
     }
 
-    fn producer(&self, now: UnixMs, used_memory: u64) -> Producer {
-        Producer { redis_version: self.redis_version, created_at: now, used_memory, is_aof_base: false }
+    fn producer(&mut self, now: UnixMs, used_memory: u64) -> Producer {
+        self.last_stamp = UnixMs(now.0.max(self.last_stamp.0.saturating_add(1)));
+        Producer {
+            redis_version: self.redis_version,
+            created_at: now,
+            used_memory,
+            is_aof_base: false,
+            stamp: Some(self.last_stamp),
+        }
     }
 
     fn contents(&self) -> Contents<'_> {

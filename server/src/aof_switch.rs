@@ -94,12 +94,8 @@ impl Server {
     }
 
     fn turn_aof_off(&mut self) {
-        /// The clock that file systems take times from stands still for so long.
-        const FILE_CLOCK_STEP: Duration = Duration::from_millis(10);
         let Some(engine) = &mut self.engine else { return };
         let stopped = engine.stop_aof(self.now_instant, self.now);
-        // A snapshot that comes next must not look as if it had been begun before.
-        std::thread::sleep(FILE_CLOCK_STEP);
         if self.unschedule_rewrite() {
             self.log
                 .notice(format_args!("AOF was disabled but there is a scheduled AOF background, cancel it."));

@@ -151,6 +151,7 @@ impl Engine {
         unix: UnixMs,
         used_memory: u64,
     ) -> (&mut Aof, Surroundings<'_>) {
+        let unix = self.not_before_stamps(unix);
         let around = Surroundings {
             contents: super::Contents { keyspace: &self.keyspace, carried: &self.carried },
             producer: super::Producer {
@@ -158,6 +159,7 @@ impl Engine {
                 created_at: unix,
                 used_memory,
                 is_aof_base: true,
+                stamp: None,
             },
             settings: self.settings,
             apart: self.apart,
@@ -167,6 +169,12 @@ impl Engine {
             unix,
         };
         (&mut self.aof, around)
+    }
+
+    /// The time for a manifest: no snapshot of this folder says a later one, and the next one will.
+    fn not_before_stamps(&mut self, unix: UnixMs) -> UnixMs {
+        self.last_stamp = self.last_stamp.max(unix);
+        self.last_stamp
     }
 
     /// Takes note of a child that came or went.
@@ -262,6 +270,8 @@ impl Engine {
     /// Knows the files of a log that stays off. A snapshot that was made since this engine began counts as
     /// newer.
     pub fn know_aof(&mut self, manifest: Manifest) {
+        let off = manifest.entries().filter_map(|(_, entry)| entry.marks.off_since).max();
+        self.last_stamp = self.last_stamp.max(self.snapshot_stats.last_save).max(off.unwrap_or(UnixMs(0)));
         self.aof.know(manifest, self.snapshot_stats.last_save);
     }
 
@@ -278,6 +288,7 @@ impl Engine {
     pub fn stop_aof(&mut self, now: Instant, unix: UnixMs) -> Result<(), CloseError> {
         self.log_settled(Unit::Transaction, unix);
         let had_child = self.writes_base();
+        let unix = self.not_before_stamps(unix);
         let stopped = self.aof.stop(now, unix);
         self.follow_child(had_child);
         self.set_wants(self.wants);

@@ -58,6 +58,7 @@ impl Engine {
             apart: self.apart,
         };
         let recovered = load(self.storage.as_ref(), into)?;
+        self.last_stamp = self.last_stamp.max(recovered.stamp.unwrap_or(UnixMs(0)));
         let file = match &recovered.source {
             Source::Dump(loaded) => Some(loaded),
             _ => recovered.base.as_ref(),

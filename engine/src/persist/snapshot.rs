@@ -55,6 +55,9 @@ pub struct Producer {
     pub used_memory: u64,
     /// True for the base of an append only file.
     pub is_aof_base: bool,
+    /// Whether it is newer than a log that was switched off: later than any time that a manifest of this
+    /// folder says, also within a millisecond and with a clock that was set back.
+    pub stamp: Option<UnixMs>,
 }
 
 /// What is to be saved.
@@ -120,6 +123,9 @@ impl fmt::Display for SaveError {
 }
 
 impl std::error::Error for SaveError {}
+
+/// The auxiliary field that `Producer::stamp` stands in. Other servers pass over it.
+pub(super) const STAMP_AUX: &[u8] = b"ctime-ms";
 
 /// Progress is looked at after this many keys.
 const KEYS_PER_STEP: u64 = 1 << 10;
@@ -290,6 +296,9 @@ fn write_aux(w: &mut Writer<FileDrain>, producer: &Producer) -> io::Result<()> {
     w.aux(b"redis-bits", b"64")?;
     w.aux(b"ctime", (producer.created_at.0 / 1000).to_string().as_bytes())?;
     w.aux(b"used-mem", producer.used_memory.to_string().as_bytes())?;
+    if let Some(stamp) = producer.stamp {
+        w.aux(STAMP_AUX, stamp.0.to_string().as_bytes())?;
+    }
     w.aux(b"aof-base", if producer.is_aof_base { b"1" } else { b"0" })
 }
 

@@ -32,6 +32,7 @@ pub(super) const OF_THE_FILE: &[&[u8]] = &[
     b"aof-base",
     b"aof-preamble",
     b"ctime",
+    b"ctime-ms",
     b"used-mem",
     b"mvcc-tstamp",
     b"keydb-subexpire-key",

@@ -130,8 +130,11 @@ fn switched_off(log: &Log) -> Option<UnixMs> {
 /// Whether a log was switched off and the snapshot is not older than that.
 fn is_replaced(log: &Log, dump: &Dump) -> bool {
     let Some(off) = switched_off(log) else { return false };
+    if let Some(stamp) = dump.stamp {
+        return stamp > off;
+    }
     match dump.created_s {
-        // Snapshots tell their time in seconds: within the same one it decides when the file was begun. A
+        // Snapshots of other servers tell their time in seconds: within the same one it decides when the file was begun. A
         // save that was under way when the log was switched off has not what the log had last.
         Some(seconds) if seconds == off.0.div_euclid(1000) => dump.begun >= off,
         _ => dump.time() >= off,

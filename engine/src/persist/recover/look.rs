@@ -10,6 +10,7 @@ use crate::base::num;
 use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::{self, Entry, FileKind, Manifest, Marks, SUFFIX, TEMP_PREFIX};
 use crate::codec::rdb::{Decoder, Depth, KeyHead, Sink, ValueEvent};
+use crate::persist::snapshot::STAMP_AUX;
 use crate::persist::storage::{InputFile, Meta, Storage, dir_of};
 
 use super::refusal::{Refusal, look_at, words};
@@ -49,6 +50,8 @@ pub(super) struct Dump {
     pub(super) modified: UnixMs,
     /// When it was begun, as far as the disk knows: a save in the background changes it for long after.
     pub(super) begun: UnixMs,
+    /// What it says of its place among the times in manifests.
+    pub(super) stamp: Option<UnixMs>,
 }
 
 impl Dump {
@@ -230,14 +233,14 @@ fn read_up_to(input: &mut dyn InputFile, most: usize) -> io::Result<Vec<u8>> {
 fn look_at_dump(storage: &dyn Storage, path: &Path) -> Result<Option<Dump>, Refusal> {
     let cannot = |error: &io::Error| Refusal::io("Fatal error: can't open the RDB file", path, error);
     let Some(meta) = storage.meta(path).map_err(|error| cannot(&error))? else { return Ok(None) };
-    let mut dump = Dump { created_s: None, modified: meta.modified, begun: begun(&meta) };
+    let mut dump = Dump { created_s: None, modified: meta.modified, begun: begun(&meta), stamp: None };
     if !meta.is_dir {
         let mut input = storage.open(path).map_err(|error| cannot(&error))?;
         let head = read_up_to(input.as_mut(), HEAD_BYTES).map_err(|error| cannot(&error))?;
-        let mut sink = Created(None);
+        let mut sink = Created::default();
         // It is only asked for its time here: what is wrong with it shows when it is loaded.
         let _ = Decoder::new(crate::codec::rdb::Options::default()).advance(&head, false, &mut sink);
-        dump.created_s = sink.0;
+        (dump.created_s, dump.stamp) = (sink.ctime, sink.stamp);
     }
     Ok(Some(dump))
 }
@@ -249,14 +252,20 @@ pub(super) fn begun(meta: &Meta) -> UnixMs {
 }
 
 /// Hears when a snapshot was made, and no more.
-struct Created(Option<i64>);
+#[derive(Default)]
+struct Created {
+    ctime: Option<i64>,
+    stamp: Option<UnixMs>,
+}
 
 impl Sink for Created {
     type Error = ();
 
     fn aux(&mut self, key: &[u8], value: &[u8], _end: u64) -> Result<(), ()> {
-        if key == b"ctime" {
-            self.0 = num::parse_i64(value);
+        match key {
+            b"ctime" => self.ctime = num::parse_i64(value),
+            STAMP_AUX => self.stamp = num::parse_i64(value).map(UnixMs),
+            _ => {}
         }
         Ok(())
     }

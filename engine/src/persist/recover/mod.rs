@@ -26,6 +26,7 @@ mod table;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::Manifest;
 use crate::codec::rdb::Options;
 use crate::persist::apart::Apart;
@@ -159,6 +160,8 @@ pub struct Recovered {
     pub errors: u64,
     /// The end that was torn.
     pub torn: Option<Torn>,
+    /// The place of the snapshot's file among the times in manifests, whether it was loaded or not.
+    pub stamp: Option<UnixMs>,
 }
 
 /// Finds the data, loads them into `into`, which must be empty, and puts the files in order.
@@ -176,7 +179,8 @@ pub fn recover(
     for note in decision.notes {
         listener.note(note);
     }
-    match decision.plan {
+    let stamp = look.dump.and_then(|dump| dump.stamp);
+    let recovered = match decision.plan {
         Plan::Nothing => Ok(Recovered::without_log(Source::Nothing, look.retired())),
         Plan::Dump => {
             let loaded = load_dump(storage, into, options, listener)?;
@@ -190,7 +194,8 @@ pub fn recover(
             }
             Ok(recovered)
         }
-    }
+    }?;
+    Ok(Recovered { stamp, ..recovered })
 }
 
 impl Recovered {
@@ -205,6 +210,7 @@ impl Recovered {
             commands: 0,
             errors: 0,
             torn: None,
+            stamp: None,
         }
     }
 }

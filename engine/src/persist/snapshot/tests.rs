@@ -24,8 +24,13 @@ fn a_child_without_its_server_publishes_nothing() {
     std::fs::write(&path, b"of the next server").unwrap();
     let (keyspace, carried) = (Keyspace::new(1, HashSeed(1, 2)), Carried::new(Versions::ours("7.4.2")));
     let contents = Contents { keyspace: &keyspace, carried: &carried };
-    let producer =
-        Producer { redis_version: "7.4.2", created_at: UnixMs(0), used_memory: 0, is_aof_base: false };
+    let producer = Producer {
+        redis_version: "7.4.2",
+        created_at: UnixMs(0),
+        used_memory: 0,
+        is_aof_base: false,
+        stamp: None,
+    };
     // This process is not its own child, as a child is no longer one of a server that has died.
     let parent = Some(Parent::this());
     let saved = save_for(&Disk, &path, settings(), &producer, contents, &mut |_| {}, parent);

@@ -316,6 +316,33 @@ fn an_old_log_is_not_taken_for_newer_than_a_snapshot() {
     }
 }
 
+#[test]
+fn within_a_millisecond_what_was_made_last_is_found() {
+    // The clock of a life stands still.
+    for order in [["save", "off"], ["off", "save"], ["save", "rewrite"], ["rewrite", "save"]] {
+        let settings = settings(SyncPolicy::EverySec);
+        let (disk, history) = prepared(&settings);
+        let mut life = match order.contains(&"rewrite") {
+            true => Life::without_log(&disk, settings, history),
+            false => Life::start(&disk, settings, history).expect("a good disk"),
+        };
+        for what in order {
+            life.step();
+            match what {
+                "save" => life.save(),
+                "off" => life.turn_off(),
+                _ => {
+                    life.engine.start_rewrite(life.now).expect("none is under way");
+                    (0..40).for_each(|_| life.poll(SHORT));
+                    assert!(!life.engine.is_rewriting());
+                }
+            }
+        }
+        let (engine, _) = recover(&disk).unwrap_or_else(|refusal| panic!("{order:?}: {refusal}"));
+        assert_eq!(life.history.steps(&engine), Some(life.steps), "{order:?}");
+    }
+}
+
 /// Random steps over many lives.
 fn live(seed: u64, lives: usize) -> usize {
     let mut rng = Rng::new(seed);

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use cairn_engine::base::rng::Rng;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::aof::manifest::Manifest;
+use cairn_engine::codec::rdb::{ObjectType, Target, Writer, WriterOptions};
 use cairn_engine::engine::Engine;
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::recover::Source;
@@ -384,11 +385,16 @@ fn row_21_empty_increments_are_fine() {
     started.is_calm();
 }
 
-/// Writes a dump with one key, made at `at`.
+/// Writes a dump with one key, made at `at`, as other servers do.
 fn dump(home: &Home, key: &str, at: UnixMs) {
-    let mut engine = Engine::new(fresh::config(&home.options.rdb_path), at);
-    engine.keyspace_mut().db_mut(0).set_str(key.as_bytes(), b"dump", None);
-    engine.save(at, 0).unwrap();
+    let mut w = Writer::new(Vec::new(), WriterOptions::default());
+    let Ok(()) = w.start(Target::Redis70);
+    let Ok(()) = w.aux(b"ctime", (at.0 / 1000).to_string().as_bytes());
+    let Ok(()) = w.select_db(0);
+    let Ok(()) = w.key(ObjectType::String, key.as_bytes());
+    let Ok(()) = w.string(b"dump");
+    let Ok((bytes, _)) = w.finish();
+    home.write("dump.rdb", &bytes);
     set_time(home, "dump.rdb", at);
 }
 
@@ -546,6 +552,27 @@ fn row_60_the_newer_of_a_log_that_was_switched_off_and_a_dump_is_loaded() {
         dump(&home, "d", seconds(11));
         home.loads("a=1 b=2");
     }
+}
+
+#[test]
+fn row_60_our_own_snapshots_have_an_order_within_a_millisecond() {
+    let off = seconds(10);
+    let home = Home::with_log(&[(INCR, &commands("SET a 1"))]);
+    home.mark(|manifest| {
+        manifest.incr[0].marks.off_since = Some(off);
+        manifest.incr[0].marks.end = Some(commands("SET a 1").len() as u64);
+    });
+    let mut engine = Engine::new(fresh::config(&home.options.rdb_path), off);
+    engine.keyspace_mut().db_mut(0).set_str(b"d", b"dump", None);
+    // What the disk says of its times says nothing here.
+    engine.save(off, 0).unwrap();
+    home.loads("a=1");
+    engine.save(off, 0).unwrap();
+    set_time(&home, "dump.rdb", seconds(1));
+    home.loads("d=dump");
+    // Nor does a clock that was set back.
+    engine.save(seconds(3), 0).unwrap();
+    home.loads("d=dump");
 }
 
 #[test]
