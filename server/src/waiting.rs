@@ -93,6 +93,7 @@ impl Server {
                     self.break_watches(db, key);
                     self.blocked.key_changed(db, key);
                 }
+                Effect::Woken { db, key } => self.blocked.key_changed(db, key),
                 Effect::Event { db, class, name, key } => self.notify(db, class, name, key),
                 Effect::Flushed { db } => {
                     if !std::mem::replace(&mut is_flush_told, true) {

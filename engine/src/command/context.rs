@@ -389,6 +389,30 @@ impl Data<'_> {
         }
     }
 
+    /// As `wrote_many` for commands whose event comes before the key is told to have changed.
+    pub fn wrote_late(&mut self, class: Classes, name: &'static str, key: &[u8], changes: u64) {
+        if changes > 0 {
+            self.dirty += changes;
+            self.event(class, name, key);
+            self.changed(key);
+        }
+    }
+
+    /// As `wrote_late`, for commands that take elements out: that the key has gone is told before, too.
+    pub fn took(&mut self, class: Classes, name: &'static str, key: &[u8], elements: u64) {
+        if elements > 0 {
+            self.dirty += elements;
+            self.event(class, name, key);
+            self.tell_if_gone(key);
+            self.changed(key);
+        }
+    }
+
+    /// Has those look again who wait for a key that has not changed.
+    pub fn wake(&mut self, key: &[u8]) {
+        self.effects.wake(self.db, key);
+    }
+
     /// The event that a key has gone, if it has: for commands that may have taken its last element,
     /// after their own event.
     #[inline]

@@ -84,6 +84,13 @@ pub enum Effect<'a> {
         /// Its name.
         key: &'a [u8],
     },
+    /// Those who wait for a key are to look again, though it has not changed.
+    Woken {
+        /// Its database.
+        db: usize,
+        /// Its name.
+        key: &'a [u8],
+    },
     /// A key-space event.
     Event {
         /// The key's database.
@@ -112,6 +119,7 @@ pub enum Effect<'a> {
 #[derive(Debug, Clone)]
 enum Item {
     Changed { db: usize, key: Range<usize> },
+    Woken { db: usize, key: Range<usize> },
     Event { db: usize, class: Classes, name: &'static str, key: Range<usize> },
     Flushed { db: usize },
     Swapped { a: usize, b: usize },
@@ -143,6 +151,7 @@ impl Happened {
     pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
         self.items.iter().map(|item| match item {
             Item::Changed { db, key } => Effect::Changed { db: *db, key: &self.keys[key.clone()] },
+            Item::Woken { db, key } => Effect::Woken { db: *db, key: &self.keys[key.clone()] },
             Item::Event { db, class, name, key } => {
                 Effect::Event { db: *db, class: *class, name, key: &self.keys[key.clone()] }
             }
@@ -260,6 +269,14 @@ impl Effects {
         if self.wants.keys {
             let key = self.happened.keep(key);
             self.happened.items.push(Item::Changed { db, key });
+        }
+    }
+
+    /// Those who wait for a key are to look again.
+    pub fn wake(&mut self, db: usize, key: &[u8]) {
+        if self.wants.keys {
+            let key = self.happened.keep(key);
+            self.happened.items.push(Item::Woken { db, key });
         }
     }
 

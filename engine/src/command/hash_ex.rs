@@ -344,7 +344,7 @@ fn tell_got(data: &mut Data<'_>, key: &[u8], change: Change, fields: &[&[u8]]) {
         Change::Expire(_) => "hexpire",
         Change::Persist | Change::Nothing => "hpersist",
     };
-    data.wrote_many(Classes::HASH, event, key, changes);
+    data.wrote_late(Classes::HASH, event, key, changes);
     data.tell_if_gone(key);
     if !data.is_logging() {
         return;

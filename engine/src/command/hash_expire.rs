@@ -119,9 +119,9 @@ fn expire(ctx: &mut Context<'_>, args: Args<'_>, unit: Unit, name: &str) -> Outc
     let changes = answers.iter().filter(|answer| **answer > NOT_MET).count() as u64;
     if has_passed {
         ctx.data.stats.expired_fields += changes;
-        ctx.data.wrote_many(Classes::HASH, "hexpired", key, changes);
+        ctx.data.wrote_late(Classes::HASH, "hexpired", key, changes);
     } else {
-        ctx.data.wrote_many(Classes::HASH, "hexpire", key, changes);
+        ctx.data.wrote_late(Classes::HASH, "hexpire", key, changes);
     }
     if changes > 0 {
         ctx.data.tell_if_gone(key);
@@ -232,7 +232,7 @@ fn hpersist(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         .edit_hash(key, |hash, _| fields.iter().map(|field| change(hash, field)).collect::<Vec<i64>>())?;
     let answers = answers.unwrap_or_else(|| vec![NO_FIELD; fields.len()]);
     let changes = answers.iter().filter(|answer| **answer == DONE).count() as u64;
-    ctx.data.wrote_many(Classes::HASH, "hpersist", key, changes);
+    ctx.data.wrote_late(Classes::HASH, "hpersist", key, changes);
     reply_numbers(ctx, &answers);
     Ok(())
 }

@@ -231,10 +231,7 @@ fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let removed =
         ctx.data.edit_list(key, |list, limits| list.remove_equal(args.at(3), from, most, limits))?;
     let removed = removed.unwrap_or(0);
-    if removed > 0 {
-        ctx.data.wrote_many(Classes::LIST, "lrem", key, removed as u64);
-        ctx.data.tell_if_gone(key);
-    }
+    ctx.data.took(Classes::LIST, "lrem", key, removed as u64);
     ctx.reply.int(removed as i64);
     Ok(())
 }

@@ -91,8 +91,7 @@ fn take(data: &mut Data<'_>, reply: &mut Reply, key: &[u8], end: End, count: usi
 }
 
 fn tell_popped(data: &mut Data<'_>, key: &[u8], end: End, count: usize) {
-    data.wrote_many(Classes::LIST, pop_event(end), key, count as u64);
-    data.tell_if_gone(key);
+    data.took(Classes::LIST, pop_event(end), key, count as u64);
 }
 
 const LMPOP: DataCommand = DataCommand::new(

@@ -280,9 +280,13 @@ fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
     };
     let (added_id, (trimmed, threshold)) = added.map_err(append_error)?;
-    ctx.data.wrote(Classes::STREAM, "xadd", key);
-    if trimmed > 0 {
-        ctx.data.event(Classes::STREAM, "xtrim", key);
+    ctx.data.dirty += 1;
+    if ctx.data.effects.is_heard() {
+        ctx.data.event(Classes::STREAM, "xadd", key);
+        if trimmed > 0 {
+            ctx.data.event(Classes::STREAM, "xtrim", key);
+        }
+        ctx.data.changed(key);
     }
     let is_exact = matches!(id, IdSpec::Exact(_));
     if is_logging && (threshold.is_some() || !is_exact) {
@@ -420,7 +424,7 @@ fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let trimmed =
         ctx.data.edit_stream(args.at(1), |stream, _| options.trim(stream, keep, how, is_logging))?;
     let (removed, threshold) = trimmed.unwrap_or((0, None));
-    ctx.data.wrote_many(Classes::STREAM, "xtrim", args.at(1), removed);
+    ctx.data.wrote_late(Classes::STREAM, "xtrim", args.at(1), removed);
     if removed > 0 && threshold.is_some() {
         options.log(ctx, args, threshold.as_deref(), None);
     }

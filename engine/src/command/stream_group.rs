@@ -228,8 +228,8 @@ fn destroy(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let destroyed = destroyed.ok_or(NO_STREAM)?;
     if destroyed {
         tell(&mut ctx.data, args.at(2), "xgroup-destroy");
-        // Not for those who watch the key: those who wait to read from the group get an error.
-        ctx.data.changed(args.at(2));
+        // To those who watch the key it is as it was; those who wait to read from the group get an error.
+        ctx.data.wake(args.at(2));
     }
     ctx.reply.int(i64::from(destroyed));
     Ok(())

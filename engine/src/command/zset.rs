@@ -221,10 +221,7 @@ const ZREM: DataCommand = DataCommand::new(
             members.iter().filter(|member| zset.remove(member).is_some()).count()
         })?;
         let removed = removed.unwrap_or(0);
-        if removed > 0 {
-            ctx.data.wrote_many(Classes::ZSET, "zrem", args.at(1), removed as u64);
-            ctx.data.tell_if_gone(args.at(1));
-        }
+        ctx.data.took(Classes::ZSET, "zrem", args.at(1), removed as u64);
         ctx.reply.int(removed as i64);
         Ok(())
     },

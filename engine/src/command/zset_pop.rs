@@ -74,8 +74,7 @@ fn take(data: &mut Data<'_>, reply: &mut Reply, key: &[u8], end: End, count: usi
         End::Lowest => "zpopmin",
         End::Highest => "zpopmax",
     };
-    data.wrote_many(Classes::ZSET, event, key, count as u64);
-    data.tell_if_gone(key);
+    data.took(Classes::ZSET, event, key, count as u64);
     Ok(())
 }
 

@@ -33,6 +33,7 @@ fn told(engine: &mut Engine, line: &str) -> String {
     for effect in happened.iter() {
         all.push(match effect {
             Effect::Changed { key, .. } => format!("*{}", text(key)),
+            Effect::Woken { key, .. } => format!("!{}", text(key)),
             Effect::Event { name, key, .. } => format!("{name} {}", text(key)),
             other => format!("{other:?}"),
         });
@@ -72,8 +73,8 @@ fn adding_and_removing() {
          ZINCRBY z 1.5 b => *z, zincr z, > ZINCRBY z 1.5 b
          ZINCRBY z 0 b =>
          ZREM z none =>
-         ZREM z a none => *z, zrem z, > ZREM z a none
-         ZREM z b c => *z, zrem z, del z, > ZREM z b c
+         ZREM z a none => zrem z, *z, > ZREM z a none
+         ZREM z b c => zrem z, del z, *z, > ZREM z b c
          ZREM z b =>",
     );
 }
@@ -82,14 +83,14 @@ fn adding_and_removing() {
 fn taking_from_an_end() {
     check(
         "ZADD z 1 a 2 b 3 c 4 d 5 e 6 f 7 g => new z, *z, zadd z, > ZADD z 1 a 2 b 3 c 4 d 5 e 6 f 7 g
-         ZPOPMIN z => *z, zpopmin z, > ZPOPMIN z
+         ZPOPMIN z => zpopmin z, *z, > ZPOPMIN z
          ZPOPMAX z 0 =>
-         ZPOPMAX z 1 => *z, zpopmax z, > ZPOPMAX z 1
-         ZMPOP 2 none z MAX => *z, zpopmax z, > ZPOPMAX z 1
-         BZPOPMIN none z 0 => *z, zpopmin z, > ZPOPMIN z
-         BZPOPMAX z 0 => *z, zpopmax z, > ZPOPMAX z
-         BZMPOP 0 1 z MIN COUNT 1 => *z, zpopmin z, > ZPOPMIN z 1
-         ZMPOP 1 z MIN COUNT 10 => *z, zpopmin z, del z, > ZPOPMIN z 1
+         ZPOPMAX z 1 => zpopmax z, *z, > ZPOPMAX z 1
+         ZMPOP 2 none z MAX => zpopmax z, *z, > ZPOPMAX z 1
+         BZPOPMIN none z 0 => zpopmin z, *z, > ZPOPMIN z
+         BZPOPMAX z 0 => zpopmax z, *z, > ZPOPMAX z
+         BZMPOP 0 1 z MIN COUNT 1 => zpopmin z, *z, > ZPOPMIN z 1
+         ZMPOP 1 z MIN COUNT 10 => zpopmin z, del z, *z, > ZPOPMIN z 1
          ZMPOP 1 z MIN COUNT 10 =>
          BZPOPMIN z 0 => waits
          BZMPOP 5 1 z MIN => waits",

@@ -251,3 +251,18 @@ fn inline_commands_behind_one_that_waits_run_as_they_were_sent() {
     b.call("RPUSH l e");
     assert_eq!([a.read(), a.read(), a.read(), a.read()], ["[l e]", "x", "OK", "v"]);
 }
+
+#[test]
+fn a_group_that_goes_breaks_no_transaction() {
+    let server = Server::start(&[]);
+    let (mut a, mut b, mut c) = (server.client(), server.client(), server.client());
+    a.call("XGROUP CREATE s g $ MKSTREAM");
+    a.call("WATCH s");
+    c.send(b"XREADGROUP GROUP g me BLOCK 0 STREAMS s >\r\n");
+    until_blocked(&mut b, 1);
+    assert_eq!(b.call("XGROUP DESTROY s g"), "1");
+    assert!(c.read().starts_with("-NOGROUP"));
+    a.call("MULTI");
+    a.call("PING");
+    assert_eq!(a.call("EXEC"), "[PONG]");
+}
