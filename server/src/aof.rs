@@ -356,9 +356,16 @@ impl Server {
 
     /// Looks after the log: hears what its worker has done, and answers those who have waited for it.
     pub(crate) fn tend_log(&mut self) {
+        if self.hear_log() {
+            self.answer_log();
+        }
+    }
+
+    /// Hears what the log's worker has done. True if those who have waited for it are to be answered.
+    pub(crate) fn hear_log(&mut self) -> bool {
         self.aof.is_woken = false;
         if self.engine.is_none() {
-            return;
+            return false;
         }
         if self.poll_log() && self.make_way_for_log() {
             self.poll_log();
@@ -366,6 +373,23 @@ impl Server {
         self.tell_backup_events();
         if self.aof.is_on {
             self.note_log();
+        }
+        true
+    }
+
+    /// True if what was sent meanwhile is to run before held replies are sent: then the disk works while
+    /// they are. Not if somebody may take long.
+    pub(crate) fn runs_before_held(&self, readable: &[u32]) -> bool {
+        let is_light = |index: &u32| self.clients.get(*index).is_some_and(|client| client.weight.is_light());
+        !self.aof.held.is_empty()
+            && !readable.is_empty()
+            && self.queue.is_empty()
+            && readable.iter().all(is_light)
+    }
+
+    /// Answers those who have waited for the log.
+    pub(crate) fn answer_log(&mut self) {
+        if self.aof.is_on {
             self.release_held();
         }
         self.serve_sync_waiters();

@@ -57,6 +57,12 @@ impl Weight {
         std::mem::replace(&mut self.is_queued, false)
     }
 
+    /// True if it has taken little lately.
+    #[inline]
+    pub(crate) fn is_light(self) -> bool {
+        matches!(self.load(), Load::Light)
+    }
+
     fn load(self) -> Load {
         match self {
             _ if self.nanos < LIGHT_NANOS => Load::Light,

@@ -332,7 +332,11 @@ impl Server {
         if let Some(pause) = self.pause_before_turn.take()
             && !wait.is_zero()
         {
-            self.reactor.pause(pause);
+            match self.aof.held.is_empty() {
+                true => self.reactor.pause(pause),
+                // What they wait for ends it: their replies do not come later.
+                false => self.reactor.pause_unless(self.aof.wake_fd(), pause),
+            }
         }
         self.reactor.wait(u16::try_from(wait_ms).unwrap_or(u16::MAX), &mut ready)?;
         self.read_clock();
@@ -346,12 +350,17 @@ impl Server {
                 token => self.client_is_ready(token, event, &mut readable),
             }
         }
-        if self.aof.is_woken {
-            self.tend_log();
+        let has_heard_log = self.aof.is_woken && self.hear_log();
+        let runs_first = has_heard_log && self.runs_before_held(&readable);
+        if has_heard_log && !runs_first {
+            self.answer_log();
         }
         self.end_timed_out();
         self.end_pause_in_time();
         batch.serve(self, &readable);
+        if runs_first {
+            self.answer_log();
+        }
         self.follow_signal();
         if !self.is_ending() {
             self.caller = None;
@@ -371,9 +380,7 @@ impl Server {
         let spent = ended.duration_since(self.turn_began).as_micros();
         let commands = self.stats.commands.saturating_sub(commands);
         self.stats.count_turn(u64::try_from(spent).unwrap_or(u64::MAX), commands);
-        if self.aof.held.is_empty() {
-            self.pause_before_turn = self.gather.after_turn(&readable, self.turn_began, ended);
-        }
+        self.pause_before_turn = self.gather.after_turn(&readable, self.turn_began, ended);
         readable.clear();
         (self.ready, self.readable) = (ready, readable);
         Ok(())

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{self, PollFd, PollFlags};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::prctl;
 
@@ -86,6 +87,12 @@ impl Reactor {
         std::thread::sleep(time);
     }
 
+    /// The same, but no longer than until `fd` has something to read.
+    pub(crate) fn pause_unless(&self, fd: BorrowedFd<'_>, time: Duration) {
+        // Whatever ends it, the next wait tells what there is.
+        let _ = poll::ppoll(&mut [PollFd::new(fd, PollFlags::POLLIN)], Some(time.into()), None);
+    }
+
     /// Waits up to `timeout_ms` and appends what is ready. A signal ends the wait early.
     pub(crate) fn wait(&mut self, timeout_ms: u16, ready: &mut Vec<Ready>) -> io::Result<()> {
         let count = match self.epoll.wait(&mut self.events, EpollTimeout::from(timeout_ms)) {
@@ -103,5 +110,28 @@ impl Reactor {
             }
         }));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::eventfd::EventFd;
+    use std::time::Instant;
+
+    #[test]
+    fn a_pause_ends_with_what_it_must_not_miss() {
+        const LONG: Duration = Duration::from_secs(60);
+        let reactor = Reactor::new().expect("a poller");
+        let wake = EventFd::new().expect("an eventfd");
+        let began = Instant::now();
+        reactor.pause_unless(wake.as_fd(), Duration::from_millis(2));
+        assert!(began.elapsed() >= Duration::from_millis(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| wake.write(1));
+            reactor.pause_unless(wake.as_fd(), LONG);
+        });
+        reactor.pause_unless(wake.as_fd(), LONG);
+        assert!(began.elapsed() < LONG, "it is still to be read");
     }
 }
