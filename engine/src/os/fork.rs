@@ -17,6 +17,8 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, sigprocmask
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, pipe2};
 
+use super::scheduling;
+
 /// Exit status of a job that panicked.
 pub const EXIT_PANICKED: i32 = 101;
 
@@ -164,34 +166,12 @@ fn run_child(
 /// than a tenth would let saves and rewrites on a busy machine come to no end.
 fn step_back() {
     const NICE: libc::c_int = 10;
-    #[cfg(target_os = "linux")]
-    if be_batch(NICE) {
+    if scheduling::be_batch(NICE) {
         return;
     }
     // SAFETY: changes this process's own priority; needs no memory of ours. A refusal would only leave
     // it as it is.
     unsafe { libc::nice(NICE) };
-}
-
-/// Makes this process one that works and waits for nobody. The longest slice there is does not mean that
-/// it may keep a processor for so long, but that whoever wakes up with a shorter one goes first (Linux
-/// 6.12; before, it means nothing). False if the kernel would not.
-#[cfg(target_os = "linux")]
-fn be_batch(nice: libc::c_int) -> bool {
-    const SLICE_NS: u64 = 100_000_000;
-    let attr = libc::sched_attr {
-        size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_BATCH as u32,
-        sched_flags: 0,
-        sched_nice: nice,
-        sched_priority: 0,
-        sched_runtime: SLICE_NS,
-        sched_deadline: 0,
-        sched_period: 0,
-    };
-    // SAFETY: changes how this process is scheduled; the pointer is to a live structure that tells its own
-    // size.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) == 0 }
 }
 
 fn die_with_parent(parent: Parent) {

@@ -12,4 +12,4 @@ pub mod interrupt;
 pub mod jemalloc;
 pub mod memory;
 pub mod process_title;
-pub mod slice;
+pub mod scheduling;

@@ -1,5 +1,6 @@
 //! The rules of ARCHITECTURE.md that a compiler does not check: which module may name which, where
-//! `unsafe` may stand, what the lower layers must not reach for, that each file says what it is.
+//! `unsafe` may stand, what the lower layers must not reach for, that each file says what it is. That each
+//! block has its SAFETY line is a lint (`undocumented_unsafe_blocks`); here stands only the word.
 //!
 //! Reads the sources as text, with comments and literals blanked out. It knows no macros beyond
 //! their bodies being text, so a path that a macro builds escapes it.

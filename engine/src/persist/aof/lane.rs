@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::os::{memory, slice};
+use crate::os::{memory, scheduling};
 use crate::persist::apart::Apart;
 
 /// Something to do elsewhere.
@@ -162,7 +162,7 @@ fn start<T: Send + 'static>(name: &str, wake: Wake) -> Option<Arc<Shared<T>>> {
 fn work<T>(shared: &Shared<T>, wake: &Wake) {
     // A job is a few microseconds of work before the disk's and after it. If whoever runs went first each
     // time, those who wait for the disk would wait for that, too.
-    slice::wake_at_once();
+    scheduling::wake_at_once();
     while let Some(job) = next_job(shared) {
         let guard = AbortOnPanic;
         let done = job();
