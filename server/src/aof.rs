@@ -203,7 +203,7 @@ impl Server {
 
     /// Looks how far the log is, and how it is. False if something has to wait.
     fn note_log(&mut self) -> bool {
-        let Some(engine) = &self.engine else { return true };
+        let Some(engine) = &self.engine else { return self.is_log_safe() };
         self.aof.position = engine.log_position();
         self.aof.safe = engine.acked_position(self.now_instant);
         let health = engine.log_health();
@@ -214,6 +214,11 @@ impl Server {
         if error.is_some() || self.aof.error.is_some() {
             self.note_log_error(error);
         }
+        self.is_log_safe()
+    }
+
+    /// True if nothing has to wait for the log, as far as is known.
+    fn is_log_safe(&self) -> bool {
         self.aof.safe >= self.aof.position && self.aof.held.is_empty()
     }
 

@@ -170,9 +170,9 @@ pub(crate) struct Batch {
     parsed: Vec<Parse>,
     reply: Reply,
     spans: Vec<Span>,
-    /// Used in the place of `reply` while a script runs.
+    /// Used in the place of `reply` by a command that runs apart.
     script_reply: Reply,
-    /// The command that runs the script.
+    /// That command.
     script_request: Vec<u8>,
     /// What of it may have to wait for the log, in the order of the buffer. Empty while there is none.
     marks: Vec<Mark>,
@@ -498,9 +498,7 @@ impl Batch {
             self.put_back(server, i);
             return;
         }
-        let may_run_script = found
-            .is_some_and(|number| server.commands.entry(number).runs_scripts || Some(number) == server.exec);
-        if may_run_script {
+        if found.is_some_and(|number| server.commands.entry(number).is_apart) {
             self.run_apart(server, i, measured);
             return;
         }

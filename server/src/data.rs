@@ -130,43 +130,38 @@ impl Server {
         if how.saves {
             self.save_now().map_err(|error| error.to_string())?;
         }
-        let (now, options) = (self.now, self.load_options());
-        let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
-        if how.saves && how.keeps == Keeps::Nothing {
-            engine.clear();
-            if let Err(error) = engine.load(now, options, &mut |_| {}) {
-                // What is in memory is a part of the data set: going on would end in saving it over the whole.
-                self.log.warning(format_args!("Fatal error reloading the DB: {error}. Exiting."));
-                std::process::exit(1);
+        // What nobody knows to be in the file stays until that has been read.
+        let clears = how.saves && how.keeps == Keeps::Nothing;
+        let loaded = self.load_dump_beside(clears).ok_or(LOADING_ERROR)?;
+        let other = match loaded {
+            Ok((other, Some(loaded))) => {
+                self.tell_loaded(&loaded);
+                other
             }
-        } else {
-            // Nobody knows what the file holds, so the data stay until it has been read.
-            let seed = engine.limits.seed;
-            let mut other = self.new_engine([seed.0, seed.1]);
-            let fault = match other.load(now, options, &mut |_| {}) {
-                Ok(Some(_)) => None,
-                Ok(None) => Some("there is no file".to_owned()),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(fault) = fault {
-                self.log.warning(format_args!("Error reloading the DB, which stays as it is: {fault}"));
-                return Err(FAILED.into());
-            }
-            let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
-            let merged = match how.keeps {
-                Keeps::Nothing => {
-                    engine.take_data_of(other);
-                    Ok(())
+            failed => {
+                let fault = failed.map_or_else(|error| error.to_string(), |_| "there is no file".to_owned());
+                if clears {
+                    self.log.warning(format_args!("Fatal error reloading the DB: {fault}. Exiting."));
+                    std::process::exit(1);
                 }
-                Keeps::WhatIsNotInTheFile => engine.merge_data_of(other, true),
-                Keeps::All => engine.merge_data_of(other, false),
-            };
-            if let Err(fault) = merged {
                 self.log.warning(format_args!("Error reloading the DB, which stays as it is: {fault}"));
                 return Err(FAILED.into());
             }
-            self.end_backup_without_seal("the data set was loaded anew");
+        };
+        let Some(engine) = &mut self.engine else { return Err(LOADING_ERROR.into()) };
+        let merged = match how.keeps {
+            Keeps::Nothing => {
+                self.take_data_of(other);
+                Ok(())
+            }
+            Keeps::WhatIsNotInTheFile => engine.merge_data_of(other, true),
+            Keeps::All => engine.merge_data_of(other, false),
+        };
+        if let Err(fault) = merged {
+            self.log.warning(format_args!("Error reloading the DB, which stays as it is: {fault}"));
+            return Err(FAILED.into());
         }
+        self.end_backup_without_seal("the data set was loaded anew");
         self.log.warning(format_args!("DB reloaded by DEBUG RELOAD"));
         Ok(())
     }

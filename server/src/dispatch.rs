@@ -258,6 +258,7 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     let transaction = server.clients.get(client).and_then(|client| client.session.transaction.as_ref());
     let is_queued = transaction.is_some() && !RUN_AT_ONCE.contains(&spec.name);
     let mut flags = spec.flags;
+    let mut runs_while_loading = flags.has(LOADING);
     if let Some(transaction) = transaction {
         if flags.has(NO_MULTI) {
             let name = &entry.full_name;
@@ -266,6 +267,7 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
         }
         if Some(number) == server.exec {
             flags = flags.or(transaction.flags);
+            runs_while_loading &= !transaction.needs_data;
         }
     }
     if entry.runs_scripts {
@@ -290,7 +292,7 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
     if is_special && let Some(error) = session.and_then(|session| may_listener_run(session, entry, flags)) {
         return Err(Refusal::new(number, &error));
     }
-    if server.is_loading() && !spec.flags.has(LOADING) {
+    if server.is_loading() && !runs_while_loading {
         return Err(Refusal::new(number, LOADING_ERROR));
     }
     if server.scripting.is_busy()

@@ -15,10 +15,11 @@ use cairn_engine::keyspace::HashSeed;
 use cairn_engine::os::huge_pages::{self, PutOff};
 use cairn_engine::persist::aof::{AofState, Found, LastFile};
 use cairn_engine::persist::apart::Apart;
-use cairn_engine::persist::load::{LoadProgress, Loaded};
+use cairn_engine::persist::load::{LoadError, LoadProgress, Loaded};
 use cairn_engine::persist::recover::{
     Level, Listener, Note, Outside, Preload, RecoverOptions, Recovered, Source,
 };
+use cairn_engine::script::Scripts;
 
 use crate::aof_switch::aof_settings;
 use crate::batch::Batch;
@@ -28,8 +29,8 @@ use crate::memory::tune;
 use crate::server::Server;
 use crate::version::REDIS_VERSION;
 
-/// How far loading is, for INFO.
-#[derive(Debug, Clone, Copy)]
+/// A load that is under way.
+#[derive(Debug)]
 pub(crate) struct Loading {
     /// When it began, in seconds since 1970.
     pub(crate) start_seconds: i64,
@@ -37,6 +38,9 @@ pub(crate) struct Loading {
     pub(crate) since: Instant,
     /// How far it is.
     pub(crate) progress: LoadProgress,
+    /// The engine whose data are to be replaced (DEBUG RELOAD and LOADAOF). Nobody sees its data meanwhile,
+    /// but its files are ours.
+    pub(crate) aside: Option<Box<Engine>>,
 }
 
 /// What the last load has brought, for INFO.
@@ -52,11 +56,18 @@ pub(crate) struct LastLoad {
     pub(crate) errors: u64,
 }
 
+/// From where clients are answered while the data load.
+enum Answers<'a> {
+    /// At the start: whole turns.
+    Turns(&'a mut Batch),
+    /// From inside of a client's command.
+    Inside,
+}
+
 /// Hears what happens while the data load.
 struct Start<'a> {
     server: &'a mut Server,
-    /// What clients are answered with meanwhile; `None` to have them wait.
-    batch: Option<&'a mut Batch>,
+    answers: Answers<'a>,
     /// Once it is known that much is to be loaded at a start: huge pages put off, if that can be.
     small_pages: Option<Option<PutOff>>,
 }
@@ -66,16 +77,16 @@ const MUCH_BYTES: u64 = 32 << 20;
 
 impl Listener for Start<'_> {
     fn progress(&mut self, progress: LoadProgress) {
-        // DEBUG LOADAOF: what is being loaded is beside what is in memory.
-        let Some(loading) = &mut self.server.loading else { return self.server.follow_signal_at_once() };
+        let Some(loading) = &mut self.server.loading else { return };
         let keys = progress.keys.saturating_sub(loading.progress.keys);
         loading.progress = progress;
         if self.small_pages.is_none() && progress.total_bytes >= MUCH_BYTES {
             self.small_pages = Some(huge_pages::put_off());
         }
         let delay = load_delay(keys, self.server.config.key_load_delay_us);
-        if let Some(batch) = &mut self.batch {
-            self.server.serve_while_loading(batch, delay);
+        match &mut self.answers {
+            Answers::Turns(batch) => self.server.serve_while_loading(batch, delay),
+            Answers::Inside => self.server.serve_inside_load(delay),
         }
     }
 
@@ -112,13 +123,12 @@ impl Server {
         let mut engine = self.new_engine(seed);
         engine.hold_dir(self.dir_lock.take());
         engine.set_wake(self.aof.waker());
+        self.loading = Some(self.begin_loading());
         let since = Instant::now();
-        let start_seconds = self.now.secs();
-        self.loading = Some(Loading { start_seconds, since, progress: LoadProgress::default() });
         let options = self.recover_options(self.config.appendonly);
         let (now, preload) = (self.now, self.preload());
         let mut scripts = self.scripting.scripts.take();
-        let mut start = Start { server: self, batch: Some(batch), small_pages: None };
+        let mut start = Start { server: self, answers: Answers::Turns(batch), small_pages: None };
         let recovered = match &preload {
             Some(what) => engine.preload(what, now, &options, &mut scripts, &mut start),
             None => engine.recover(now, &options, &mut scripts, &mut start),
@@ -147,6 +157,11 @@ impl Server {
         let is_begun = self.begin_log(engine, recovered);
         self.find_backup();
         is_begun
+    }
+
+    fn begin_loading(&self) -> Loading {
+        let progress = LoadProgress::default();
+        Loading { start_seconds: self.now.secs(), since: Instant::now(), progress, aside: None }
     }
 
     /// What is to be loaded in the place of what the folder has. The folder's own log is no such thing: it
@@ -269,34 +284,31 @@ impl Server {
         if !self.write_all_logged() {
             return Err(FAILED);
         }
-        let Some(engine) = &self.engine else { return Err(LOADING_ERROR) };
-        let seed = engine.limits.seed;
-        let mut other = self.new_engine([seed.0, seed.1]);
-        let (options, now) = (self.recover_options(true), self.now);
-        let mut scripts = self.scripting.scripts.take();
-        let mut start = Start { server: self, batch: None, small_pages: Some(None) };
-        let recovered = other.recover(now, &options, &mut scripts, &mut start);
-        self.scripting.scripts = scripts;
-        match recovered {
-            Ok(recovered) if recovered.source == Source::Nothing => return Err(FAILED),
-            // Of a log that is off only that is known which its files say.
-            Ok(recovered) => {
-                if let Some(engine) =
-                    self.engine.as_mut().filter(|engine| engine.aof_state() == AofState::Off)
-                {
-                    engine.know_aof(recovered.manifest);
-                }
+        let (options, begun) = (self.recover_options(true), Instant::now());
+        let loaded = self.load_beside(|other, start, scripts| {
+            let now = start.server.now;
+            let recovered = other.recover(now, &options, scripts, start);
+            match recovered {
+                Ok(recovered) if recovered.source == Source::Nothing => Err(None),
+                Ok(recovered) => Ok(recovered),
+                Err(refusal) => Err(Some(refusal.to_string())),
             }
+        });
+        let (other, recovered) = match loaded.ok_or(LOADING_ERROR)? {
+            Ok(loaded) => loaded,
             Err(refusal) => {
-                refusal.to_string().lines().for_each(|line| self.log.warning(format_args!("{line}")));
+                let lines = refusal.unwrap_or_default();
+                lines.lines().for_each(|line| self.log.warning(format_args!("{line}")));
                 return Err(FAILED);
             }
+        };
+        self.tell_recovered(&recovered, begun.elapsed());
+        // Of a log that is off only that is known which its files say.
+        if let Some(engine) = self.engine.as_mut().filter(|engine| engine.aof_state() == AofState::Off) {
+            engine.know_aof(recovered.manifest);
         }
         self.end_backup_without_seal("the data set was loaded anew");
-        if let Some(engine) = &mut self.engine {
-            (0..engine.keyspace().len()).for_each(|db| engine.effects_mut().flushed(db));
-            engine.take_data_of(other);
-        }
+        self.take_data_of(other);
         self.log.notice(format_args!("Append Only File loaded by DEBUG LOADAOF"));
         Ok(())
     }
@@ -340,18 +352,77 @@ impl Server {
         }
     }
 
-    /// Ends the process if a signal asks for it, where nobody is answered meanwhile. What is being loaded is
-    /// not what is in memory.
-    fn follow_signal_at_once(&mut self) {
-        self.take_signals();
-        self.follow_signal();
-        if let Some(status) = self.shutdown.status() {
-            self.finish();
-            std::process::exit(status);
-        }
+    /// Loads into an engine that is new, while there is none in the server, and clients are answered so.
+    /// What `load` says; `None` if a load is under way already.
+    fn load_beside<T, E>(
+        &mut self,
+        load: impl FnOnce(&mut Engine, &mut Start<'_>, &mut Scripts) -> Result<T, E>,
+    ) -> Option<Result<(Engine, T), E>> {
+        // What was acknowledged so far is in the log before anybody is answered.
+        self.flush_log();
+        let engine = self.engine.take()?;
+        let seed = engine.limits.seed;
+        let mut other = self.new_engine([seed.0, seed.1]);
+        self.loading = Some(Loading { aside: Some(Box::new(engine)), ..self.begin_loading() });
+        let mut scripts = self.scripting.scripts.take();
+        let mut start = Start { server: self, answers: Answers::Inside, small_pages: Some(None) };
+        let loaded = load(&mut other, &mut start, &mut scripts);
+        self.scripting.scripts = scripts;
+        self.engine = self.loading.take().and_then(|loading| loading.aside).map(|engine| *engine);
+        // Both may have been asked for something else meanwhile.
+        self.configure_engine();
+        self.update_wants();
+        Some(loaded.map(|loaded| (other, loaded)))
     }
 
-    fn tell_loaded(&mut self, loaded: &Loaded) {
+    /// Puts what was loaded beside in the place of what is there, and tells those who mind.
+    pub(crate) fn take_data_of(&mut self, other: Engine) {
+        let Some(engine) = &mut self.engine else { return };
+        (0..engine.keyspace().len()).for_each(|db| engine.effects_mut().flushed(db));
+        engine.take_data_of(other);
+    }
+
+    /// As `load_beside`, of the snapshot's file. `clears` gives up what is in memory first, so that there is
+    /// room for as much again.
+    pub(crate) fn load_dump_beside(
+        &mut self,
+        clears: bool,
+    ) -> Option<Result<(Engine, Option<Loaded>), LoadError>> {
+        let (now, options) = (self.now, self.load_options());
+        self.load_beside(|other, start, _| {
+            let aside = start.server.loading.as_mut().and_then(|loading| loading.aside.as_mut());
+            if let Some(engine) = aside.filter(|_| clears) {
+                engine.clear();
+            }
+            other.load(now, options, &mut |progress| start.progress(progress))
+        })
+    }
+
+    /// Answers clients between two pieces of a file that is loaded for a client's command, for `delay` at the
+    /// least. It is as if nothing had happened then.
+    fn serve_inside_load(&mut self, delay: Duration) {
+        const NAP: Duration = Duration::from_millis(1);
+        let (now, caller) = (self.now, self.caller);
+        let (exec_writes, is_in_exec) = (self.aof.exec_writes, self.aof.is_in_exec);
+        let until = Instant::now() + delay;
+        loop {
+            self.serve_while_busy();
+            self.follow_signal();
+            if let Some(status) = self.shutdown.status() {
+                self.finish();
+                std::process::exit(status);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(NAP));
+        }
+        (self.now, self.caller) = (now, caller);
+        (self.aof.exec_writes, self.aof.is_in_exec) = (exec_writes, is_in_exec);
+    }
+
+    pub(crate) fn tell_loaded(&mut self, loaded: &Loaded) {
         (self.last_load.keys, self.last_load.expired) = (loaded.keys, loaded.expired);
         let aux = |name: &[u8]| {
             let found = loaded.aux.iter().find(|(key, _)| key == name);

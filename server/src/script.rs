@@ -101,7 +101,7 @@ pub(crate) struct Scripting {
     pub(crate) has_written: bool,
     /// Scripts may run commands about the server that are denied to them, for tests.
     pub(crate) allows_denied: bool,
-    /// The buffers of the batch that runs the script.
+    /// The buffers of the batch that runs a command apart.
     pub(crate) aside: Aside,
     /// The buffers for answering others.
     batch: Option<Box<Batch>>,
@@ -348,8 +348,8 @@ impl Server {
         self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag > 0
     }
 
-    /// Answers others from inside of a script. Who runs it waits.
-    fn serve_while_busy(&mut self) {
+    /// Answers others from inside of a script, or of a load. Who runs it waits.
+    pub(crate) fn serve_while_busy(&mut self) {
         let mut batch = self.scripting.batch.take().unwrap_or_else(|| Box::new(Batch::new()));
         let mut aside = std::mem::take(&mut self.scripting.aside);
         let client = batch.take_over(self, &mut aside);
@@ -357,6 +357,7 @@ impl Server {
         // If the poller is broken, the turn that follows the script will tell.
         let _ = self.look_for_events(client, &mut readable);
         batch.serve(self, &readable);
+        self.close_marked_but(client);
         self.scripting.aside = aside;
         self.scripting.batch = Some(batch);
     }

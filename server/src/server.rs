@@ -561,6 +561,14 @@ impl Server {
         }
     }
 
+    /// Disconnects those that are to go, but for a client whose command runs.
+    pub(crate) fn close_marked_but(&mut self, client: Option<u32>) {
+        let stays = client.filter(|client| self.to_close.contains(client));
+        self.to_close.retain(|index| Some(*index) != client);
+        self.close_marked(CLOSING_TIME);
+        self.to_close.extend(stays);
+    }
+
     /// Sends what still waits for clients, as far as it goes without waiting, and closes everything.
     pub(crate) fn close_all(&mut self) {
         // First, so that who is disconnected and comes again finds nobody.

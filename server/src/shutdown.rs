@@ -105,6 +105,19 @@ impl Server {
     /// Saves if it is to, and has the process end after this turn, in which nothing more runs. False if
     /// it could not save; then nothing has changed.
     pub(crate) fn shut_down(&mut self, how: ShutdownHow) -> bool {
+        let Some(engine) = self.loading.as_mut().and_then(|loading| loading.aside.take()) else {
+            return self.end_process(how);
+        };
+        // Its data are about to be replaced, as somebody wished: they are not saved. Its log is closed.
+        self.engine = Some(*engine);
+        let is_ending = self.end_process(ShutdownHow { save: false, nosave: true, ..how });
+        if let Some(loading) = &mut self.loading {
+            loading.aside = self.engine.take().map(Box::new);
+        }
+        is_ending
+    }
+
+    fn end_process(&mut self, how: ShutdownHow) -> bool {
         self.log.notice(format_args!("User requested shutdown..."));
         self.supervisor.tell("STOPPING=1\n", &self.log);
         if !self.stop_rewrite_for_shutdown(how) {

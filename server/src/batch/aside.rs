@@ -1,9 +1,9 @@
-//! A command that may run a script, and what becomes of the rest of its batch if that takes long.
+//! A command that may run a script or load data, and what becomes of the rest of its batch if that takes long.
 //!
 //! Such a command is run apart from the buffers of its batch. They are put aside meanwhile, where another batch
-//! that answers clients from inside of the script finds them: replies that are ready are sent, and what other
+//! that answers clients from inside of it finds them: replies that are ready are sent, and what other
 //! clients have sent is given back to them, so that they are answered, too, and wait for nothing that stands
-//! in front of them by chance. Who runs the script waits. Behaviour: valkey src/networking.c
+//! in front of them by chance. Who runs the command waits. Behaviour: valkey src/networking.c
 //! `processEventsWhileBlocked`.
 
 use std::time::Instant;
@@ -18,7 +18,7 @@ use super::{
 use crate::dispatch::{self, Called};
 use crate::server::Server;
 
-/// The buffers of a batch while it runs a script.
+/// The buffers of a batch while it runs a command apart.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
     reply: Reply,
@@ -28,7 +28,7 @@ pub(crate) struct Aside {
     entries: Vec<Entry>,
     args: Vec<Arg>,
     parsed: Vec<Parse>,
-    /// The command that runs the script: its place among those that were parsed.
+    /// That command: its place among those that were parsed.
     call: usize,
     /// Other clients have got back what they have sent.
     is_given_back: bool,
@@ -46,7 +46,7 @@ impl Batch {
         std::mem::swap(&mut self.parsed, &mut aside.parsed);
     }
 
-    /// Runs the command `i` of those that were parsed, which may run a script, as `run_one` does others. Its
+    /// Runs the command `i` of those that were parsed, which may take long, as `run_one` does others. Its
     /// client may run commands.
     pub(super) fn run_apart(&mut self, server: &mut Server, i: usize, measured: &mut Instant) {
         let Parse { entry: at, start, end, found, first_arg, args, .. } = self.parsed[i];
@@ -117,8 +117,8 @@ impl Batch {
         }
     }
 
-    /// Sends what the batch has ready that runs a script, and gives other clients back what they have in it.
-    /// The client that runs the script.
+    /// Sends what the batch has ready that runs a command apart, and gives other clients back what they have in
+    /// it. The client of that command.
     pub(crate) fn take_over(&mut self, server: &mut Server, aside: &mut Aside) -> Option<u32> {
         self.swap(aside);
         if !self.spans.is_empty() {

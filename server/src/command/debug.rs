@@ -450,6 +450,9 @@ fn populate(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn reload(call: &mut Call<'_>, how: Reload) -> Outcome {
+    if call.server.is_loading() {
+        return Err(CommandError::text(LOADING_ERROR));
+    }
     if call.server.is_saving() {
         call.server.cancel_save();
     }

@@ -40,6 +40,9 @@ pub(crate) struct Entry {
     pub(crate) member_at: usize,
     /// It runs scripts.
     pub(crate) runs_scripts: bool,
+    /// Others may be answered while it runs, so it is run apart from the buffers of its batch: it runs
+    /// scripts or loads data, or it is EXEC.
+    pub(crate) is_apart: bool,
     /// Numbers of its subcommands.
     pub(crate) subcommands: std::ops::Range<u16>,
 }
@@ -85,6 +88,9 @@ fn add<F>(
     run: fn(&'static Command<F>) -> Run,
 ) -> u16 {
     let number = u16::try_from(entries.len()).expect("commands are fewer than 2^16");
+    let runs_scripts = |spec: &Spec| {
+        spec.group == Group::Scripting && ["eval", "fcall"].iter().any(|start| spec.name.starts_with(start))
+    };
     let entry = |command: &'static Command<F>| Entry {
         spec: &command.spec,
         run: run(command),
@@ -103,8 +109,8 @@ fn add<F>(
             && (command.spec.flags.has(FAST)
                 || (command.spec.group == Group::String
                     && ["O(1)", "O(N) in the number of keys"].contains(&command.spec.complexity))),
-        runs_scripts: command.spec.group == Group::Scripting
-            && ["eval", "fcall"].iter().any(|start| command.spec.name.starts_with(start)),
+        runs_scripts: runs_scripts(&command.spec),
+        is_apart: runs_scripts(&command.spec) || ["exec", "debug"].contains(&command.spec.name),
         subcommands: 0..0,
     };
     let mut top = entry(command);

@@ -33,6 +33,8 @@ pub(crate) struct Transaction {
     bytes: Vec<u8>,
     /// Flags that any of the commands has.
     pub(crate) flags: Flags,
+    /// Any of the commands does not run while the data set loads.
+    pub(crate) needs_data: bool,
     /// A command was refused: EXEC will refuse, too.
     is_failed: bool,
 }
@@ -49,6 +51,7 @@ impl Transaction {
             self.words.push(self.bytes.len());
         }
         self.flags = self.flags.or(flags);
+        self.needs_data |= !flags.has(LOADING);
     }
 
     /// A command was refused; what is queued will not run.

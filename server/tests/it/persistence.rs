@@ -321,6 +321,85 @@ fn clients_are_answered_while_it_loads() {
     assert_eq!(fs::read(server.path("dump.rdb")).expect("the file"), before, "half a data set is not saved");
 }
 
+/// Clients that stand beside while `command` loads the data again.
+#[track_caller]
+fn check_while_it_loads_again(command: &str, is_new: &str) {
+    const LOADING: &str = "-LOADING Redis is loading the dataset in memory";
+    let options = ["--enable-debug-command", "yes", "--appendonly", "yes"];
+    let mut server = Server::start(&options);
+    let mut client = server.client();
+    let (mut other, mut queued, mut watching) = (server.client(), server.client(), server.client());
+    let mut waiting = server.client();
+    waiting.send(b"BLPOP list 0\r\n");
+    client.call("DEBUG POPULATE 1000 key 2000");
+    assert_eq!(client.call("CONFIG SET rdbcompression no appendonly no"), "OK");
+    assert_eq!(client.call("CONFIG SET appendonly yes"), "OK");
+    server.wait_for_log("Background AOF rewrite finished successfully");
+    assert_eq!(client.call("SET x 1"), "OK");
+    assert_eq!((queued.call("MULTI"), queued.call("GET x")), ("OK".into(), "QUEUED".into()));
+    assert_eq!(watching.call("WATCH x"), "OK");
+    assert_eq!(client.call("CONFIG SET key-load-delay 1500"), "OK");
+    let save = if command.contains("NOSAVE") { client.call("SAVE") } else { "OK".into() };
+    assert_eq!(save, "OK");
+    client.send(format!("SET x 2\r\n{command}\r\nGET x\r\n").as_bytes());
+    assert_eq!(client.read(), "OK");
+    let begun = Instant::now();
+    while other.call("GET x") != LOADING {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not load");
+    }
+    for refused in ["PING", "DBSIZE", "SET x 3", "DEBUG RELOAD", "DEBUG LOADAOF", "CONFIG SET appendonly no"]
+    {
+        assert_eq!(other.call(refused), LOADING, "{refused}");
+    }
+    let info = other.call("INFO persistence");
+    assert!(info.contains("loading:1\r\n") && info.contains("loading_total_bytes:2"), "{info}");
+    assert_eq!(other.call("CONFIG SET maxmemory 1gb"), "OK");
+    let expected =
+        "-EXECABORT Transaction discarded because of: LOADING Redis is loading the dataset in memory";
+    assert_eq!(queued.call("EXEC"), expected);
+    assert_eq!((queued.call("MULTI"), queued.call("EXEC")), ("OK".into(), "[]".into()));
+    assert_eq!(queued.call("QUIT"), "OK");
+    assert_eq!(queued.read_to_end(), "", "it does not wait for the end of the load");
+    assert_eq!(server.client().call("GET x"), LOADING, "that took too long");
+    assert_eq!(client.read(), "OK");
+    assert_eq!(client.read(), is_new);
+    assert!(other.call("INFO persistence").contains("loading:0\r\n"));
+    assert_eq!(other.call("DBSIZE"), "1001");
+    watching.call("MULTI");
+    watching.call("GET x");
+    assert_eq!(watching.call("EXEC"), "nil");
+    assert_eq!(other.call("LPUSH list v"), "1");
+    assert_eq!(waiting.read(), "[list v]");
+    // Who ends the process meanwhile loses nothing that was logged.
+    client.send(format!("SET x 4\r\n{command}\r\n").as_bytes());
+    assert_eq!(client.read(), "OK");
+    while other.call("GET x") != LOADING {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not load");
+    }
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    let Server { dir, .. } = &mut server;
+    let dir = std::mem::replace(dir, tempfile::tempdir().expect("a folder"));
+    let server = Server::start_in(dir, &options);
+    assert_eq!(server.client().call("GET x"), "4");
+    assert_eq!(server.client().call("DBSIZE"), "1001");
+}
+
+#[test]
+fn clients_are_answered_while_it_reloads() {
+    check_while_it_loads_again("DEBUG RELOAD", "2");
+}
+
+#[test]
+fn clients_are_answered_while_it_reloads_what_was_saved() {
+    check_while_it_loads_again("DEBUG RELOAD NOSAVE", "1");
+}
+
+#[test]
+fn clients_are_answered_while_it_loads_the_log_again() {
+    check_while_it_loads_again("DEBUG LOADAOF", "2");
+}
+
 #[test]
 fn a_file_without_a_checksum_is_refused_by_who_wants_one() {
     let mut server = Server::start(&["--rdbchecksum", "no"]);
