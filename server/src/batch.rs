@@ -312,10 +312,15 @@ impl Batch {
     /// Runs what was read for as long as there is time, then sends the replies.
     fn run(&mut self, server: &mut Server) {
         server.evict_clients();
-        while self.parse(server) {
-            self.execute(server);
-            self.refuse_bad_requests(server);
-            if self.is_over {
+        loop {
+            while self.parse(server) {
+                self.execute(server);
+                self.refuse_bad_requests(server);
+                if self.is_over {
+                    break;
+                }
+            }
+            if server.resumed.is_empty() || self.is_over || !self.take_resumed(server) {
                 break;
             }
         }
@@ -336,6 +341,33 @@ impl Batch {
         (self.used, self.own_bytes) = (0, 0);
         self.args.clear();
         self.args.shrink_to(KEEP_ARGS);
+    }
+
+    /// Has clients that wait no longer go on with what they have sent meanwhile, after all others and before
+    /// anybody is told what goes out once a turn. False if none has sent anything.
+    #[cold]
+    fn take_resumed(&mut self, server: &mut Server) -> bool {
+        let mut has_work = false;
+        for index in std::mem::take(&mut server.resumed) {
+            let Some(client) = server.clients.get_mut(index) else { continue };
+            if client.closing != Closing::No || client.session.hold != Hold::No {
+                continue;
+            }
+            let own = self.entries.iter_mut().find(|entry| entry.client == index);
+            if let Some(entry) = own {
+                if std::mem::take(&mut entry.is_held) {
+                    entry.is_done = false;
+                    has_work = true;
+                }
+            } else if !client.connection.input.is_empty() {
+                client.is_cut_short = false;
+                let input = std::mem::take(&mut client.connection.input);
+                let end = input.len();
+                self.entries.push(Entry::new(index, Source::Own(input), 0, end));
+                has_work = true;
+            }
+        }
+        has_work
     }
 
     /// Parses up to `MAX_CALLS` commands. False if nothing came of it.

@@ -129,6 +129,8 @@ impl Server {
             for index in all {
                 match self.caller == Some(index) {
                     true => self.tracking.own.push((index, None)),
+                    // In the protocol of who hears it. Valkey 9.1 takes that of who tracks: after a redirection
+                    // to RESP2 nobody can read that.
                     false => self.invalidate(index, Reply::null),
                 }
             }

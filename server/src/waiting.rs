@@ -174,7 +174,8 @@ impl Server {
         self.update_wants();
     }
 
-    /// Runs the commands of clients that wait for keys which have changed.
+    /// Runs the commands of clients that wait for keys which have changed. A key that was there before and has
+    /// a value of another type now counts, too: Valkey 9.1 has those wait on for whom there is something.
     fn serve_waiting(&mut self) {
         // Each round serves somebody or is the last: those who are served no longer wait.
         while self.blocked.has_ready() {

@@ -52,6 +52,32 @@ fn announced_reads_only() {
 }
 
 #[test]
+fn who_waits_no_longer_goes_on_before_the_turn_is_told() {
+    let server = Server::start(&[]);
+    let mut reader = resp3(&server, "CLIENT TRACKING ON BCAST");
+    let (mut waiter, mut other, mut writer) = (server.client(), server.client(), server.client());
+    waiter.send(b"BLPOP list 0\r\nRPUSH other x\r\nSET a 1\r\nBLPOP list 0\r\nSET b 1\r\nGET");
+    other.send(b"BLPOP other 0\r\nSET c 1\r\n");
+    let begun = std::time::Instant::now();
+    while !writer.call("INFO clients").contains("blocked_clients:2\r\n") {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "nobody waits");
+    }
+    assert_eq!(writer.call("RPUSH list v"), "1");
+    assert_eq!(reader.read(), "[invalidate [a c list other]]");
+    assert_eq!([(); 3].map(|()| waiter.read()), ["[list v]", "1", "OK"]);
+    assert_eq!([(); 2].map(|()| other.read()), ["[other x]", "OK"]);
+    // Those that wait for something in the same read as what they wait for.
+    writer.send(b"RPUSH list w\r\nBLPOP none 0\r\nSET d 1\r\n");
+    assert_eq!(writer.read(), "1");
+    assert_eq!([(); 2].map(|()| waiter.read()), ["[list w]", "OK"]);
+    assert_eq!(reader.read(), "[invalidate [b list]]");
+    waiter.send(b" b\r\nRPUSH none x\r\n");
+    assert_eq!([(); 2].map(|()| waiter.read()), ["1", "1"]);
+    assert_eq!([(); 2].map(|()| writer.read()), ["[none x]", "OK"]);
+    assert_eq!(reader.read(), "[invalidate [d none]]");
+}
+
+#[test]
 fn prefixes_are_told_of_everything_below_them() {
     let server = Server::start(&[]);
     let mut reader = resp3(&server, "CLIENT TRACKING ON BCAST PREFIX a: PREFIX b: NOLOOP");
