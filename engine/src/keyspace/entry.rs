@@ -69,6 +69,16 @@ impl Entry {
         Self(Record::with_pointer(tag, key, ms(expire_at), Box::into_raw(Box::new(value)).cast()))
     }
 
+    /// An entry of the value whose [`Value::inline_form`] this is.
+    #[must_use]
+    #[inline]
+    pub fn inline(key: &[u8], tag: InlineTag, bytes: &[u8], expire_at: Option<UnixMs>) -> Self {
+        if fits(tag, bytes.len()) {
+            return Self(Record::new(tag as u8, key, ms(expire_at), bytes));
+        }
+        Self::new(key, Value::from_inline(tag, bytes), expire_at)
+    }
+
     /// An entry of the string that SET stores for these bytes.
     #[must_use]
     #[inline]

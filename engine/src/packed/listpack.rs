@@ -22,11 +22,13 @@ mod edit;
 mod encoding;
 mod even;
 mod front;
+mod room;
 mod sound;
 
 pub use edit::{Appender, ListpackBuf};
 pub use encoding::{MAX_AROUND, encoded_int_len, encoded_len};
 pub use front::FrontBuf;
+pub use room::{Room, Short};
 pub use sound::Sound;
 
 use super::{Corrupt, CorruptKind, Element};

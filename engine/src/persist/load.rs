@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use crate::base::time::UnixMs;
 use crate::codec::rdb::{
-    Decoder, Depth, Error, Failure, KeyHead, Options, Sink, State, Trailer, ValueEvent, Version,
+    Decoder, Depth, Error, Failure, KeyHead, Options, ShortRun, Sink, State, Trailer, ValueEvent, Version,
 };
 use crate::keyspace::{Entry, Keyspace};
 use crate::script::RELOAD_PATIENCE;
-use crate::transcode::build::{BuildError, Builder};
-use crate::value::{Limits, Value};
+use crate::transcode::build::{BuildError, Builder, Built};
+use crate::value::{Limits, Value, ValueRef};
 
 use super::carried::Carried;
 use super::storage::InputFile;
@@ -483,22 +483,39 @@ impl Sink for Loader<'_> {
         self.builder.event(event).map_err(|error| self.fault(error))
     }
 
+    fn elements(&mut self, run: ShortRun<'_>) -> Result<(), LoadFault> {
+        self.builder.elements(run).map_err(|error| self.fault(error))
+    }
+
     fn end_key(&mut self, _end: u64) -> Result<(), LoadFault> {
         if self.current.is_inserted {
             return Ok(());
         }
-        let mut value = self.builder.finish().map_err(|error| self.fault(error))?;
-        let lost_its_fields = value.as_mut().is_some_and(|value| self.drop_expired_fields(value));
-        match value {
-            None => {}
-            Some(_) if self.current.expired || lost_its_fields => self.loaded.expired += 1,
-            Some(value) if value.is_empty() => {
-                self.loaded.empty += 1;
-                if self.loaded.empty_keys.len() < NAMED_EMPTY_KEYS {
-                    self.loaded.empty_keys.push(self.current.key.clone());
+        let current = &self.current;
+        let built = match self.builder.built() {
+            Ok(built) => built,
+            Err(error) => return Err(self.fault(error)),
+        };
+        let mut value = match built {
+            Built::Nothing => return Ok(()),
+            Built::Inline(tag, bytes) => {
+                if !current.expired && !ValueRef::from_inline(tag, bytes).is_empty() {
+                    let entry = Entry::inline(&current.key, tag, bytes, current.expire_at);
+                    return self.insert(entry);
                 }
+                Value::from_inline(tag, bytes)
             }
-            Some(value) => self.insert(Entry::new(&self.current.key, value, self.current.expire_at))?,
+            Built::Value(value) => value,
+        };
+        if self.drop_expired_fields(&mut value) || self.current.expired {
+            self.loaded.expired += 1;
+        } else if value.is_empty() {
+            self.loaded.empty += 1;
+            if self.loaded.empty_keys.len() < NAMED_EMPTY_KEYS {
+                self.loaded.empty_keys.push(self.current.key.clone());
+            }
+        } else {
+            self.insert(Entry::new(&self.current.key, value, self.current.expire_at))?;
         }
         Ok(())
     }

@@ -6,17 +6,18 @@
 
 use std::fmt;
 
-use crate::codec::rdb::{Depth, Dialect, ObjectType, ValueEvent, Version};
+use crate::codec::rdb::{Depth, Dialect, ObjectType, ShortRun, ValueEvent, Version};
+use crate::packed::IntText;
 use crate::packed::intset::IntsetBuf;
 use crate::packed::listpack::ListpackBuf;
 use crate::packed::zipmap::Zipmap;
 use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::malformed::Malformed;
-use crate::value::set::{Set, SetLoader};
+use crate::value::set::{LoadedSet, Set, SetLoader};
 use crate::value::stream::BadStream;
 use crate::value::zset::{Zset, ZsetBuilder};
-use crate::value::{Limits, Opaque, OpaqueDialect, StringValue, Value};
+use crate::value::{InlineTag, Limits, Opaque, OpaqueDialect, StringValue, Value};
 
 use super::module_name;
 use stream::StreamBuilder;
@@ -76,6 +77,17 @@ enum Growing {
     Zset(Box<ZsetBuilder>),
     Stream(Box<StreamBuilder>),
     Raw(Vec<u8>),
+}
+
+/// What a builder has made.
+#[derive(Debug)]
+pub enum Built<'a> {
+    /// No event came.
+    Nothing,
+    /// The inline form of a packed collection, of any length.
+    Inline(InlineTag, &'a [u8]),
+    /// Any value.
+    Value(Value),
 }
 
 /// Makes one value after the other.
@@ -155,6 +167,20 @@ impl Builder {
         if matches!(self.growing, Growing::Raw(_)) { Depth::Raw } else { Depth::Packed }
     }
 
+    /// Takes elements of a list or set.
+    ///
+    /// # Errors
+    /// As `event`.
+    pub fn elements(&mut self, mut run: ShortRun<'_>) -> Result<(), BuildError> {
+        if matches!(self.growing, Growing::Members) {
+            let (count, bytes) = (run.len(), run.byte_len());
+            let pushed = self.members.push_all(run, count, bytes, &self.limits);
+            return pushed.map_err(BuildError::Duplicate);
+        }
+        let mut text = IntText::new();
+        run.try_for_each(|element| self.event(ValueEvent::Element(element.text(&mut text))))
+    }
+
     /// Takes an event of the value.
     ///
     /// # Errors
@@ -230,15 +256,32 @@ impl Builder {
     /// # Errors
     /// `BuildError`.
     pub fn finish(&mut self) -> Result<Option<Value>, BuildError> {
+        Ok(match self.built()? {
+            Built::Nothing => None,
+            Built::Inline(tag, bytes) => Some(Value::from_inline(tag, bytes)),
+            Built::Value(value) => Some(value),
+        })
+    }
+
+    /// As `finish`, for who copies small values anyway.
+    ///
+    /// # Errors
+    /// `BuildError`.
+    pub fn built(&mut self) -> Result<Built<'_>, BuildError> {
         let limits = &self.limits;
-        Ok(Some(match std::mem::replace(&mut self.growing, Growing::Nothing) {
-            Growing::Nothing => return Ok(None),
+        Ok(Built::Value(match std::mem::replace(&mut self.growing, Growing::Nothing) {
+            Growing::Nothing => return Ok(Built::Nothing),
             Growing::Whole(value) => value,
             Growing::List(mut list) => {
                 list.settle(limits);
                 Value::List(list)
             }
-            Growing::Members => Value::Set(self.members.finish(limits)?),
+            Growing::Members => match self.members.finish(limits)? {
+                LoadedSet::Listpack(pack) => {
+                    return Ok(Built::Inline(InlineTag::SetListpack, pack.as_bytes()));
+                }
+                LoadedSet::Own(set) => Value::Set(set),
+            },
             Growing::Set(set) => Value::Set(set),
             Growing::Hash(hash) => Value::Hash(hash),
             Growing::Zset(zset) => Value::Zset(zset.finish(limits).map_err(|_| BuildError::DuplicateMember)?),

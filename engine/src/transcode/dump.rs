@@ -2,8 +2,8 @@
 
 use crate::base::crc64::crc64;
 use crate::codec::rdb::{
-    Depth, DumpError, Failure, KeyHead, Options, Sink, Target, ValueEvent, Version, Writer, WriterOptions,
-    decode_value, dump_footer, opcode, split_dump,
+    Depth, DumpError, Failure, KeyHead, Options, ShortRun, Sink, Target, ValueEvent, Version, Writer,
+    WriterOptions, decode_value, dump_footer, opcode, split_dump,
 };
 use crate::value::{Limits, Value, ValueRef};
 
@@ -104,6 +104,10 @@ impl Sink for One {
 
     fn value(&mut self, event: ValueEvent<'_>) -> Result<(), BuildError> {
         self.0.event(event)
+    }
+
+    fn elements(&mut self, run: ShortRun<'_>) -> Result<(), BuildError> {
+        self.0.elements(run)
     }
 }
 

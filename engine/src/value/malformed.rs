@@ -63,8 +63,8 @@ pub fn distinct_groups(pack: Listpack<'_>, group: usize) -> Result<usize, Malfor
     let members = pack.iter().step_by(group).map(normal);
     let duplicate = match count {
         0 | 1 => None,
-        2..=FEW => by_comparing(members),
         _ if are_marked_apart(pack, group, count) => None,
+        2..=FEW => by_comparing(members),
         _ if count <= MANY => by_hashing(pack, group, count),
         _ => by_sorting(members),
     };
@@ -94,9 +94,9 @@ fn by_comparing<'a>(members: impl Iterator<Item = Element<'a>>) -> Option<usize>
 
 /// Words of marks for few members, and for more of them. The second are cleared in a tenth of the time that
 /// the members take.
-const MARKS: (usize, usize) = (64, 1024);
+pub(super) const MARKS: (usize, usize) = (64, 1024);
 /// So many members have different marks with a chance that makes it worth a try.
-const MARKED: (usize, usize) = (24, 160);
+pub(super) const MARKED: (usize, usize) = (24, 160);
 
 /// Whether the members are clearly distinct, as their hashes have different marks; if not, they may be distinct
 /// all the same. There is nothing to guess here for the CPU, which makes it some times faster than a table.
@@ -108,23 +108,47 @@ fn are_marked_apart(pack: Listpack<'_>, group: usize, count: usize) -> bool {
     }
 }
 
+/// Marks of members among those of `WORDS` words.
+pub(super) struct Marks<const WORDS: usize> {
+    words: [u64; WORDS],
+    met: u64,
+}
+
+impl<const WORDS: usize> Marks<WORDS> {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Marks { words: [0; WORDS], met: 0 }
+    }
+
+    /// Marks a member, which is an integer if it is the text of one.
+    #[inline(always)]
+    pub(super) fn add(&mut self, member: Element<'_>) {
+        let hash = hash(member);
+        let word = &mut self.words[(hash >> 32) as usize % WORDS];
+        self.met |= *word >> (hash % 64);
+        *word |= 1 << (hash % 64);
+    }
+
+    /// Whether two members have the same mark.
+    #[inline]
+    pub(super) fn have_met(&self) -> bool {
+        self.met & 1 != 0
+    }
+}
+
 /// Whether two members have the same mark among those of `WORDS` words; `None` if the groups are not whole.
 #[inline]
 fn mark<const WORDS: usize>(pack: Listpack<'_>, group: usize) -> Option<bool> {
-    let mut marks = [0u64; WORDS];
-    let mut met = 0;
+    let mut marks = Marks::<WORDS>::new();
     let mut offset = pack.first_offset();
     while let Some((member, mut next)) = pack.read(offset) {
-        let hash = hash(normal(member));
-        let word = &mut marks[(hash >> 32) as usize % WORDS];
-        met |= *word >> (hash % 64);
-        *word |= 1 << (hash % 64);
+        marks.add(normal(member));
         for _ in 1..group {
             next = pack.next(next)?;
         }
         offset = next;
     }
-    Some(met & 1 != 0)
+    Some(marks.have_met())
 }
 
 /// Open addressing; a slot is the upper half of a hash and the member's offset plus one.

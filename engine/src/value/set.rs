@@ -16,7 +16,7 @@ use crate::structure::members::{self, MemberTable};
 use super::malformed::{Malformed, distinct_groups};
 use super::{Limits, MAX_LISTPACK_BYTES};
 
-pub use loading::SetLoader;
+pub use loading::{LoadedSet, SetLoader};
 
 mod loading;
 

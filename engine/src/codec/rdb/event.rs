@@ -6,9 +6,9 @@
 
 pub use crate::base::stream_id::StreamId;
 use crate::base::time::UnixMs;
-use crate::packed::{intset::Intset, listpack::Listpack, ziplist::Ziplist, zipmap::Zipmap};
+use crate::packed::{IntText, intset::Intset, listpack::Listpack, ziplist::Ziplist, zipmap::Zipmap};
 
-use super::{ObjectType, Version};
+use super::{ObjectType, ShortRun, Version};
 
 /// How much of a key's value a sink wants to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,6 +314,12 @@ pub trait Sink {
     }
     /// A step of the value.
     fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Self::Error>;
+    /// Elements of a list or set, at depth `Packed`: for each `ValueEvent::Element`, unless the sink knows
+    /// better.
+    fn elements(&mut self, mut run: ShortRun<'_>) -> Result<(), Self::Error> {
+        let mut text = IntText::new();
+        run.try_for_each(|element| self.value(ValueEvent::Element(element.text(&mut text))))
+    }
     /// The value ended before offset `end`.
     fn end_key(&mut self, _end: u64) -> Result<(), Self::Error> {
         Ok(())
@@ -366,6 +372,9 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
     fn value(&mut self, event: ValueEvent<'_>) -> Result<(), Self::Error> {
         (**self).value(event)
+    }
+    fn elements(&mut self, run: ShortRun<'_>) -> Result<(), Self::Error> {
+        (**self).elements(run)
     }
     fn end_key(&mut self, end: u64) -> Result<(), Self::Error> {
         (**self).end_key(end)

@@ -45,6 +45,7 @@ pub mod error;
 pub mod event;
 mod read;
 pub mod records;
+pub mod run;
 pub mod target;
 
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use decode::{
 pub use encode::{Drain, Writer, WriterOptions, dump_footer};
 pub use error::{Doing, DumpError, Error, Failure, Kind, LibrariesError};
 pub use event::{Depth, KeyHead, Sink, StreamId, StreamTotals, StringForm, Trailer, ValueEvent};
+pub use run::ShortRun;
 pub use target::Target;
 
 /// The newest version that Redis writes (8.12 in development).

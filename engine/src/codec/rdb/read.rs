@@ -10,6 +10,7 @@ use crate::base::lzf;
 
 use super::error::{Kind, Stop};
 use super::event::{StreamId, StringForm};
+use super::run::ShortRun;
 use super::string_form;
 
 /// Bytes of LZF that a copy of the greatest length takes, and that length: no string expands more.
@@ -204,6 +205,14 @@ impl<'a> Cursor<'a> {
             Ok(raw_len) => Ok(Str::Lzf { packed, raw_len, at }),
             Err(_) => Err(Stop::Bad(at, Kind::Length(raw_bytes))),
         }
+    }
+
+    /// Reads short strings, as many as there are of at most `most` groups of `group` each.
+    #[inline]
+    pub(super) fn run(&mut self, most: u64, group: usize) -> ShortRun<'a> {
+        let run = ShortRun::of(self.rest(), most, group);
+        self.pos += run.byte_len();
+        run
     }
 
     /// Steps over a string.

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{Element, IntsetBuf, ListpackBuf, Set, SetLoader};
+use super::{Element, IntsetBuf, ListpackBuf, LoadedSet, Set, SetLoader};
+use crate::base::num;
 use crate::base::rng::Rng;
+use crate::packed::listpack::Short;
 use crate::value::{Limits, Malformed};
 
 const TINY: Limits = Limits {
@@ -78,17 +80,56 @@ fn hints_choose_the_first_encoding() {
     assert_eq!((ints.view().encoding_name(), ints.len()), ("hashtable", 1));
 }
 
-/// Loads members one by one, after others by the same loader.
-fn loaded(members: &[Vec<u8>], l: &Limits) -> Option<Set> {
+/// How members come to a loader.
+#[derive(Debug, Clone, Copy)]
+enum Come {
+    OneByOne,
+    AtOnce,
+    InTwoParts,
+}
+
+/// Loads members, after others by the same loader.
+fn loaded_as(come: Come, members: &[Vec<u8>], l: &Limits) -> Option<Set> {
     let mut loader = SetLoader::default();
     for others in [&["x", "1"][..], &["7"]] {
         loader.begin(others.len(), l);
         assert!(others.iter().all(|other| loader.push(other.as_bytes(), l)));
-        assert_eq!(loader.finish(l).expect("distinct").len(), others.len());
+        assert_eq!(loader.finish(l).expect("distinct").into_set().len(), others.len());
     }
     loader.begin(members.len(), l);
-    let are_new = members.iter().all(|member| loader.push(member, l));
-    if are_new { loader.finish(l).ok() } else { None }
+    // Who gives many at once takes none that are long.
+    let is_long = |member: &Vec<u8>| member.len() > 63;
+    let mut at_once = |members: &[Vec<u8>]| {
+        members.chunk_by(|a, b| is_long(a) == is_long(b)).all(|part| {
+            if is_long(&part[0]) {
+                return part.iter().all(|member| loader.push(member, l));
+            }
+            let bytes = part.iter().map(|member| member.len() + 1).sum();
+            let short = part.iter().map(|member| match num::parse_i64(member) {
+                Some(v) if v % 2 == 0 => Short::Int(v),
+                _ => Short::Text { from: member, len: member.len() },
+            });
+            loader.push_all(short, part.len(), bytes, l).is_ok()
+        })
+    };
+    let are_new = match come {
+        Come::AtOnce => at_once(members),
+        Come::InTwoParts => {
+            let (first, second) = members.split_at(members.len() / 3);
+            at_once(first) && at_once(second)
+        }
+        Come::OneByOne => members.iter().all(|member| loader.push(member, l)),
+    };
+    if are_new { loader.finish(l).ok().map(LoadedSet::into_set) } else { None }
+}
+
+/// As `loaded_as`; however they come, the set is the same.
+fn loaded(members: &[Vec<u8>], l: &Limits) -> Option<Set> {
+    let [set, others @ ..] =
+        [Come::OneByOne, Come::AtOnce, Come::InTwoParts].map(|come| loaded_as(come, members, l));
+    let form = |set: &Option<Set>| set.as_ref().map(|set| format!("{set:?}"));
+    others.iter().for_each(|other| assert_eq!(form(other), form(&set)));
+    set
 }
 
 #[test]

@@ -88,6 +88,9 @@ pub(super) fn items<S: Sink>(
     if !room.look {
         return skip(object, left, cur).map_err(Halt::from);
     }
+    if room.emit && !room.items && matches!(object, T::Set | T::List) {
+        return elements(left, cur, &mut room.scratch.first, sink);
+    }
     let (emit, items) = (room.emit, room.items);
     let Scratch { first, second } = &mut *room.scratch;
     let mut give = |event: ValueEvent<'_>| match emit {
@@ -161,6 +164,28 @@ pub(super) fn items<S: Sink>(
         // List and set; the others never get here.
         _ => each(left, cur, |cur| give(ValueEvent::Element(cur.str()?.bytes(first)?))),
     }
+}
+
+/// The elements of a list or set, as many at once as can be.
+fn elements<S: Sink>(
+    left: &mut u64,
+    cur: &mut Cursor<'_>,
+    scratch: &mut Vec<u8>,
+    sink: &mut S,
+) -> Result<(), Halt<S::Error>> {
+    while *left > 0 {
+        let run = cur.run(*left, 1);
+        if run.is_empty() {
+            let element = cur.str()?.bytes(scratch)?;
+            sink.value(ValueEvent::Element(element)).map_err(Halt::Sink)?;
+            *left -= 1;
+        } else {
+            *left -= run.len() as u64;
+            sink.elements(run).map_err(Halt::Sink)?;
+        }
+        cur.commit();
+    }
+    Ok(())
 }
 
 /// As [`items`], stepping over the elements by their lengths.
