@@ -1,10 +1,11 @@
 //! A server process in a folder of its own, and a small client for it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,10 +13,19 @@ use std::time::{Duration, Instant};
 use cairn_engine::codec::resp::replies::{Decoded, Node, decode};
 use tempfile::TempDir;
 
-/// Ports of the tests.
-const FIRST_PORT: u16 = 30_710;
-const PORTS: u16 = 80;
+/// Ports of the tests, below those that systems give to clients. A process that runs tests has so many for
+/// itself: its neighbours may be other checkouts.
+const PORTS: u16 = 200;
+const FIRST_PORT: u16 = 20_000;
+const LAST_PORT: u16 = 29_999;
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// The first port of this process, bound for UDP so that no other process takes it for its own.
+static OWN_PORTS: LazyLock<(u16, UdpSocket)> = LazyLock::new(|| {
+    let firsts = (FIRST_PORT..=LAST_PORT).step_by(usize::from(PORTS));
+    let bound = |port| Some((port, UdpSocket::bind(("127.0.0.1", port)).ok()?));
+    firsts.filter_map(bound).next().expect("no free ports: too many tests run at once")
+});
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,8 +40,8 @@ pub(crate) struct Server {
 /// A port that nobody listens on.
 pub(crate) fn free_port() -> u16 {
     for _ in 0..PORTS {
-        let port = FIRST_PORT + NEXT_PORT.fetch_add(1, Ordering::Relaxed) % PORTS;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let port = OWN_PORTS.0 + NEXT_PORT.fetch_add(1, Ordering::Relaxed) % PORTS;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
