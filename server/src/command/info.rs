@@ -50,6 +50,7 @@ struct Section {
 
 const SECTIONS: &[Section] = &[
     Section { name: "server", title: "Server", shown: Shown::Always, write: process::server },
+    Section { name: "tls", title: "TLS", shown: Shown::InAll, write: process::tls },
     Section { name: "clients", title: "Clients", shown: Shown::Always, write: traffic::clients },
     Section { name: "memory", title: "Memory", shown: Shown::Always, write: memory::memory },
     Section {
@@ -76,6 +77,13 @@ const SECTIONS: &[Section] = &[
         write: traffic::latencystats,
     },
     Section { name: "cluster", title: "Cluster", shown: Shown::Always, write: process::cluster },
+    Section { name: "cluster_info", title: "Cluster Info", shown: Shown::InAll, write: |_, _| {} },
+    Section {
+        name: "scriptingengines",
+        title: "Scripting Engines",
+        shown: Shown::InAll,
+        write: memory::scripting_engines,
+    },
     Section { name: "keyspace", title: "Keyspace", shown: Shown::Always, write: persistence::keyspace },
     Section { name: "debug", title: "Debug", shown: Shown::ByName, write: traffic::debug },
 ];

@@ -153,3 +153,30 @@ fn commands_of_transactions_and_those_that_waited_are_logged_by_themselves() {
     assert!(client.call("SLOWLOG GET -1").contains("[BLPOP l 0]"));
     assert!(client.call("INFO commandstats").contains("cmdstat_blpop:calls=1,"));
 }
+
+#[test]
+fn info_has_what_valkey_has_in_its_order() {
+    let server = Server::start(&["--appendonly", "yes"]);
+    let text = server.client().call("INFO everything");
+    let mut section = "";
+    let mut ours = Vec::new();
+    for line in text.lines() {
+        match line.split_once(':') {
+            Some((name, _)) => ours.push((section, name)),
+            None => section = line.strip_prefix("# ").unwrap_or(section),
+        }
+    }
+    let mut places = ours.iter();
+    for line in
+        include_str!("../../../testdata/info-fields.tsv").lines().filter(|line| !line.starts_with('#'))
+    {
+        let wanted = line.split_once('\t').expect("a section and a field");
+        assert!(ours.contains(&wanted), "{wanted:?} is not there");
+        assert!(places.any(|place| *place == wanted), "{wanted:?} is not in its place");
+    }
+    let asked = server.client().call("INFO debug");
+    assert!(asked.contains("io_threaded_writes_pending:0\r\n"), "{asked}");
+    assert!(!server.client().call("INFO").contains("# TLS"), "that is for those who want all");
+    server.client().call("CONFIG SET min-replicas-to-write 1");
+    assert!(server.client().call("INFO replication").contains("min_slaves_good_slaves:0\r\n"));
+}

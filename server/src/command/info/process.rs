@@ -37,6 +37,8 @@ pub(super) fn server(server: &Server, out: &mut String) {
     field(out, "arch_bits", usize::BITS);
     field(out, "monotonic_clock", "POSIX clock_gettime");
     field(out, "multiplexing_api", "epoll");
+    // What a server says that another compiler has made.
+    field(out, "gcc_version", "0.0.0");
     field(out, "process_id", std::process::id());
     field(out, "process_supervised", server.supervisor.name());
     field(out, "run_id", &server.run_id);
@@ -74,6 +76,9 @@ fn listeners(server: &Server, out: &mut String) {
 pub(super) fn replication(server: &Server, out: &mut String) {
     field(out, "role", "master");
     field(out, "connected_slaves", 0);
+    if server.lacks_replicas() {
+        field(out, "min_slaves_good_slaves", 0);
+    }
     field(out, "replicas_waiting_psync", 0);
     field(out, "master_failover_state", "no-failover");
     field(out, "master_replid", &server.run_id);
@@ -101,6 +106,14 @@ pub(super) fn cpu(server: &Server, out: &mut String) {
     of(UsageWho::RUSAGE_THREAD, "_main_thread", out);
     let active = server.stats.turn_us as f64 / 1_000_000.0;
     field(out, "used_active_time_main_thread", format_args!("{active:.6}"));
+}
+
+/// No certificates.
+pub(super) fn tls(_: &Server, out: &mut String) {
+    for whose in ["server", "client", "ca"] {
+        field(out, &format!("tls_{whose}_cert_serial"), "none");
+        field(out, &format!("tls_{whose}_cert_expires_in_seconds"), 0);
+    }
 }
 
 pub(super) fn cluster(_: &Server, out: &mut String) {

@@ -87,6 +87,10 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     }
     field(out, "io_threaded_total_prefetch_batches", 0);
     field(out, "io_threaded_total_prefetch_entries", 0);
+    field(out, "client_query_buffer_limit_disconnections", stats.query_buffer_disconnections);
+    field(out, "client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
+    field(out, "reply_buffer_shrinks", 0);
+    field(out, "reply_buffer_expands", 0);
     let command_us: u64 = stats.by_command.iter().map(|c| c.nanos / 1000).sum();
     let turns = stats.turn_rate.per_second();
     field(out, "eventloop_cycles", stats.turns);
@@ -94,10 +98,6 @@ pub(super) fn stats(server: &Server, out: &mut String) {
     field(out, "eventloop_duration_cmd_sum", command_us);
     field(out, "instantaneous_eventloop_cycles_per_sec", turns);
     field(out, "instantaneous_eventloop_duration_usec", stats.turn_us_rate.per_second() / turns.max(1));
-    field(out, "client_query_buffer_limit_disconnections", stats.query_buffer_disconnections);
-    field(out, "client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
-    field(out, "reply_buffer_shrinks", 0);
-    field(out, "reply_buffer_expands", 0);
     field(out, "acl_access_denied_auth", stats.denied_auth);
     for name in ["cmd", "key", "channel", "tls_cert", "db"] {
         field(out, &format!("acl_access_denied_{name}"), 0);
@@ -110,6 +110,8 @@ pub(super) fn debug(server: &Server, out: &mut String) {
     field(out, "eventloop_duration_cron_sum", stats.cron_us);
     field(out, "eventloop_duration_max", stats.max_turn_us);
     field(out, "eventloop_cmd_per_cycle_max", stats.max_turn_commands);
+    field(out, "io_threaded_reads_pending", 0);
+    field(out, "io_threaded_writes_pending", 0);
 }
 
 pub(super) fn commandstats(server: &Server, out: &mut String) {
