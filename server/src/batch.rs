@@ -13,7 +13,10 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
-use cairn_engine::codec::resp::{Arg, Parsed, Parser, Protocol, ProtocolError, Reply, RequestLimits};
+use cairn_engine::codec::resp::{
+    Arg, Opening, Parsed, Parser, Protocol, ProtocolError, Reply, RequestLimits,
+};
+use cairn_engine::command::DataCommand;
 use cairn_engine::engine::Engine;
 use cairn_engine::keyspace::Db;
 use smallvec::SmallVec;
@@ -21,7 +24,7 @@ use smallvec::SmallVec;
 use self::ahead::{Ahead, PREFETCH_CALLS, PREFETCH_KEYS};
 pub(crate) use self::aside::Aside;
 use crate::clients::{Client, Closing, Hold};
-use crate::command::table::Recent;
+use crate::command::table::{Kind, Recent};
 use crate::dispatch::{self, Called};
 use crate::observe::Cost;
 use crate::queue::LIGHT_NANOS;
@@ -122,6 +125,8 @@ struct Parse {
     /// Past its last byte.
     end: usize,
     found: Option<u16>,
+    /// Its code, if it may run with others, see [`Kind`].
+    quick: Option<&'static DataCommand>,
     first_arg: usize,
     args: usize,
     /// Its first key's position among the arguments; 0 if none is known.
@@ -184,6 +189,10 @@ pub(crate) struct Batch {
     ahead: Ahead,
     /// The command that was looked up last.
     recent: Recent,
+    /// How the command that was parsed last began.
+    opening: Opening,
+    /// What is known of all that begin so.
+    kind: Kind,
     /// Among the parsed commands are such as look up fields and members.
     has_members: bool,
     /// Bytes of big arguments that were read and are not run.
@@ -216,6 +225,8 @@ impl Batch {
             unmeasured: Vec::new(),
             ahead: Ahead::default(),
             recent: Recent::default(),
+            opening: Opening::default(),
+            kind: Kind::default(),
             has_members: false,
             own_bytes: 0,
             deadline: Instant::now(),
@@ -394,34 +405,40 @@ impl Batch {
             let db = keyspace.map(|keyspace| keyspace.db(client.session.db));
             entry.db = client.session.db;
             entry.fetched_bytes = db.filter(|db| db.len() >= PREFETCH_KEYS).map_or(0, Db::fetched_bytes);
+            if entry.fetched_bytes > 0 {
+                self.ahead.expect_use();
+            }
             let is_authenticated = client.session.is_authenticated || !server.has_password;
             let bulk_bytes = server.config.proto_max_bulk_len;
             let limits = RequestLimits { bulk_bytes, args: MAX_ARGS, is_authenticated };
             while !entry.is_done && self.parsed.len() < MAX_CALLS {
                 let (start, first_arg) = (entry.at, self.args.len());
-                match client.connection.parser.next(buf, entry.at, &limits, &mut self.args) {
+                let parser = &mut client.connection.parser;
+                match parser.next_like(buf, start, &limits, &mut self.args, &mut self.opening) {
                     Parsed::Command { end } => {
                         entry.at = end;
                         let args = &self.args[first_arg..];
-                        let Some(name) = args.first() else { continue };
-                        let found = server.commands.find_like(name.of(buf), &mut self.recent);
-                        let mut parse = Parse {
-                            entry: i,
-                            start,
-                            end,
-                            found,
-                            first_arg,
-                            args: args.len(),
-                            key_at: 0,
-                            hash: 0,
-                        };
-                        if let (Some(number), Some(db)) = (found, db)
-                            && let command = server.commands.entry(number)
-                            && let Some(at) = command.first_key
-                            && let Some(key) = args.get(at)
+                        if !self.opening.is_repeated() {
+                            let Some(name) = args.first() else { continue };
+                            self.kind = server.commands.kind_of(name.of(buf), args.len(), &mut self.recent);
+                        }
+                        let Kind { found, quick, key_at, has_member } = self.kind;
+                        let args = args.len();
+                        let mut parse =
+                            Parse { entry: i, start, end, found, quick, first_arg, args, key_at: 0, hash: 0 };
+                        if key_at > 0
+                            && let Some(db) = db
                         {
-                            (parse.key_at, parse.hash) = (at, db.hash_key(key.of(buf)));
-                            self.has_members |= command.member_at > 0;
+                            let key = self.args[first_arg + key_at].of(buf);
+                            // One key often has many commands in a row.
+                            let before =
+                                self.parsed.last().filter(|before| before.entry == i).filter(|before| {
+                                    before.key_at > 0
+                                        && is_same(self.args[before.first_arg + before.key_at].of(buf), key)
+                                });
+                            parse.hash = before.map_or_else(|| db.hash_key(key), |before| before.hash);
+                            parse.key_at = key_at;
+                            self.has_members |= has_member;
                             if entry.fetched_bytes > 0 {
                                 self.ahead.fetch_parsed(db, &parse, &self.parsed, entry.fetched_bytes);
                             }
@@ -920,6 +937,12 @@ fn close_if_too_long(server: &mut Server, index: u32) {
         client.close(Closing::Now);
         server.mark_closing(index);
     }
+}
+
+/// Whether two keys are the same; most that are not differ in their last bytes.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.last_chunk::<4>() == b.last_chunk::<4>() && a == b
 }
 
 fn is_nothing(error: &io::Error) -> bool {

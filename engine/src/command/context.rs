@@ -383,10 +383,15 @@ impl Data<'_> {
         if changes > 0 {
             self.dirty += changes;
             if self.effects.is_heard() {
-                self.changed(key);
-                self.event(class, name, key);
+                self.tell_written(class, name, key);
             }
         }
+    }
+
+    #[cold]
+    fn tell_written(&mut self, class: Classes, name: &'static str, key: &[u8]) {
+        self.changed(key);
+        self.event(class, name, key);
     }
 
     /// As `wrote_many` for commands whose event comes before the key is told to have changed.
@@ -514,10 +519,14 @@ impl Data<'_> {
     #[inline]
     fn make_way(&mut self, key: &[u8]) {
         self.drop_if_expired(key);
-        if self.effects.is_heard()
-            && self.effects.wants().events.has(Classes::NEW)
-            && !self.db_ref().contains(key)
-        {
+        if self.effects.is_heard() {
+            self.tell_if_new(key);
+        }
+    }
+
+    #[cold]
+    fn tell_if_new(&mut self, key: &[u8]) {
+        if self.effects.wants().events.has(Classes::NEW) && !self.db_ref().contains(key) {
             self.event(Classes::NEW, "new", key);
         }
     }

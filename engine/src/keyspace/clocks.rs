@@ -52,6 +52,8 @@ pub(super) struct Clocks {
     /// Whether accesses leave the clocks alone.
     pub(super) is_held: bool,
     now: UnixMs,
+    /// The same in ticks since the epoch.
+    ticks: u64,
     rng: Rng,
 }
 
@@ -62,17 +64,17 @@ impl Clocks {
             tuning: LfuTuning::default(),
             is_held: false,
             now: UnixMs(0),
+            ticks: 0,
             rng: Rng::new(seed),
         }
     }
 
+    #[inline]
     pub(super) fn tick(&mut self, now: UnixMs) {
-        self.now = now;
-    }
-
-    /// Ticks since the epoch.
-    fn ticks(&self) -> u64 {
-        (self.now.0.max(0) as u64).saturating_mul(TICKS_PER_S) / 1000
+        if self.now != now {
+            self.now = now;
+            self.ticks = (now.0.max(0) as u64).saturating_mul(TICKS_PER_S) / 1000;
+        }
     }
 
     fn minutes(now: UnixMs) -> u32 {
@@ -83,7 +85,7 @@ impl Clocks {
     pub(super) fn fresh(&self) -> u32 {
         match self.kind {
             ClockKind::Off => 0,
-            ClockKind::Lru => self.ticks() as u32,
+            ClockKind::Lru => self.ticks as u32,
             ClockKind::Lfu => lfu(Self::minutes(self.now), LFU_INIT),
         }
     }
@@ -94,7 +96,7 @@ impl Clocks {
         match self.kind {
             _ if self.is_held => clock,
             ClockKind::Off => clock,
-            ClockKind::Lru => self.ticks() as u32,
+            ClockKind::Lru => self.ticks as u32,
             ClockKind::Lfu => {
                 let mut counter = self.freq(clock, self.now);
                 let above = f64::from(counter.saturating_sub(LFU_INIT));
@@ -109,7 +111,7 @@ impl Clocks {
     /// Ticks since the access that an LRU clock tells. The clock's low bits are enough for that; one
     /// that is ahead of the time, as after a step of the wall clock, counts as just set.
     fn idle_ticks(&self, clock: u32) -> u64 {
-        let idle = (self.ticks() as u32).wrapping_sub(clock);
+        let idle = (self.ticks as u32).wrapping_sub(clock);
         if idle > u32::MAX / 2 { 0 } else { u64::from(idle) }
     }
 
@@ -123,7 +125,7 @@ impl Clocks {
     pub(super) fn staleness(&self, clock: u32) -> u64 {
         match self.kind {
             ClockKind::Off => 0,
-            ClockKind::Lru => u64::MAX - self.ticks().saturating_sub(self.idle_ticks(clock)),
+            ClockKind::Lru => u64::MAX - self.ticks.saturating_sub(self.idle_ticks(clock)),
             // Of those used equally seldom the one that was used longest ago.
             ClockKind::Lfu => {
                 let idle = Self::minutes(self.now).wrapping_sub(clock >> LFU_MINUTES_SHIFT) & LFU_MINUTES;
@@ -151,7 +153,7 @@ impl Clocks {
             ClockKind::Off => None,
             ClockKind::Lru => {
                 let ticks = |idle: u64| idle.saturating_mul(TICKS_PER_S).min(u64::from(u32::MAX / 2));
-                idle_s.map(|idle| (self.ticks() as u32).wrapping_sub(ticks(idle) as u32))
+                idle_s.map(|idle| (self.ticks as u32).wrapping_sub(ticks(idle) as u32))
             }
             ClockKind::Lfu => freq.map(|freq| lfu(Self::minutes(self.now), freq)),
         }

@@ -170,20 +170,21 @@ impl Entry {
         Self(Record::new(InlineTag::Int as u8, key, None, &int_bytes(v)))
     }
 
-    /// Puts an integer in the place of one that takes as many bytes, so that nothing that a database
-    /// counts changes; answers whether it did.
+    /// Adds to the value if that is an integer and the sum takes as many bytes, so that nothing that a
+    /// database counts changes; answers the sum. Otherwise nothing has changed.
     #[inline]
-    pub(super) fn overwrite_int(&mut self, v: i64) -> bool {
+    pub(super) fn add_in_place(&mut self, by: i64) -> Option<i64> {
         if self.0.tag() != InlineTag::Int as u8 {
-            return false;
+            return None;
         }
-        let new = int_bytes(v);
         let payload = self.0.payload_mut();
+        let sum = int_from_bytes(payload).checked_add(by)?;
+        let new = int_bytes(sum);
         let fits = payload.len() == new.len();
         if fits {
             copy_int_bytes(payload, &new);
         }
-        fits
+        fits.then_some(sum)
     }
 
     /// Puts an integer in the place of the value, and leaves the expiry.

@@ -116,6 +116,27 @@ impl<N> Spine<N> {
         edit(&mut self.nodes[at])
     }
 
+    /// Lets `add` put one element more into the first node or the last one, which it is given with what that
+    /// holds; it answers whether it did, and so does this: false if there is no node.
+    ///
+    /// # Panics
+    /// If the count does not fit in 32 bits.
+    #[inline]
+    pub fn add_at_end(&mut self, is_front: bool, add: impl FnOnce(&mut N, usize) -> bool) -> bool {
+        let (node, count) = if is_front {
+            (self.nodes.front_mut(), self.counts.front_mut())
+        } else {
+            (self.nodes.back_mut(), self.counts.back_mut())
+        };
+        let (Some(node), Some(count)) = (node, count) else { return false };
+        let is_added = add(node, *count as usize);
+        if is_added {
+            *count += 1;
+            self.len += 1;
+        }
+        is_added
+    }
+
     /// Says that node `at` holds `count` elements.
     ///
     /// # Panics

@@ -607,7 +607,7 @@ impl<T: Thin, H: HashOf<T>> Occupied<'_, T, H> {
     #[inline]
     pub fn tick(&mut self, tick: impl FnOnce(u32) -> u32) {
         if self.table.has_clocks {
-            self.set_clock(tick(self.found.segment.clock(self.found.at)));
+            self.found.segment.tick(self.found.at, tick);
         }
     }
 

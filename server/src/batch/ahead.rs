@@ -33,9 +33,17 @@ pub(super) struct Ahead {
     bucket: usize,
     /// The first command whose entry has not been.
     entry: usize,
+    /// There is something to be asked for.
+    is_of_use: bool,
 }
 
 impl Ahead {
+    /// Notes that some of the commands are on databases large enough for this.
+    #[inline]
+    pub(super) fn expect_use(&mut self) {
+        self.is_of_use = true;
+    }
+
     /// As `fetch`, while commands are being parsed: asks for the bucket of `call`, which comes behind `parsed`,
     /// and for the entry of one a few before it of the same client, if these are among the first to run.
     #[inline]
@@ -61,6 +69,12 @@ impl Ahead {
     /// those. No sooner: what comes long before it is needed has gone from the nearest cache again.
     #[inline]
     pub(super) fn fetch(&mut self, keyspace: &Keyspace, parsed: &[Parse], entries: &[Entry], i: usize) {
+        if self.is_of_use {
+            self.fetch_more(keyspace, parsed, entries, i);
+        }
+    }
+
+    fn fetch_more(&mut self, keyspace: &Keyspace, parsed: &[Parse], entries: &[Entry], i: usize) {
         let fetched = |i: usize| {
             let call = &parsed[i];
             let entry = &entries[call.entry as usize];

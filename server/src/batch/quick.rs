@@ -19,16 +19,12 @@ use crate::dispatch::Called;
 use crate::observe::Cost;
 use crate::server::Server;
 
-/// Commands with so many arguments are most of all.
-const FEW_ARGS: usize = 4;
-
 impl Batch {
     /// Runs commands from the front of `calls` that can be run together. Answers how many those were: none
     /// if the first is none of them.
     pub(super) fn run_quick(&mut self, server: &mut Server, calls: Range<usize>) -> usize {
         let first = &self.parsed[calls.start];
-        let is_quick = first.found.is_some_and(|number| server.commands.quick(number, first.args).is_some());
-        if !is_quick || self.parsed.len() == 1 || !server.is_plain() {
+        if first.quick.is_none() || self.parsed.len() == 1 || !server.is_plain() {
             return 0;
         }
         let at = first.entry;
@@ -53,8 +49,9 @@ impl Batch {
         let (mut ran, mut unsettled, mut written_to) = (0, None, None);
         let mut clock = server.observer.measures_each.then(Instant::now);
         for (call, i) in self.parsed[calls.clone()].iter().zip(calls.start..) {
-            let Some(number) = call.found.filter(|_| call.entry == at) else { break };
-            let Some(command) = server.commands.quick(number, call.args) else { break };
+            let (Some(number), Some(command)) = (call.found, call.quick.filter(|_| call.entry == at)) else {
+                break;
+            };
             let Some(engine) = &mut server.engine else { break };
             if call.args > INLINE_ARGS
                 || server.config.maxmemory > 0 && jemalloc::used_bytes() > server.config.maxmemory
@@ -62,15 +59,26 @@ impl Batch {
                 break;
             }
             self.ahead.fetch(engine.keyspace(), &self.parsed, &self.entries, i);
-            let args = &self.args[call.first_arg..call.first_arg + call.args];
-            let mut few: [&[u8]; FEW_ARGS] = [&[]; FEW_ARGS];
+            let args = &self.args[call.first_arg..][..call.args];
+            let two: [&[u8]; 2];
+            let three: [&[u8]; 3];
+            let four: [&[u8]; 4];
             let many: SmallVec<[&[u8]; INLINE_ARGS]>;
-            let argv = match few.get_mut(..args.len()) {
-                Some(argv) => {
-                    argv.iter_mut().zip(args).for_each(|(word, arg)| *word = arg.of(buf));
-                    &*argv
+            // Most commands are short, and a list of a known length is made without a loop.
+            let argv = match *args {
+                [a, b] => {
+                    two = [a.of(buf), b.of(buf)];
+                    &two[..]
                 }
-                None => {
+                [a, b, c] => {
+                    three = [a.of(buf), b.of(buf), c.of(buf)];
+                    &three
+                }
+                [a, b, c, d] => {
+                    four = [a.of(buf), b.of(buf), c.of(buf), d.of(buf)];
+                    &four
+                }
+                _ => {
                     many = args.iter().map(|arg| arg.of(buf)).collect();
                     &many
                 }

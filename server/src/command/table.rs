@@ -61,6 +61,19 @@ pub(crate) struct Recent {
     number: u16,
 }
 
+/// What commands of one name and as many arguments have in common.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kind {
+    /// Its number, if there is such a command.
+    pub(crate) found: Option<u16>,
+    /// Its code, if it is a quick data command that takes so many arguments.
+    pub(crate) quick: Option<&'static DataCommand>,
+    /// Its first key's position among the arguments; 0 if none is known.
+    pub(crate) key_at: usize,
+    /// It looks up a field or a member.
+    pub(crate) has_member: bool,
+}
+
 /// Every command.
 #[derive(Debug)]
 pub(crate) struct CommandTable {
@@ -198,11 +211,17 @@ impl CommandTable {
         Some(number)
     }
 
-    /// The code of a quick data command, if it takes so many arguments.
-    #[inline]
-    pub(crate) fn quick(&self, number: u16, args: usize) -> Option<&'static DataCommand> {
+    /// What is known of a command by its name and the number of its arguments, the name included.
+    pub(crate) fn kind_of(&self, name: &[u8], args: usize, recent: &mut Recent) -> Kind {
+        let Some(number) = self.find_like(name, recent) else { return Kind::default() };
         let entry = self.entry(number);
-        entry.quick.filter(|_| entry.least_args <= args && args <= entry.most_args)
+        let takes_these = entry.least_args <= args && args <= entry.most_args;
+        Kind {
+            found: Some(number),
+            quick: entry.quick.filter(|_| takes_these),
+            key_at: entry.first_key.filter(|at| *at < args).unwrap_or(0),
+            has_member: entry.member_at > 0,
+        }
     }
 
     /// The number of a top-level command by the name that it was made with, however it is called now.
@@ -312,7 +331,8 @@ mod tests {
     #[test]
     fn quick_commands_are_those_that_only_touch_their_keys() {
         let table = CommandTable::new(&[]).expect("no renames");
-        let quick = |name: &str, args| table.quick(table.find(name.as_bytes()).expect(name), args).is_some();
+        let quick =
+            |name: &str, args| table.kind_of(name.as_bytes(), args, &mut Recent::default()).quick.is_some();
         for name in ["set", "mset", "hset", "lpush", "zadd", "xadd"] {
             assert!(quick(name, 5), "{name}");
         }

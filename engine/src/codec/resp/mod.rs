@@ -9,4 +9,4 @@ pub mod reply;
 pub mod request;
 
 pub use reply::{Deferred, Protocol, Reply};
-pub use request::{Arg, Parsed, Parser, ProtocolError, RequestLimits};
+pub use request::{Arg, Opening, Parsed, Parser, ProtocolError, RequestLimits};

@@ -32,7 +32,7 @@ impl Arg {
     #[inline]
     #[must_use]
     pub fn of(self, buf: &[u8]) -> &[u8] {
-        &buf[self.at..self.at + self.len]
+        &buf[self.at..][..self.len]
     }
 }
 
@@ -128,18 +128,89 @@ pub struct Parser {
     partial: Vec<Arg>,
 }
 
+/// How a command of the usual form began: with its count and its first argument, the command's name.
+/// The next one often begins with the same bytes, and then these need not be read again.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    /// The bytes, as a number; no command begins like this if `mask` has no bits.
+    bytes: u128,
+    /// All bits of as many bytes.
+    mask: u128,
+    /// Arguments behind the name.
+    count: usize,
+    /// The name, relative to the command's first byte.
+    name: Arg,
+    is_repeated: bool,
+}
+
+impl Default for Opening {
+    fn default() -> Opening {
+        Opening { bytes: 1, mask: 0, count: 0, name: Arg { at: 0, len: 0 }, is_repeated: false }
+    }
+}
+
+impl Opening {
+    /// True if the command that was parsed last began as the one before it did: its name and the number of
+    /// its arguments are the same.
+    #[must_use]
+    #[inline]
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
+    }
+
+    /// Notes how a command at `start` begins, unless that takes too many bytes.
+    fn note(&mut self, buf: &[u8], start: usize, count: usize, name: Arg) {
+        let bytes = name.at + name.len - start;
+        *self = match buf[start..].first_chunk() {
+            Some(first) if bytes <= first.len() => {
+                let mask = u128::MAX >> (8 * (first.len() - bytes));
+                let name = Arg { at: name.at - start, len: name.len };
+                let bytes = u128::from_le_bytes(*first) & mask;
+                Opening { bytes, mask, count: count - 1, name, is_repeated: false }
+            }
+            _ => Opening::default(),
+        };
+    }
+
+    /// If a command at `start` begins like this: how many arguments it has behind its name, and its name.
+    #[inline]
+    fn read(&mut self, buf: &[u8], start: usize) -> Option<(usize, Arg)> {
+        let first = u128::from_le_bytes(*buf.get(start..)?.first_chunk()?);
+        self.is_repeated = first & self.mask == self.bytes;
+        self.is_repeated.then_some((self.count, Arg { at: start + self.name.at, len: self.name.len }))
+    }
+}
+
 /// Reads a command of the usual form that is all there: short counts, nothing missing, nothing wrong.
 /// Its end, or `None` for any other, to be read with care; `args` is then as it was.
 #[inline]
-fn whole(buf: &[u8], start: usize, limits: &RequestLimits, args: &mut Vec<Arg>) -> Option<usize> {
-    let first_new = args.len();
-    let (count, at) = short_count(buf, start, b'*')?;
+fn whole(
+    buf: &[u8],
+    start: usize,
+    limits: &RequestLimits,
+    args: &mut Vec<Arg>,
+    opening: &mut Opening,
+) -> Option<usize> {
     let are_narrow = limits.bulk_bytes < SHORT_COUNT || limits.args < SHORT_COUNT as i64;
-    if count == 0 || !limits.is_authenticated || are_narrow {
+    if !limits.is_authenticated || are_narrow {
         return None;
     }
+    let first_new = args.len();
+    if let Some((count, name)) = opening.read(buf, start) {
+        args.push(name);
+        return rest(buf, name.at + name.len, count, first_new, args);
+    }
+    let (count, at) = short_count(buf, start, b'*').filter(|(count, _)| *count > 0)?;
+    let end = rest(buf, at - 2, count, first_new, args)?;
+    opening.note(buf, start, count, args[first_new]);
+    Some(end)
+}
+
+/// Reads `count` arguments, of which the first one's header follows the line end at `end`. The command's
+/// end; `None` if it is not of the usual form: then `args` is as long as it was.
+#[inline]
+fn rest(buf: &[u8], mut end: usize, count: usize, first_new: usize, args: &mut Vec<Arg>) -> Option<usize> {
     // Each argument's header is looked at together with the line end before it.
-    let mut end = at - 2;
     for _ in 0..count {
         let Some((len, at)) = head_behind(buf, end) else {
             args.truncate(first_new);
@@ -236,7 +307,6 @@ impl Parser {
     /// start on must still be there, at `start` (which may have moved) and with more behind them.
     /// Quotes and escapes of inline commands are resolved in place, so the bytes of a finished
     /// inline command are changed.
-    #[inline]
     pub fn next(
         &mut self,
         buf: &mut [u8],
@@ -244,14 +314,42 @@ impl Parser {
         limits: &RequestLimits,
         args: &mut Vec<Arg>,
     ) -> Parsed {
-        let Some(first) = buf.get(start) else { return Parsed::NeedMore { missing: 1 } };
+        self.next_like(buf, start, limits, args, &mut Opening::default())
+    }
+
+    /// As `next`, for commands of which many begin as the one before: `opening` is to be handed from one
+    /// call to the next.
+    #[inline]
+    pub fn next_like(
+        &mut self,
+        buf: &mut [u8],
+        start: usize,
+        limits: &RequestLimits,
+        args: &mut Vec<Arg>,
+        opening: &mut Opening,
+    ) -> Parsed {
+        if start >= buf.len() {
+            return Parsed::NeedMore { missing: 1 };
+        }
+        if self.args_left == 0
+            && self.searched == 0
+            && let Some(end) = whole(buf, start, limits, args, opening)
+        {
+            return Parsed::Command { end };
+        }
+        *opening = Opening::default();
+        self.next_with_care(buf, start, limits, args)
+    }
+
+    fn next_with_care(
+        &mut self,
+        buf: &mut [u8],
+        start: usize,
+        limits: &RequestLimits,
+        args: &mut Vec<Arg>,
+    ) -> Parsed {
         if self.args_left == 0 {
-            if self.searched == 0
-                && let Some(end) = whole(buf, start, limits, args)
-            {
-                return Parsed::Command { end };
-            }
-            if *first != b'*' {
+            if buf[start] != b'*' {
                 return self.inline(buf, start, args);
             }
             return match self.header(buf, start, limits) {

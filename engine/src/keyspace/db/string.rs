@@ -74,13 +74,17 @@ impl Db {
         let hash = self.hash_key(key);
         match self.table.entry(hash, |entry| entry.is_key(key)) {
             TableEntry::Occupied(mut occupied) => {
-                let old = integer(occupied.view())?;
-                let sum = old.checked_add(by).ok_or(AddError::Incr(IncrError::Overflow))?;
-                if !occupied.with(|entry| entry.overwrite_int(sum)) {
-                    self.counts.subtract(occupied.view().marks());
-                    occupied.with(|entry| entry.store_int(sum));
-                    self.counts.add(occupied.view().marks());
-                }
+                let sum = match occupied.with(|entry| entry.add_in_place(by)) {
+                    Some(sum) => sum,
+                    None => {
+                        let old = integer(occupied.view())?;
+                        let sum = old.checked_add(by).ok_or(AddError::Incr(IncrError::Overflow))?;
+                        self.counts.subtract(occupied.view().marks());
+                        occupied.with(|entry| entry.store_int(sum));
+                        self.counts.add(occupied.view().marks());
+                        sum
+                    }
+                };
                 occupied.tick(|clock| self.clocks.accessed(clock));
                 Ok(sum)
             }
@@ -93,11 +97,7 @@ impl Db {
     }
 }
 
-#[inline]
 fn integer(entry: EntryRef<'_>) -> Result<i64, AddError> {
-    if let Some(v) = entry.as_int() {
-        return Ok(v);
-    }
     match entry.view() {
         ValueRef::String(StrRef::Int(v)) => Ok(v),
         ValueRef::String(text) => text.as_i64().ok_or(AddError::Incr(IncrError::NotInteger)),

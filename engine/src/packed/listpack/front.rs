@@ -58,14 +58,17 @@ impl FrontBuf {
     pub fn push_front(&mut self, s: &[u8]) {
         let new = New::of(s);
         let len = new.len();
-        let count = self.count();
         if self.head < len {
             self.make_room(len);
         }
         self.head -= len;
-        let at = self.head + HEADER;
-        new.write(&mut self.bytes[at..at + len]);
-        self.set_header(if count == COUNT_UNKNOWN { count } else { count + 1 });
+        let size = self.byte_len();
+        // The header where it is now lies where the entry ends.
+        let (header, entry) = self.bytes[self.head..][..HEADER + len].split_at_mut(HEADER);
+        let count = entry.last_chunk().expect("an entry has two bytes at least");
+        let count = usize::from(u16::from_le_bytes(*count));
+        new.write(entry);
+        write_header(header, size, if count == COUNT_UNKNOWN { count } else { count + 1 });
     }
 
     /// Appends `s`. O(1) but for growing.
@@ -104,10 +107,8 @@ impl FrontBuf {
 
     /// Writes the header where the listpack now begins.
     fn set_header(&mut self, count: usize) {
-        let size = u32::try_from(self.byte_len()).expect("a listpack stays below 4 GiB, by contract");
-        let header = &mut self.bytes[self.head..self.head + HEADER];
-        header[..4].copy_from_slice(&size.to_le_bytes());
-        header[4..].copy_from_slice(&(count.min(COUNT_UNKNOWN) as u16).to_le_bytes());
+        let size = self.byte_len();
+        write_header(&mut self.bytes[self.head..self.head + HEADER], size, count);
     }
 
     #[cold]
@@ -119,6 +120,14 @@ impl FrontBuf {
         self.bytes = bytes;
         self.head = room;
     }
+}
+
+/// Writes the header of a listpack of so many bytes and elements.
+#[inline]
+fn write_header(header: &mut [u8], size: usize, count: usize) {
+    let size = u32::try_from(size).expect("a listpack stays below 4 GiB, by contract");
+    header[..4].copy_from_slice(&size.to_le_bytes());
+    header[4..].copy_from_slice(&(count.min(COUNT_UNKNOWN) as u16).to_le_bytes());
 }
 
 #[cfg(test)]

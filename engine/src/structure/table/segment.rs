@@ -267,6 +267,15 @@ impl Segment {
         }
     }
 
+    /// Moves the access clock of a slot on with `tick`; without clocks nothing happens.
+    #[inline]
+    pub(super) fn tick(self, at: Slot, tick: impl FnOnce(u32) -> u32) {
+        if let Some(clock) = self.clock_at(at) {
+            // SAFETY: as in `set_clock`.
+            unsafe { clock.write(tick(clock.read())) };
+        }
+    }
+
     /// Adds clocks, all `clock`, if there are none yet.
     pub(super) fn enable_clocks(self, clock: u32) {
         if !self.has_clocks() {

@@ -73,6 +73,11 @@ impl Fill {
         }
     }
 
+    /// Whether a node of so many bytes and elements has room for one more of `len` bytes.
+    const fn has_room(self, bytes: usize, count: usize, len: usize) -> bool {
+        !self.is_large(len) && !self.exceeded_by(bytes + len + OVERHEAD, count + 1)
+    }
+
     /// Whether an element this long gets a node of its own.
     const fn is_large(self, len: usize) -> bool {
         len >= self.large_bytes
@@ -284,14 +289,27 @@ impl Quicklist {
     }
 
     /// Adds an element at an end.
+    #[inline]
     pub(super) fn push(&mut self, end: End, v: &[u8], fill: Fill) {
+        let is_added = self.spine.add_at_end(end == End::Front, |node, count| {
+            let has_room = node.packed_bytes().is_some_and(|bytes| fill.has_room(bytes, count, v.len()));
+            if has_room {
+                node.push(end, v);
+            }
+            has_room
+        });
+        if !is_added {
+            self.push_node_of(end, v, fill);
+        }
+    }
+
+    /// Adds a node of one element at an end.
+    #[cold]
+    fn push_node_of(&mut self, end: End, v: &[u8], fill: Fill) {
         let (at, new_at) = match end {
             End::Front => (0, 0),
             End::Back => (self.node_count().saturating_sub(1), self.node_count()),
         };
-        if self.has_room(at, v.len(), fill) {
-            return self.push_into(at, end, v);
-        }
         // The node that was filled so far will hardly grow again.
         if let Some(count) = self.spine.node(at).map(|_| self.spine.count(at)) {
             self.spine.edit(at, count, Node::shrink);
@@ -490,12 +508,8 @@ impl Quicklist {
 
     /// Whether node `at` takes another element of `len` bytes.
     fn has_room(&self, at: usize, len: usize, fill: Fill) -> bool {
-        match self.spine.node(at).and_then(Node::packed_bytes) {
-            Some(bytes) if !fill.is_large(len) => {
-                !fill.exceeded_by(bytes + len + OVERHEAD, self.spine.count(at) + 1)
-            }
-            _ => false,
-        }
+        let bytes = self.spine.node(at).and_then(Node::packed_bytes);
+        bytes.is_some_and(|bytes| fill.has_room(bytes, self.spine.count(at), len))
     }
 
     fn push_into(&mut self, at: usize, end: End, v: &[u8]) {

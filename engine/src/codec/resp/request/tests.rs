@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Parsed, Parser, ProtocolError, RequestLimits};
+use super::{Opening, Parsed, Parser, ProtocolError, RequestLimits};
 
 const LIMITS: RequestLimits =
     RequestLimits { bulk_bytes: 512 << 20, args: 1024 * 1024, is_authenticated: true };
@@ -11,8 +11,8 @@ fn commands(
     cuts: &[usize],
     limits: &RequestLimits,
 ) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
-    let mut parser = Parser::default();
-    let mut found = Vec::new();
+    let (mut parser, mut opening) = (Parser::default(), Opening::default());
+    let mut found: Vec<Vec<Vec<u8>>> = Vec::new();
     let mut buf: Vec<u8> = Vec::new();
     let mut fed = 0;
     for &cut in cuts.iter().chain([&bytes.len()]) {
@@ -22,9 +22,14 @@ fn commands(
         let mut start = 0;
         loop {
             let mut args = Vec::new();
-            match parser.next(&mut buf, start, &limits.clone(), &mut args) {
+            match parser.next_like(&mut buf, start, &limits.clone(), &mut args, &mut opening) {
                 Parsed::Command { end } => {
-                    found.push(args.iter().map(|arg| arg.of(&buf).to_vec()).collect());
+                    let command: Vec<Vec<u8>> = args.iter().map(|arg| arg.of(&buf).to_vec()).collect();
+                    if opening.is_repeated() {
+                        let before = found.last().expect("there is one that begins like this");
+                        assert_eq!((before.len(), &before[0]), (command.len(), &command[0]));
+                    }
+                    found.push(command);
                     start = end;
                 }
                 Parsed::NeedMore { missing } => {
@@ -159,6 +164,27 @@ proptest! {
     }
 
     #[test]
+    fn commands_of_few_names_in_any_pieces(
+        all in prop::collection::vec(
+            prop::collection::vec(prop::sample::select(vec!["GET", "GETX", "get", "S", "", "PUBLISH"]), 0..4),
+            1..20,
+        ),
+        cuts in prop::collection::vec(0usize..600, 0..3),
+    ) {
+        let mut bytes = Vec::new();
+        for argv in &all {
+            bytes.extend_from_slice(format!("*{}\r\n", argv.len()).as_bytes());
+            argv.iter().for_each(|arg| bytes.extend_from_slice(format!("${}\r\n{arg}\r\n", arg.len()).as_bytes()));
+        }
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let (found, error) = commands(&bytes, &cuts, &LIMITS);
+        prop_assert_eq!(error, None);
+        let texts = found.iter().map(|argv| argv.iter().map(|arg| std::str::from_utf8(arg)).collect());
+        prop_assert_eq!(texts.collect::<Result<Vec<Vec<_>>, _>>(), Ok(all));
+    }
+
+    #[test]
     fn any_bytes_give_an_answer(
         bytes in prop::collection::vec(prop::sample::select(b"*$\r\n0123-9 \"'\\xPING".to_vec()), 0..200),
         cut in 0usize..200,
@@ -167,4 +193,21 @@ proptest! {
         let pieces = commands(&bytes, &[cut], &LIMITS);
         prop_assert_eq!(whole, pieces);
     }
+}
+
+#[test]
+fn a_command_that_begins_as_the_one_before_is_told() {
+    let (mut parser, mut opening) = (Parser::default(), Opening::default());
+    let get = b"*2\r\n$3\r\nGET\r\n$2\r\nk1\r\n";
+    let mut buf = [&get[..], get, b"*2\r\n$3\r\nSET\r\n$2\r\nk1\r\n", get, b"ping\r\n", get, get].concat();
+    let (mut start, mut told) = (0, Vec::new());
+    while start < buf.len() {
+        let mut args = Vec::new();
+        match parser.next_like(&mut buf, start, &LIMITS, &mut args, &mut opening) {
+            Parsed::Command { end } => start = end,
+            other => panic!("{other:?}"),
+        }
+        told.push(opening.is_repeated());
+    }
+    assert_eq!(told, [false, true, false, false, false, false, true]);
 }
