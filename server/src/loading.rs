@@ -127,7 +127,7 @@ impl Server {
         let since = Instant::now();
         let options = self.recover_options(self.config.appendonly);
         let (now, preload) = (self.now, self.preload());
-        let mut scripts = self.scripting.scripts.take();
+        let mut scripts = self.take_scripts();
         let mut start = Start { server: self, answers: Answers::Turns(batch), small_pages: None };
         let recovered = match &preload {
             Some(what) => engine.preload(what, now, &options, &mut scripts, &mut start),
@@ -157,6 +157,13 @@ impl Server {
         let is_begun = self.begin_log(engine, recovered);
         self.find_backup();
         is_begun
+    }
+
+    /// All scripts, for a log that may have more of them.
+    fn take_scripts(&mut self) -> Scripts {
+        let mut scripts = self.scripting.scripts.take();
+        scripts.set_slow_after(self.busy_after());
+        scripts
     }
 
     fn begin_loading(&self) -> Loading {
@@ -364,7 +371,7 @@ impl Server {
         let seed = engine.limits.seed;
         let mut other = self.new_engine([seed.0, seed.1]);
         self.loading = Some(Loading { aside: Some(Box::new(engine)), ..self.begin_loading() });
-        let mut scripts = self.scripting.scripts.take();
+        let mut scripts = self.take_scripts();
         let mut start = Start { server: self, answers: Answers::Inside, small_pages: Some(None) };
         let loaded = load(&mut other, &mut start, &mut scripts);
         self.scripting.scripts = scripts;

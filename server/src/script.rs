@@ -212,6 +212,12 @@ pub(crate) struct Request<'a> {
 }
 
 impl Server {
+    /// How long a script may run before others are told that the server is busy; `None` is for ever.
+    pub(crate) fn busy_after(&self) -> Option<Duration> {
+        let ms = u64::try_from(self.config.busy_reply_threshold_ms).unwrap_or(0);
+        (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
     /// Flags of a call of a script: those that the script has said, if it has.
     #[cold]
     pub(crate) fn script_call_flags(&self, entry: &Entry, argv: &[&[u8]]) -> Flags {
@@ -488,7 +494,6 @@ impl Host for ScriptCaller<'_> {
     }
 
     fn patience(&self) -> Option<Duration> {
-        let ms = u64::try_from(self.server.config.busy_reply_threshold_ms).unwrap_or(0);
-        (ms > 0).then(|| Duration::from_millis(ms))
+        self.server.busy_after()
     }
 }

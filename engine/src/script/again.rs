@@ -19,8 +19,6 @@ use super::{Flags, Host, Loaded, May, Origin, Replicate, Scripts, Sha};
 
 /// A script that runs for so long lets others be answered meanwhile.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// One that runs for so long is told of, and again each time when it has run for twice as long.
-const SLOW: Duration = Duration::from_secs(5);
 
 /// Commands whose array is in order for scripts.
 const SORTED: &[&str] = &["hkeys", "hvals", "keys", "sdiff", "sinter", "smembers", "sunion"];
@@ -178,7 +176,7 @@ impl Again {
             at,
             sha: loaded.sha,
             began: Instant::now(),
-            told_after: SLOW,
+            told_after: scripts.slow_after(),
             is_read_only: is_read_only || loaded.flags.has(Flags::NO_WRITES),
             // Those that say what they do are younger than the habit of logging scripts.
             is_verbatim: loaded.flags.has(Flags::UNDECLARED),
@@ -239,8 +237,8 @@ struct Runner<'r> {
     at: u64,
     sha: Sha,
     began: Instant,
-    /// It is told how long it runs once that is so long.
-    told_after: Duration,
+    /// It is told how long it runs once that is so long, and again each time when that is twice as long.
+    told_after: Option<Duration>,
     is_read_only: bool,
     is_verbatim: bool,
     /// A command has answered by chance.
@@ -345,8 +343,8 @@ impl Host for Runner<'_> {
     fn interrupt(&mut self) -> bool {
         const WARNING: u8 = 3;
         let elapsed = self.began.elapsed();
-        if elapsed >= self.told_after {
-            self.told_after = elapsed.saturating_mul(2);
+        if self.told_after.is_some_and(|time| elapsed >= time) {
+            self.told_after = Some(elapsed.saturating_mul(2));
             let text = format!(
                 "Slow script detected: still in execution after {} milliseconds. The AOF has it at offset {}, and \
                  what follows waits for its end; its name is: {:?}.",
@@ -399,4 +397,68 @@ fn header(reply: &[u8], mark: u8) -> Option<(usize, &[u8])> {
     let end = memchr::memchr(b'\r', rest)?;
     let len = usize::try_from(num::parse_i64(&rest[..end])?).ok()?;
     Some((len, rest.get(end + 2..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Versions;
+
+    /// A ground on which a script goes on until it was told of, or was interrupted often enough.
+    #[derive(Default)]
+    struct Slow {
+        told: Vec<String>,
+        interrupts: u32,
+    }
+
+    impl Ground for Slow {
+        fn now(&self) -> UnixMs {
+            UnixMs(0)
+        }
+
+        fn has_db(&mut self, _: usize) -> bool {
+            true
+        }
+
+        fn apply(
+            &mut self,
+            _: usize,
+            _: &'static DataCommand,
+            _: &[&[u8]],
+            reply: &mut Reply,
+        ) -> Result<(), CommandError> {
+            let is_over = self.told.len() == 2 || self.interrupts > 20;
+            reply.bulk(if is_over { b"over" } else { b"" });
+            Ok(())
+        }
+
+        fn log(&mut self, level: u8, text: String) {
+            self.told.push(format!("{level} {text}"));
+        }
+
+        fn meanwhile(&mut self) {
+            self.interrupts += 1;
+        }
+    }
+
+    #[test]
+    fn a_script_in_a_log_is_told_of_after_the_time_that_is_set() {
+        let run = |slow_after| {
+            let mut scripts = Scripts::new(Versions { server_name: "", redis: "", valkey: "" });
+            assert_eq!(scripts.slow_after(), Some(Duration::from_secs(5)));
+            scripts.set_slow_after(slow_after);
+            scripts.flush();
+            let mut slow = Slow::default();
+            let code = b"repeat local said = redis.call('get', KEYS[1]) until said == 'over'";
+            Again::default()
+                .run(&mut scripts, &mut slow, (0, 77), &[b"EVAL", code, b"1", b"k"])
+                .expect("it ends");
+            slow
+        };
+        let slow = run(Some(Duration::from_millis(1)));
+        assert!(slow.told[0].starts_with("3 Slow script detected: "), "{:?}", slow.told);
+        assert!(slow.told[0].contains("at offset 77"), "{:?}", slow.told);
+        let slow = run(None);
+        assert!(slow.interrupts > 20 && slow.told.is_empty(), "{:?}", slow.told);
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::api::sha1_hex;
 use super::flags::{Flags, read_head};
@@ -11,6 +12,9 @@ use super::vm::{Program, Purpose, Versions, Vm};
 
 /// Scripts of EVAL that are kept.
 const MAX_OF_EVAL: usize = 500;
+
+/// How long a script may run at first before it is told of.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// What a script takes besides its text, about: its entry, its name twice, its place in the order.
 const ENTRY_BYTES: usize = 180;
@@ -89,6 +93,8 @@ pub struct Scripts {
     uses: u64,
     evicted: u64,
     body_bytes: usize,
+    /// How long one may run while a log is loaded before the text log is told; `None` is for ever.
+    slow_after: Option<Duration>,
 }
 
 impl Scripts {
@@ -103,7 +109,19 @@ impl Scripts {
             uses: 0,
             evicted: 0,
             body_bytes: 0,
+            slow_after: Some(SLOW),
         }
+    }
+
+    /// How long one may run while a log is loaded before the text log is told; `None` is for ever.
+    #[must_use]
+    pub fn slow_after(&self) -> Option<Duration> {
+        self.slow_after
+    }
+
+    /// Changes [`Scripts::slow_after`], which is five seconds at first.
+    pub fn set_slow_after(&mut self, time: Option<Duration>) {
+        self.slow_after = time;
     }
 
     /// The interpreter.
@@ -183,7 +201,8 @@ impl Scripts {
 
     /// Forgets every script, and all that they have left in the interpreter.
     pub fn flush(&mut self) {
-        *self = Scripts { evicted: self.evicted, ..Scripts::new(self.versions) };
+        let (evicted, slow_after) = (self.evicted, self.slow_after);
+        *self = Scripts { evicted, slow_after, ..Scripts::new(self.versions) };
     }
 
     /// All of them; none are left.
