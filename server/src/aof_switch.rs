@@ -53,7 +53,11 @@ impl Server {
         }
     }
 
-    fn turn_aof_on(&mut self) -> Result<(), SetError> {
+    /// Turns the log on; its first base is written by a child.
+    ///
+    /// # Errors
+    /// It cannot be turned on, and is off.
+    pub(crate) fn turn_aof_on(&mut self) -> Result<(), SetError> {
         let has_other_child =
             self.is_saving() || self.engine.as_ref().is_some_and(|engine| engine.backup().has_child());
         let (is_saving, is_in_exec) = (has_other_child, self.aof.is_in_exec);
@@ -93,7 +97,8 @@ impl Server {
         Err(SetError::Refused("appendonly".into(), "Unable to turn on AOF. Check server logs.".into()))
     }
 
-    fn turn_aof_off(&mut self) {
+    /// Turns the log off, with everything in it, if that can be.
+    pub(crate) fn turn_aof_off(&mut self) {
         let Some(engine) = &mut self.engine else { return };
         let stopped = engine.stop_aof(self.now_instant, self.now);
         if self.unschedule_rewrite() {

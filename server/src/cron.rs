@@ -35,6 +35,7 @@ impl Server {
             self.sweep_temp_files();
         }
         self.migrations.close_unused(self.now_instant);
+        self.tend_folder();
         self.tend_children();
         self.tend_log();
         self.limit_tracking();

@@ -72,13 +72,19 @@ impl Server {
         self.engine.is_none()
     }
 
-    /// Why writes are refused, if they are: snapshots fail and the configuration wants it so, or the log
-    /// cannot be written.
+    /// Why writes are refused, if they are: snapshots fail and the configuration wants it so, the folder of
+    /// the data is lost, or the log cannot be written.
     #[inline]
     pub(crate) fn disk_error(&self) -> Option<&str> {
         let failed = self.engine.as_ref().is_some_and(|engine| engine.snapshot_stats().failed);
         if failed && self.config.stop_writes_on_bgsave_error && !self.config.save.is_empty() {
             return Some(MISCONF);
+        }
+        if let Some(error) = self.folder.error() {
+            let stops = self.config.stop_writes_on_bgsave_error && !self.config.save.is_empty();
+            if stops || self.config.appendonly {
+                return Some(error);
+            }
         }
         self.aof.error()
     }

@@ -24,6 +24,7 @@ use crate::clients::{Client, Clients, Closing, FIRST_CLIENT_TOKEN};
 use crate::command::table::CommandTable;
 use crate::config::Config;
 use crate::expiry::Expiry;
+use crate::folder::Watch;
 use crate::gather::Gather;
 use crate::loading::{LastLoad, Loading};
 use crate::log::Log;
@@ -163,6 +164,8 @@ pub(crate) struct Server {
     pub(crate) engine: Option<Engine>,
     /// The right to the folder, until the engine has it.
     pub(crate) dir_lock: Option<Box<dyn DirLock>>,
+    /// Whether `dir` still leads to the folder that the process is in.
+    pub(crate) folder: Watch,
     /// How far loading is.
     pub(crate) loading: Option<Loading>,
     /// What loading has brought.
@@ -262,6 +265,7 @@ impl Server {
             cron_runs: 0,
             engine: None,
             dir_lock: None,
+            folder: Watch::default(),
             loading: None,
             last_load: LastLoad::default(),
             is_expiring: true,

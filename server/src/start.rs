@@ -119,6 +119,7 @@ fn try_serve(file: Option<OsString>, from_stdin: bool, options: &[u8]) -> Result
     if !server.load_data(&mut batch, seed) {
         return Ok(1);
     }
+    server.folder.begin(&server.config);
     if port != 0 {
         server.log.notice(format_args!("Ready to accept connections tcp"));
     }

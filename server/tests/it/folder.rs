@@ -130,3 +130,70 @@ fn a_dying_child_keeps_the_next_server_out() {
     last.wait_for_log("Ready to accept connections");
     assert_eq!(last.client().call("GET generation"), "newer");
 }
+
+/// Waits until a write is answered like this.
+fn wait_for_write(client: &mut Client, expected: &str) {
+    let begun = Instant::now();
+    loop {
+        let reply = client.call("SET probe 1");
+        if reply.contains(expected) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{reply}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_folder_that_is_moved_away_is_missed_and_an_empty_one_is_moved_to() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (data, away) = (dir.path().join("data"), dir.path().join("away"));
+    fs::create_dir(&data).expect("a folder");
+    let options = ["--dir", "data", "--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Server::start_in(dir, &options);
+    let mut client = server.client();
+    assert_eq!(client.call("SET before 1"), "OK");
+    fs::rename(&data, &away).expect("renamed");
+    wait_for_write(&mut client, "-MISCONF The data folder ");
+    assert_eq!(client.call("GET before"), "1");
+    fs::rename(&away, &data).expect("renamed");
+    wait_for_write(&mut client, "OK");
+    assert_eq!(client.call("SET again 1"), "OK");
+    // Somebody else's data are not written over.
+    fs::rename(&data, &away).expect("renamed");
+    fs::create_dir(&data).expect("a folder");
+    fs::write(data.join("dump.rdb"), "precious").expect("a file");
+    wait_for_write(&mut client, "-MISCONF Another folder is at ");
+    sleep(Duration::from_secs(1));
+    assert_eq!(fs::read(data.join("dump.rdb")).expect("the file"), b"precious");
+    assert_eq!(fs::read_dir(&data).expect("the folder").count(), 1);
+    fs::remove_file(data.join("dump.rdb")).expect("removed");
+    wait_for_write(&mut client, "OK");
+    assert_eq!(client.call("SET after 1"), "OK");
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    let Server { dir, .. } = &mut server;
+    let dir = std::mem::replace(dir, tempfile::tempdir().expect("a folder"));
+    let server = Server::start_in(dir, &options);
+    assert_eq!(server.client().call("MGET before again after probe"), "[1 1 1 1]");
+    assert!(server.path("away/appendonlydir").exists(), "what was moved away is left alone");
+}
+
+#[test]
+fn snapshots_go_where_an_empty_folder_has_come() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (data, away) = (dir.path().join("data"), dir.path().join("away"));
+    fs::create_dir(&data).expect("a folder");
+    let server = Server::start_in(dir, &["--dir", "data", "--save", "900 1"]);
+    let mut client = server.client();
+    assert_eq!(client.call("SET k v"), "OK");
+    fs::rename(&data, &away).expect("renamed");
+    fs::create_dir(&data).expect("a folder");
+    let begun = Instant::now();
+    while !data.join("dump.rdb").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        sleep(Duration::from_millis(20));
+    }
+    wait_for_write(&mut client, "OK");
+    assert!(!away.join("dump.rdb").exists());
+}
