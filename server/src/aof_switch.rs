@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cairn_engine::engine::Engine;
-use cairn_engine::persist::aof::{AofSettings, AofState};
+use cairn_engine::persist::aof::{AofSettings, AofState, Reserve};
 
 use crate::config::kind::ShutdownHow;
 use crate::config::{Config, SetError};
@@ -23,6 +23,7 @@ pub(crate) fn aof_settings(config: &Config) -> AofSettings {
         filename: String::from_utf8_lossy(&config.appendfilename).into_owned(),
         policy: config.appendfsync,
         checksum: config.aof_checksum,
+        reserve: config.aof_preallocate.then(Reserve::default),
         rdb_base: config.aof_use_preamble,
         incremental_sync: config.aof_incremental_fsync,
         timestamps: config.aof_timestamps,

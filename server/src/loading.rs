@@ -217,7 +217,7 @@ impl Server {
             return true;
         }
         self.tell_swept(&engine.sweep_aof());
-        let last = last.map(|last| LastFile { name: last.name, bytes: last.bytes, sum: last.crc64 });
+        let last = last.map(LastFile::from);
         let found = Found { manifest, last, bytes: log_bytes, base_bytes };
         let begun = engine.begin_aof(found, self.now_instant, self.now);
         self.engine = Some(engine);

@@ -327,7 +327,7 @@ impl Backup {
         }
         (self.dir, self.filename) = (settings.dir.clone(), settings.filename.clone());
         // Its first manifest says already whose it is.
-        let settings = AofSettings { comment: Some(UNSEALED), ..settings };
+        let settings = AofSettings { comment: Some(UNSEALED), reserve: None, ..settings };
         let mut log = Aof::new(Arc::clone(&self.storage), settings, self.apart, self.wake.clone());
         log.start(now);
         self.log = Some(Box::new(log));

@@ -51,16 +51,17 @@ pub trait InputFile: Debug + Send {
     fn bytes(&self) -> u64;
 }
 
-/// A file that grows at its end for as long as a process lives. One thread appends to it, another syncs
-/// it; what is appended while a sync runs is not promised by that sync.
+/// A file that is written to at its end for as long as a process lives. One thread writes to it, another
+/// syncs it; what is written while a sync runs is not promised by that sync.
 pub trait LogFile: Debug + Send + Sync {
-    /// Appends all of `bytes`. A call that a signal interrupts is repeated here.
+    /// Writes all of `bytes` at this offset, which is the file's end or before it. A call that a signal
+    /// interrupts is repeated here.
     ///
     /// # Errors
     /// `ShortWrite` says how much is there nevertheless.
-    fn append(&self, bytes: &[u8]) -> Result<(), ShortWrite>;
+    fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), ShortWrite>;
 
-    /// Makes what has been appended durable, and the file's size.
+    /// Makes what has been written durable, and the file's size.
     ///
     /// # Errors
     /// After an error the file must not be trusted, even if a later call succeeds: the kernel may have
@@ -74,7 +75,7 @@ pub trait LogFile: Debug + Send + Sync {
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 }
 
-/// An append that did not get to its end.
+/// A write that did not get to its end.
 #[derive(Debug)]
 pub struct ShortWrite {
     /// Bytes that are in the file; a call that failed may have left more behind them.
@@ -146,7 +147,7 @@ pub trait Storage: Debug + Send + Sync {
     /// What the disk said.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Opens a file to append to it, and creates it if it is not there.
+    /// Opens a file to go on with it, and creates it if it is not there.
     ///
     /// # Errors
     /// What the disk said.
@@ -228,11 +229,10 @@ impl DirLock for DiskLock {
 }
 
 impl LogFile for DiskLog {
-    fn append(&self, bytes: &[u8]) -> Result<(), ShortWrite> {
-        let mut file = &self.0;
+    fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), ShortWrite> {
         let mut written = 0;
         while written < bytes.len() {
-            match file.write(&bytes[written..]) {
+            match self.0.write_at(&bytes[written..], at + written as u64) {
                 Ok(0) => return Err(ShortWrite { written, error: io::ErrorKind::WriteZero.into() }),
                 Ok(n) => written += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -324,7 +324,7 @@ impl Storage for Disk {
     }
 
     fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         Ok(Arc::new(DiskLog(file)))
     }
 

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::aof::manifest::Manifest;
+use cairn_engine::codec::aof::reserve;
 use cairn_engine::codec::rdb::Options;
 use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::{self, Args};
 use cairn_engine::engine::{Caller, Engine};
-use cairn_engine::persist::aof::{AofEvent, AofSettings, AofState, Found, LastFile, SyncPolicy, Unit, Wake};
+use cairn_engine::persist::aof::{
+    AofEvent, AofSettings, AofState, Found, LastFile, Reserve, SyncPolicy, Unit, Wake,
+};
 use cairn_engine::persist::load::LoadProgress;
-use cairn_engine::persist::recover::{LastIncr, Listener, Note, Outside, RecoverOptions};
+use cairn_engine::persist::recover::{Listener, Note, Outside, RecoverOptions};
 
 use crate::fresh;
 
@@ -144,7 +147,7 @@ fn start(dir: &Path) -> Result<Engine, String> {
     let recovered = engine.recover(NOW, &options, &mut fresh::scripts(), &mut Deaf);
     let recovered = recovered.map_err(|refusal| refusal.to_string())?;
     engine.configure_aof(settings);
-    let last = recovered.last.map(|LastIncr { name, bytes, crc64 }| LastFile { name, bytes, sum: crc64 });
+    let last = recovered.last.map(LastFile::from);
     let found = Found {
         manifest: recovered.manifest,
         last,
@@ -165,6 +168,13 @@ fn server_grows(dir: &Path) {
     engine.flush_log(Instant::now());
 }
 
+/// The log in a file of commands that may have a reserve.
+pub(crate) fn without_reserve(file: &[u8]) -> &[u8] {
+    let end = reserve::before(file, 0);
+    // A newline may be what a reserve would have there, too.
+    &file[..end + usize::from(file[..end].ends_with(b"\r"))]
+}
+
 /// A file cannot show by itself that whole blocks are missing at its end; what a start has found there, the
 /// manifest says.
 #[test]
@@ -180,23 +190,121 @@ fn whole_blocks_that_a_start_has_found_are_missed_when_they_are_gone() {
     server.wait_for_ack();
     // Killed: nobody has said where the file ends.
     drop(server);
-    let second = fs::read(&incr).unwrap();
-    assert_eq!(manifest(&aof).incr[0].marks.end, None);
+    let file = fs::read(&incr).unwrap();
+    let (short, first, second) = (&first, without_reserve(&first), without_reserve(&file));
+    assert_eq!((manifest(&aof).incr[0].marks.end, file.len()), (None, short.len()), "there is room for it");
     drop(start(dir.path()).unwrap());
     assert_eq!(manifest(&aof).incr[0].marks.end, Some(second.len() as u64));
-    for left in [&first[..], b""] {
+    assert_eq!(fs::read(&incr).unwrap(), second);
+    for left in [short, first, b""] {
         fs::write(&incr, left).unwrap();
         let refused = start(dir.path()).expect_err("blocks are missing");
-        let said = format!("{} bytes, and the manifest says at least {}", left.len(), second.len());
+        let said = match left.len() < second.len() {
+            true => format!("{} bytes, and the manifest says at least {}", left.len(), second.len()),
+            false => format!("offset {}: the log ends here, and the manifest says that", first.len()),
+        };
         assert!(refused.contains(&said) && refused.contains("aof-tools repair"), "{refused}");
         assert_eq!(fs::read(&incr).unwrap(), left);
     }
-    fs::write(&incr, &second).unwrap();
+    fs::write(&incr, second).unwrap();
     // Where nothing can be written a start goes on.
     server_grows(dir.path());
     fs::create_dir(aof.join("temp-appendonly.aof.manifest")).unwrap();
     assert_eq!(start(dir.path()).unwrap().keyspace().keys(), 3);
     assert_eq!(manifest(&aof).incr[0].marks.end, Some(second.len() as u64));
+}
+
+/// Under `always` a file is longer than its log, so that syncs need not make it longer.
+#[test]
+fn a_reserve_is_there_for_syncs_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
+    let mut server = Server::new(dir.path(), SyncPolicy::Always);
+    let mut log = 0;
+    let mut look = |server: &mut Server, has_reserve: bool| {
+        server.run("set a 1");
+        server.wait_for_ack();
+        let file = fs::read(&incr).unwrap();
+        let is_longer = without_reserve(&file).len() > log;
+        log = without_reserve(&file).len();
+        assert!(is_longer && (file.len() > log) == has_reserve, "{log} of {}", file.len());
+    };
+    let settings = server.engine.aof_settings().clone();
+    let with = |server: &mut Server, policy, reserve| {
+        server.engine.configure_aof(AofSettings { policy, reserve, ..settings.clone() });
+    };
+    look(&mut server, true);
+    with(&mut server, SyncPolicy::EverySec, settings.reserve);
+    look(&mut server, false);
+    with(&mut server, SyncPolicy::Always, settings.reserve);
+    look(&mut server, true);
+    with(&mut server, SyncPolicy::Always, None);
+    look(&mut server, false);
+    with(&mut server, SyncPolicy::Always, Some(Reserve { least: 1, most: 10 }));
+    look(&mut server, false);
+    with(&mut server, SyncPolicy::Always, settings.reserve);
+    look(&mut server, true);
+    server.engine.close_aof(Instant::now(), NOW).unwrap();
+    assert_eq!(fs::metadata(&incr).unwrap().len(), log as u64);
+}
+
+/// A flipped bit of the log is damage, and one of the reserve an end to be cut off: nothing of the log goes.
+#[test]
+fn every_flipped_byte_of_a_killed_log_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
+    let mut server = Server::new(dir.path(), SyncPolicy::Always);
+    for line in
+        ["set a 1", "rpush b 2 3", "set c ##################################################################"]
+    {
+        server.run(line);
+        server.wait_for_ack();
+    }
+    drop(server);
+    let file = fs::read(&incr).unwrap();
+    let log = without_reserve(&file).len();
+    let reserve = (log..file.len()).filter(|at| at - log < 70 || at % 4001 == 0 || file.len() - at < 66);
+    let digest = start(dir.path()).unwrap().digest();
+    for at in (0..log).chain(reserve) {
+        let mut bad = file.clone();
+        bad[at] ^= 1 << (at % 8);
+        fs::write(&incr, &bad).unwrap();
+        match start(dir.path()) {
+            Err(refused) => {
+                assert!(at <= log && refused.contains("offset"), "byte {at}: {refused}");
+                assert_eq!(fs::read(&incr).unwrap(), bad, "a refusal changes nothing");
+            }
+            Ok(engine) => {
+                let is_whole = engine.digest() == digest;
+                let aside = names(incr.parent().unwrap()).into_iter().find(|name| name.contains(".torn-"));
+                let aside = incr.with_file_name(aside.expect("the end was kept"));
+                let is_kept = [fs::read(&incr).unwrap(), fs::read(&aside).unwrap()].concat() == bad;
+                // What makes a zero byte looks as if it had never been written.
+                assert!(is_kept && (is_whole && at >= log || bad[at] == 0), "byte {at}");
+                fs::remove_file(aside).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn behind_what_others_appended_to_a_reserve_the_log_goes_on_in_the_next_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let aof = dir.path().join("appendonlydir");
+    let incr = aof.join("appendonly.aof.1.incr.aof");
+    let mut server = Server::new(dir.path(), SyncPolicy::Always);
+    server.run("set a 1");
+    server.wait_for_ack();
+    drop(server);
+    let mut file = fs::read(&incr).unwrap();
+    assert!(without_reserve(&file).len() < file.len());
+    file.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n");
+    fs::write(&incr, &file).unwrap();
+    server_grows(dir.path());
+    assert_eq!(fs::read(&incr).unwrap(), file, "it is closed as it is");
+    let marks = manifest(&aof).incr.iter().map(|entry| entry.marks.size).collect::<Vec<_>>();
+    assert_eq!(marks, [Some(file.len() as u64), None]);
+    assert_eq!(start(dir.path()).unwrap().keyspace().keys(), 3);
 }
 
 #[test]

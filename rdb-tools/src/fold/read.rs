@@ -235,6 +235,10 @@ impl<'i> Records<'i> {
                 return Ok(Found::Again);
             }
             Ok(block::Step::More { at_least }) => at_least,
+            Ok(block::Step::Reserve(len)) => {
+                self.input.consume(len);
+                return Ok(Found::Again);
+            }
             Ok(block::Step::Done) => return Ok(Found::End),
             Ok(block::Step::Foreign) => {
                 self.in_blocks = false;

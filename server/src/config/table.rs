@@ -347,6 +347,8 @@ directives! {
     "aof-disable-auto-gc": aof_disable_auto_gc, Always, One, YesNo, bool = false;
     // Ours: checksums in the log and its manifest, in lines that other servers skip; from the next file on.
     "aof-checksum": aof_checksum, Always, One, YesNo, bool = true;
+    // Ours: under `always` a file with checksums is longer than its log, so that syncs need not make it longer.
+    "aof-preallocate": aof_preallocate, Always, One, YesNo, bool = true;
 
     // Backups, as Redis 8.10 has them.
     "backupdirname": backupdirname, Start, One, FileName { directive: "backupdirname", what: "dirname" }, Vec<u8> = b"backupdir".to_vec();

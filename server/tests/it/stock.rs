@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::client::{Client, Server, free_port};
@@ -53,10 +54,26 @@ fn wait_for(client: &mut Client, section: &str, fact: &str) {
     }
 }
 
-/// Ends a server in order; answers its folder.
-fn end(mut server: Server) -> TempDir {
-    server.client().send(b"SHUTDOWN NOSAVE\r\n");
-    assert!(server.wait().success(), "{}", server.log());
+/// How a server comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    InOrder,
+    /// Under `always` our file has a reserve behind its log then.
+    Killed,
+}
+
+/// Ends a server; answers its folder.
+fn end(mut server: Server, how: End) -> TempDir {
+    match how {
+        End::InOrder => {
+            server.client().send(b"SHUTDOWN NOSAVE\r\n");
+            assert!(server.wait().success(), "{}", server.log());
+        }
+        End::Killed => {
+            server.signal(Signal::SIGKILL);
+            let _ = server.wait();
+        }
+    }
     std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"))
 }
 
@@ -77,7 +94,7 @@ fn start_stock(binary: &OsStr, dir: TempDir, options: &[&str]) -> Server {
     server
 }
 
-fn check(binary: &OsStr, options: &[&str]) {
+fn check(binary: &OsStr, options: &[&str], how: End) {
     let debug = ["--enable-debug-command", "yes"];
     let server = Server::start(&[&debug[..], options].concat());
     let mut client = server.client();
@@ -93,7 +110,12 @@ fn check(binary: &OsStr, options: &[&str]) {
         assert_eq!(client.call("SAVE"), "OK");
     }
     let digest = client.call("DEBUG DIGEST");
-    let stock = start_stock(binary, end(server), options);
+    let dir = end(server, how);
+    if how == End::Killed {
+        let file = dir.path().join("appendonlydir/appendonly.aof.2.incr.aof");
+        assert!(std::fs::read(file).expect("the log").ends_with(b"==\n"), "there is a reserve");
+    }
+    let stock = start_stock(binary, dir, options);
     let mut client = stock.client();
     assert_eq!(client.call("DEBUG DIGEST"), digest, "{options:?}: {}", stock.log());
     assert!(client.call("TTL later").parse::<i64>().is_ok_and(|left| left > 90_000));
@@ -102,7 +124,7 @@ fn check(binary: &OsStr, options: &[&str]) {
         assert_eq!(client.call("SAVE"), "OK");
     }
     let digest = client.call("DEBUG DIGEST");
-    let server = Server::start_in(end(stock), &[&debug[..], options].concat());
+    let server = Server::start_in(end(stock, how), &[&debug[..], options].concat());
     assert_eq!(server.client().call("DEBUG DIGEST"), digest, "{options:?}: {}", server.log());
 }
 
@@ -112,7 +134,8 @@ fn stock_servers_start_from_our_folder_and_we_from_theirs() {
         eprintln!("skipped: CAIRN_REFERENCE_SERVER does not name a redis-server or valkey-server");
         return;
     };
-    check(&binary, &[]);
-    check(&binary, &["--appendonly", "yes"]);
-    check(&binary, &["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]);
+    check(&binary, &[], End::InOrder);
+    check(&binary, &["--appendonly", "yes"], End::InOrder);
+    check(&binary, &["--appendonly", "yes", "--aof-use-rdb-preamble", "no"], End::InOrder);
+    check(&binary, &["--appendonly", "yes", "--appendfsync", "always"], End::Killed);
 }

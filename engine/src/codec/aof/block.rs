@@ -14,6 +14,7 @@
 
 use std::fmt;
 
+use super::reserve;
 use crate::base::crc64::Crc64;
 use crate::base::num;
 
@@ -23,6 +24,8 @@ pub const PREFIX: &[u8] = b"#CK:";
 pub const UNKNOWN: u64 = u64::MAX;
 /// The longest line: the prefix, two numbers of twenty digits, the sum, two colons, CR LF.
 pub const MAX_LINE_BYTES: usize = PREFIX.len() + 20 + 1 + 20 + 1 + SUM_DIGITS + 2;
+/// What a line with a time starts with.
+const TIMESTAMP: &[u8] = b"#TS:";
 /// Digits of a sum.
 pub(super) const SUM_DIGITS: usize = 16;
 
@@ -129,6 +132,23 @@ impl Pending {
         &self.bytes[start..]
     }
 
+    /// The same over a reserve: what is left of that starts with a `#`, so there may be a byte behind the
+    /// block. Gives what to write, and how much of it is the block.
+    pub fn seal_over(&mut self, at: u64, synced: Option<u64>) -> (Vec<u8>, usize) {
+        let mut bytes = self.seal(at, synced).to_vec();
+        let len = bytes.len();
+        if reserve::ends_line(at + len as u64) {
+            bytes.push(b'#');
+        }
+        (bytes, len)
+    }
+
+    /// At most so many bytes are what [`seal`](Pending::seal) gives.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// Forgets the records; room is kept up to `keep_bytes`.
     pub fn clear(&mut self, keep_bytes: usize) {
         self.bytes.truncate(MAX_LINE_BYTES);
@@ -228,7 +248,9 @@ pub enum Step<'a> {
         /// Bytes that the input must have at least: a claim of the file, so cap it by what the file has.
         at_least: u64,
     },
-    /// The content ended where a block ends.
+    /// So many bytes of a reserve, which are consumed. What comes next tells whether it is the end.
+    Reserve(usize),
+    /// The content ended where a block ends, or with a reserve: [`Reader::reserve`].
     Done,
 }
 
@@ -248,6 +270,11 @@ pub enum Kind {
         found: u64,
         /// In the line.
         expected: u64,
+    },
+    /// Something follows the reserve that starts here, and it is not what another server has appended.
+    BehindReserve {
+        /// Where it starts.
+        at: u64,
     },
     /// The file ends inside the block.
     Cut {
@@ -285,6 +312,9 @@ impl fmt::Display for Kind {
             Self::Sum { found, expected } => {
                 write!(f, "the block's checksum is {found:016x} and should be {expected:016x}")
             }
+            Self::BehindReserve { at } => {
+                write!(f, "the log ends here, and other bytes follow at offset {at}")
+            }
             Self::Cut { needed, got } => {
                 write!(f, "the file ends inside a block: {needed} bytes expected, {got} found")
             }
@@ -303,13 +333,21 @@ pub fn is_line(input: &[u8]) -> bool {
 pub struct Reader {
     at: u64,
     end: Option<u64>,
+    /// Where the reserve starts that is being read, and the last bytes of it.
+    reserve: Option<(u64, [u8; 2])>,
 }
 
 impl Reader {
     /// A reader whose first input starts at offset `at`; `end` is where the content ends, if known.
     #[must_use]
     pub fn new(at: u64, end: Option<u64>) -> Self {
-        Self { at, end }
+        Self { at, end, reserve: None }
+    }
+
+    /// Where the reserve starts at which the content ends, if it does.
+    #[must_use]
+    pub fn reserve(&self) -> Option<u64> {
+        self.reserve.map(|(start, _)| start)
     }
 
     /// Offset of the first byte that is not part of a block already given.
@@ -328,7 +366,9 @@ impl Reader {
     /// # Errors
     /// There is no whole and right block here. [`Search`] tells what that means.
     pub fn next<'a>(&mut self, input: &'a [u8], is_last: bool) -> Result<Step<'a>, Fault> {
-        const TIMESTAMP: &[u8] = b"#TS:";
+        if let Some((start, end)) = self.reserve {
+            return self.next_of_reserve(input, is_last, start, end);
+        }
         let at = self.at;
         let fault = |kind| Err(Fault { at, kind });
         let got = input.len() as u64;
@@ -337,6 +377,11 @@ impl Reader {
         };
         if first == b'*' || input.starts_with(TIMESTAMP) {
             return Ok(Step::Foreign);
+        }
+        if reserve::starts(input, at) {
+            self.at += 1;
+            self.reserve = Some((at, [0, first]));
+            return Ok(Step::Reserve(1));
         }
         let line = match Line::parse(input, at) {
             Parsed::Line(line) => line,
@@ -373,6 +418,37 @@ impl Reader {
             synced: line.synced,
             body,
         }))
+    }
+}
+
+impl Reader {
+    fn next_of_reserve<'a>(
+        &mut self,
+        input: &'a [u8],
+        is_last: bool,
+        start: u64,
+        end: [u8; 2],
+    ) -> Result<Step<'a>, Fault> {
+        let n = reserve::matching(input, self.at, is_last);
+        if n > 0 {
+            self.at += n as u64;
+            let end = if n > 1 { [input[n - 2], input[n - 1]] } else { [end[1], input[0]] };
+            self.reserve = Some((start, end));
+            return Ok(Step::Reserve(n));
+        }
+        let got = input.len() as u64;
+        let is_foreign = input.starts_with(b"*") || input.starts_with(TIMESTAMP);
+        match input {
+            [] if is_last => Ok(Step::Done),
+            _ if (input == b"#" || TIMESTAMP.starts_with(input)) && !is_last => {
+                Ok(Step::More { at_least: got + 1 })
+            }
+            _ if is_foreign && reserve::is_last_line(end) => {
+                self.reserve = None;
+                Ok(Step::Foreign)
+            }
+            _ => Err(Fault { at: start, kind: Kind::BehindReserve { at: self.at } }),
+        }
     }
 }
 
@@ -442,6 +518,9 @@ const MOST_CANDIDATES: usize = 64;
 /// Bytes that a search may add to sums for each byte that it is given, and at the least.
 const MOST_SUMMED: (u64, u64) = (32, 1 << 20);
 
+/// A block over a reserve and that reserve are not longer.
+const MOST_KEPT: usize = 16 << 20;
+
 /// A block that a search has seen the line of.
 #[derive(Debug)]
 struct Candidate {
@@ -465,6 +544,11 @@ pub struct Search {
     at: u64,
     is_zero: bool,
     has_zero: bool,
+    /// What the bad block starts with, until it is known where it ends.
+    head: Vec<u8>,
+    holes: Option<reserve::Holes>,
+    /// The bad block and what follows, if that is not too much.
+    all: Vec<u8>,
     /// The end of the last input: lines that start in it may be cut, so they are looked at later.
     kept: Vec<u8>,
     candidates: Vec<Candidate>,
@@ -473,10 +557,15 @@ pub struct Search {
 }
 
 impl Search {
-    /// A search whose first input starts with the bad block.
+    /// A search whose first input starts with the bad block, or with what follows the reserve.
     #[must_use]
     pub fn new(fault: Fault, end: Option<u64>) -> Self {
-        Self { kind: Some(fault.kind), end, ..Self::behind(fault.at) }
+        let search = Self::behind(fault.at);
+        let at = match fault.kind {
+            Kind::BehindReserve { at } => at,
+            _ => fault.at,
+        };
+        Self { kind: Some(fault.kind), end, at, ..search }
     }
 
     /// A search whose first input starts at `bad_at`, where something is wrong that is no block: only
@@ -490,6 +579,9 @@ impl Search {
             at: bad_at,
             is_zero: true,
             has_zero: false,
+            head: Vec::new(),
+            holes: None,
+            all: Vec::new(),
             kept: Vec::new(),
             candidates: Vec::new(),
             summed: 0,
@@ -501,6 +593,10 @@ impl Search {
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         self.is_zero = self.is_zero && bytes.iter().all(|b| *b == 0);
         self.has_zero = self.has_zero || memchr::memchr(0, bytes).is_some();
+        self.look_for_holes(bytes);
+        if self.all.len() < MOST_KEPT && matches!(self.kind, Some(Kind::Sum { .. })) {
+            self.all.extend_from_slice(&bytes[..bytes.len().min(MOST_KEPT - self.all.len())]);
+        }
         let mut running = std::mem::take(&mut self.candidates);
         running.retain_mut(|candidate| self.feed(candidate, bytes));
         self.candidates = running;
@@ -512,6 +608,56 @@ impl Search {
         joined.drain(..looked_at);
         self.kept = joined;
         matches!(self.later, Some(Proof::Synced { .. } | Proof::Crowded { .. }))
+    }
+
+    /// Looks whether a reserve shows where the bad block should be.
+    fn look_for_holes(&mut self, bytes: &[u8]) {
+        if let Some(holes) = &mut self.holes {
+            holes.push(bytes);
+        } else {
+            const ENOUGH: usize = MAX_LINE_BYTES + reserve::LINE_BYTES as usize;
+            let (head, rest) = bytes.split_at(bytes.len().min(ENOUGH - self.head.len()));
+            self.head.extend_from_slice(head);
+            if self.head.len() == ENOUGH {
+                self.begin_holes();
+                self.look_for_holes(rest);
+            }
+        }
+    }
+
+    /// The head of the bad block is at hand, or all that there is of it.
+    fn begin_holes(&mut self) {
+        let (head, at) = (std::mem::take(&mut self.head), self.bad_at);
+        let mut holes = reserve::Holes::new(at..at);
+        match (self.kind, Line::parse(&head, at)) {
+            (Some(Kind::Sum { .. }), Parsed::Line(line)) => {
+                let end = line.len.saturating_add(at + line.bytes as u64);
+                holes = reserve::Holes::new(at..end);
+                holes.push(&head);
+            }
+            (Some(Kind::BadLine | Kind::NotABlock { .. }), _) => {
+                holes.found = reserve::cuts_line(&head, at, MAX_LINE_BYTES);
+            }
+            _ => {}
+        }
+        self.holes = Some(holes);
+    }
+
+    /// Whether the bad block is whole up to a reserve, and only its length is wrong: then that reaches into the
+    /// reserve.
+    fn has_wrong_length(&self) -> bool {
+        let Parsed::Line(line) = Line::parse(&self.all, self.bad_at) else { return false };
+        let end = reserve::before(&self.all, self.bad_at);
+        (end..self.all.len().min(end + 2)).any(|end| {
+            let Some(body) = self.all.get(line.bytes..end) else { return false };
+            sum(self.bad_at, line.synced, body) == line.sum
+        })
+    }
+
+    /// Whether some of the bad block was never written, or need not have been.
+    fn has_hole(&self) -> bool {
+        let may_be_cut = matches!(self.kind, None | Some(Kind::Cut { .. } | Kind::BehindReserve { .. }));
+        may_be_cut || self.has_zero || self.holes.as_ref().is_some_and(|holes| holes.found)
     }
 
     /// Looks for lines that start in the first `until` bytes of `joined`, which ends at `self.at`.
@@ -578,13 +724,15 @@ impl Search {
     pub fn finish(mut self, whole_to: Option<u64>) -> Verdict {
         let joined = std::mem::take(&mut self.kept);
         self.look(&joined, joined.len());
+        if self.holes.is_none() {
+            self.begin_holes();
+        }
         match (whole_to, self.later) {
             (Some(end), _) if end > self.bad_at => Verdict::Corrupt(Proof::Manifest { end }),
             (_, Some(proof)) => Verdict::Corrupt(proof),
-            // Space that a power cut left unwritten is missing, or reads as zeros.
-            _ if self.kind.is_some_and(|kind| !matches!(kind, Kind::Cut { .. })) && !self.has_zero => {
-                Verdict::Corrupt(Proof::Whole)
-            }
+            _ if self.has_wrong_length() => Verdict::Corrupt(Proof::Length),
+            // Space that a power cut left unwritten is missing, reads as zeros, or is the reserve that was there.
+            _ if !self.has_hole() => Verdict::Corrupt(Proof::Whole),
             (_, None) => Verdict::Torn { is_zero: self.is_zero },
         }
     }

@@ -44,6 +44,7 @@ fn read_in_pieces(log: &[u8], piece: usize) -> (Vec<u64>, Option<Fault>) {
                 have = (have + piece).min(log.len());
             }
             Ok(Step::Foreign) => panic!("no foreign bytes here"),
+            Ok(Step::Reserve(len)) => assert_eq!(reader.at(), (from + len) as u64),
             Ok(Step::Done) => return (ends, None),
             Err(fault) => return (ends, Some(fault)),
         }
@@ -52,7 +53,10 @@ fn read_in_pieces(log: &[u8], piece: usize) -> (Vec<u64>, Option<Fault>) {
 
 /// The verdict on `log` from the fault on, in pieces of several sizes.
 fn verdict(log: &[u8], fault: Fault, whole_to: Option<u64>) -> Verdict {
-    let behind = &log[fault.at as usize..];
+    let behind = match fault.kind {
+        Kind::BehindReserve { at } => &log[at as usize..],
+        _ => &log[fault.at as usize..],
+    };
     let mut verdicts = [1, 5, 64, behind.len().max(1)].map(|piece| {
         let mut search = Search::new(fault, Some(log.len() as u64));
         for bytes in behind.chunks(piece) {
@@ -192,6 +196,123 @@ fn every_flipped_bit_of_the_last_block_is_no_torn_end() {
             let is_torn = matches!(verdict(&bad, fault, None), Verdict::Torn { .. });
             assert_eq!(is_torn, expected_torn, "byte {at} bit {bit}: {fault}");
         }
+    }
+}
+
+/// A log and the reserve behind it, up to this offset.
+fn with_reserve(mut log: Vec<u8>, to: u64) -> Vec<u8> {
+    let end = log.len() as u64;
+    reserve::push(&mut log, end..to, true);
+    log
+}
+
+#[test]
+fn a_log_ends_where_its_reserve_starts() {
+    let (log, starts) = log(&[Some(0), Some(0)]);
+    for end in [starts[1], log.len()] {
+        for size in [4096, 8192] {
+            let file = with_reserve(log[..end].to_vec(), size);
+            // An unfinished reserve is one, too.
+            for cut in [file.len(), file.len() - 1, file.len() - 100, end + 2, end] {
+                let mut reader = Reader::new(0, Some(cut as u64));
+                let mut last = Step::Done;
+                while reader.at() < cut as u64 {
+                    last = reader.next(&file[reader.at() as usize..cut], true).expect("it is right");
+                }
+                assert_eq!(matches!(last, Step::Reserve(_)), cut > end);
+                assert_eq!(reader.reserve(), (cut > end).then_some(end as u64));
+                assert!(matches!(reader.next(b"", true), Ok(Step::Done)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_block_that_is_not_all_over_the_reserve_is_a_torn_end() {
+    let (log, starts) = log(&[Some(0), Some(0)]);
+    let start = starts[1];
+    let old = with_reserve(log[..start].to_vec(), 4096);
+    let mut new = old.clone();
+    new[..log.len()].copy_from_slice(&log);
+    if reserve::ends_line(log.len() as u64) {
+        new[log.len()] = b'#';
+    }
+    let is_torn = |file: &[u8]| match read(file).1 {
+        None => true,
+        Some(fault) => matches!(verdict(file, fault, None), Verdict::Torn { .. }),
+    };
+    for cut in start..log.len() {
+        let file = [&new[..cut], &old[cut..]].concat();
+        assert!(is_torn(&file), "up to byte {cut}");
+        assert_eq!(read(&file).0.len(), 1 + usize::from(file == new));
+    }
+    for at in start..log.len() {
+        for bit in 0..8 {
+            let mut bad = new.clone();
+            bad[at] ^= 1 << bit;
+            assert_eq!(is_torn(&bad), bad[at] == 0, "byte {at} bit {bit} of a block that is there");
+        }
+    }
+    for at in log.len() + 1..new.len() {
+        let mut bad = new.clone();
+        bad[at] ^= 1;
+        let fault = read(&bad).1.expect("a flipped bit");
+        assert_eq!((fault.at, read(&bad).0.len()), (log.len() as u64, 2));
+        assert!(is_torn(&bad), "nothing is lost");
+    }
+}
+
+#[test]
+fn sectors_of_a_block_are_over_the_reserve_or_not() {
+    let mut blocks = Vec::new();
+    let body = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n".repeat(60);
+    push_line(&mut blocks, 0, Some(0), b"*1\r\n$4\r\nPING\r\n");
+    blocks.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+    let start = blocks.len();
+    let old = with_reserve(blocks.clone(), 8192);
+    push_line(&mut blocks, start as u64, Some(start as u64), &body);
+    blocks.extend_from_slice(&body);
+    let mut new = old.clone();
+    new[..blocks.len()].copy_from_slice(&blocks);
+    let sectors = blocks.len().div_ceil(512);
+    for mask in 0..(1 << sectors) - 1 {
+        let mut file = old.clone();
+        for sector in (0..sectors).filter(|sector| mask >> sector & 1 == 1) {
+            let range = sector * 512..(sector + 1) * 512;
+            file[range.clone()].copy_from_slice(&new[range]);
+        }
+        let (ends, fault) = read(&file);
+        assert_eq!(ends.len(), 1, "{mask:b}");
+        if let Some(fault) = fault {
+            assert!(matches!(verdict(&file, fault, None), Verdict::Torn { .. }), "{mask:b}: {fault}");
+        }
+    }
+}
+
+#[test]
+fn what_others_appended_behind_a_reserve_is_told_as_foreign() {
+    let (log, _) = log(&[Some(0)]);
+    let end = log.len() as u64;
+    for tail in [&b"*1\r\n$4\r\nPING\r\n"[..], b"#TS:12\r\n"] {
+        let step = |mark: bool| {
+            let mut file = with_reserve(log.clone(), 4096);
+            if !mark {
+                file[4096 - 62..4095].fill(b'#');
+            }
+            file.extend_from_slice(tail);
+            let mut reader = Reader::new(0, None);
+            loop {
+                let from = reader.at() as usize;
+                match reader.next(&file[from..(from + 100).min(file.len())], from + 100 >= file.len()) {
+                    Ok(Step::Block(_) | Step::Reserve(_) | Step::More { .. }) => {}
+                    Ok(Step::Foreign) => return Ok(reader.at()),
+                    Ok(Step::Done) => panic!("something follows"),
+                    Err(fault) => return Err(fault),
+                }
+            }
+        };
+        assert_eq!(step(true), Ok(4096));
+        assert_eq!(step(false), Err(Fault { at: end, kind: Kind::BehindReserve { at: 4096 } }));
     }
 }
 

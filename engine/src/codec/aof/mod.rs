@@ -8,6 +8,7 @@ pub mod block;
 pub mod manifest;
 pub mod record;
 mod record_error;
+pub mod reserve;
 
 /// The bytes that must be at hand to tell an RDB file from commands.
 pub const MAGIC_BYTES: usize = 6;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::due::{Leave, rewrite_is_due};
 use super::event::AofEvent;
-use super::log::{Aof, AofState, LogHealth};
+use super::log::{Aof, AofState, CommitError, LogHealth};
 use super::rewrite::{Rewrite, Surroundings, name_of};
 use super::settings::AofSettings;
 use super::store::{self, Naming, StepError};
@@ -14,6 +14,7 @@ use super::write::error_text;
 use crate::base::time::UnixMs;
 use crate::codec::aof::manifest::{Manifest, temp_incr_name};
 use crate::persist::base;
+use crate::persist::recover::LastIncr;
 
 /// What a start has found and loaded: the log goes on behind it.
 #[derive(Debug, Clone, Default)]
@@ -38,12 +39,21 @@ pub struct LastFile {
     pub bytes: u64,
     /// CRC-64 of its bytes.
     pub sum: u64,
+    /// Whether another file is to follow it: another server has written behind its reserve.
+    pub is_closed: bool,
 }
 
 /// Why a log could not be closed with everything in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CloseError(pub String);
+
+impl From<LastIncr> for LastFile {
+    fn from(last: LastIncr) -> LastFile {
+        let LastIncr { name, bytes, crc64, is_closed } = last;
+        LastFile { name, bytes, sum: crc64, is_closed }
+    }
+}
 
 impl Aof {
     /// Is on, behind what was loaded: opens the last increment or begins the next one, with a base of
@@ -69,7 +79,7 @@ impl Aof {
         let blocks = self.manifest.incr.last().is_some_and(|entry| entry.marks.blocks.is_some());
         match last {
             // What is appended must be as checked as the settings want it.
-            Some(last) if blocks == self.settings.checksum => {
+            Some(last) if blocks == self.settings.checksum && !last.is_closed => {
                 self.open_last(&last)?;
                 let is_later = self.note_whole_to(last.bytes);
                 let text = self.settings.manifest_form().text(&self.manifest);
@@ -88,8 +98,10 @@ impl Aof {
                     entry.marks.crc64 = Some(last.sum);
                     entry.marks.end = None;
                     let path = self.place().of(&last.name);
-                    let synced = self.storage.open_log(&path).and_then(|file| file.sync());
-                    synced.map_err(|error| StepError::new("sync", &path, error))?;
+                    let (storage, checksum) = (&*self.storage, self.settings.checksum);
+                    Tail::open(storage, &path, last.bytes, last.sum, checksum)
+                        .and_then(|mut file| file.sync())
+                        .map_err(|error| StepError::new("sync", &path, error))?;
                 }
                 (self.closed_bytes, self.base_bytes) = (bytes, base_bytes);
                 self.create_files(around)?;
@@ -281,12 +293,19 @@ impl Aof {
                     self.block.clear(0);
                     self.written = self.logged;
                 }
-                Err(error) => {
-                    return Err(CloseError(error_text(&error)));
+                Err(CommitError::Append(error)) => return Err(CloseError(error_text(&error))),
+                Err(CommitError::Sync(error)) => {
+                    self.give_up(&error_text(&error), now);
+                    return failed(&self.health);
                 }
             }
         }
-        match tail.sync() {
+        let synced = match tail.trim() {
+            Ok(()) => tail.sync(),
+            Err(CommitError::Sync(error)) => Err(error),
+            Err(CommitError::Append(error)) => return Err(CloseError(error_text(&error))),
+        };
+        match synced {
             Ok(()) => {
                 self.note_synced(self.written);
                 self.unsynced_since = None;

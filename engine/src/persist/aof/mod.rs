@@ -28,5 +28,5 @@ pub use lane::Wake;
 pub use lifecycle::{CloseError, Found, LastFile};
 pub use log::{Aof, AofState, AofStats, LogHealth, Unit};
 pub use rewrite::{RewriteRefused, Surroundings};
-pub use settings::{AofSettings, SyncPolicy};
+pub use settings::{AofSettings, Reserve, SyncPolicy};
 pub use sweep::sweep;

@@ -336,8 +336,8 @@ impl Aof {
         self.begin_file();
         self.rewrite = Rewrite::Switching { writer, entry, next, cut: self.logged };
         self.log_lane.give(Box::new(move || {
-            let committed = append_and_sync(&mut old, &mut block, is_synced).map_err(SwitchError::Commit);
-            let result = committed.and_then(|()| {
+            let committed = old.trim().and_then(|()| append_and_sync(&mut old, &mut block, is_synced, None));
+            let result = committed.map_err(SwitchError::Commit).and_then(|()| {
                 if let Some(closed) = manifest.incr.last_mut() {
                     closed.marks.size = Some(old.bytes());
                     closed.marks.crc64 = Some(old.sum());

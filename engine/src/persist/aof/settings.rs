@@ -29,6 +29,9 @@ pub struct AofSettings {
     /// `aof-checksum`: blocks and manifests that show damage. A file keeps what it was begun with, so a
     /// change counts from the next one on: after a rewrite all of the log is as this says.
     pub checksum: bool,
+    /// `aof-preallocate`: under `always` the file is longer than the log, so that a sync need not make it
+    /// longer; by how much. `None` for not at all. Only files of checked blocks are.
+    pub reserve: Option<Reserve>,
     /// `aof-use-rdb-preamble`: bases are RDB files.
     pub rdb_base: bool,
     /// `aof-rewrite-incremental-fsync`: the system begins with the writing of a base before the sync at its
@@ -50,6 +53,21 @@ pub struct AofSettings {
     pub rewrite_min_bytes: u64,
     /// A comment in manifests without checksums, which say nothing else of whose they are.
     pub comment: Option<&'static str>,
+}
+
+/// How many bytes are written ahead at a time: a quarter of the file, but at least and at most so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserve {
+    /// At least.
+    pub least: u64,
+    /// At most. A block that is longer is appended to the file.
+    pub most: u64,
+}
+
+impl Default for Reserve {
+    fn default() -> Reserve {
+        Reserve { least: 64 << 10, most: 4 << 20 }
+    }
 }
 
 /// How manifests are written.
@@ -85,6 +103,7 @@ impl Default for AofSettings {
             filename: "appendonly.aof".to_owned(),
             policy: SyncPolicy::EverySec,
             checksum: true,
+            reserve: Some(Reserve::default()),
             rdb_base: true,
             incremental_sync: true,
             timestamps: false,

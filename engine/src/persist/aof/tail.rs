@@ -2,6 +2,10 @@
 //!
 //! Whoever appends holds the `Tail`: the thread of the keys, or a job that it lends it to. Knows no
 //! positions and no policy.
+//!
+//! A file may have a reserve (`codec::aof::reserve`). It is durable before anything is written over it, and it
+//! is cut off, durably, before anything is written that goes beyond it or that no sync follows. So a power cut
+//! leaves what is not durable either in front of some of the reserve, or behind a file that had none.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,25 +13,36 @@ use std::sync::Arc;
 
 use crate::base::crc64::Crc64;
 use crate::codec::aof::block::Pending;
-use crate::persist::storage::{LogFile, Storage};
+use crate::codec::aof::reserve::{self, LINE_BYTES};
+use crate::persist::aof::log::CommitError;
+use crate::persist::aof::settings::Reserve;
+use crate::persist::storage::{LogFile, ShortWrite, Storage};
+
+/// Reserves end at multiples of this: what the disk and the page cache deal in.
+const PAGE_BYTES: u64 = 4096;
 
 /// An open file of commands to append to.
 #[derive(Debug, Clone)]
 pub(super) struct Tail {
     file: Arc<dyn LogFile>,
     path: PathBuf,
+    /// Bytes of the log in it.
     bytes: u64,
+    /// Where the file ends: the reserve is in between.
+    end: u64,
+    /// There is no new reserve before the log is so long: the disk had no room for one.
+    no_reserve_to: u64,
     synced_bytes: u64,
     sum: Crc64,
     /// Whether it consists of checked blocks; it stays so or not for its whole life.
     is_checked: bool,
-    /// Whether a failed write may have left something behind its end.
+    /// Whether a failed write may have left something behind its end, or over a reserve.
     is_soiled: bool,
 }
 
 impl Tail {
     /// Opens a file that has so many bytes, all of them durable, with this CRC-64. What is appended
-    /// goes in checked blocks or not.
+    /// goes in checked blocks or not. A reserve is cut off, which the next sync makes durable.
     ///
     /// # Errors
     /// What the disk said.
@@ -39,11 +54,16 @@ impl Tail {
         is_checked: bool,
     ) -> io::Result<Tail> {
         let file = storage.open_log(path)?;
+        if storage.meta(path)?.is_some_and(|meta| meta.bytes > bytes) {
+            file.truncate(bytes)?;
+        }
         let sum = Crc64::resume(sum);
         Ok(Tail {
             file,
             path: path.to_owned(),
             bytes,
+            end: bytes,
+            no_reserve_to: 0,
             synced_bytes: bytes,
             sum,
             is_checked,
@@ -92,27 +112,87 @@ impl Tail {
         self.synced_bytes = self.synced_bytes.max(bytes);
     }
 
+    /// Sees to it that a block of so many bytes can be written over a reserve, if the disk has room.
+    ///
+    /// # Errors
+    /// The sync of what was written for it: the file must not be trusted.
+    pub(super) fn make_reserve(&mut self, len: u64, reserve: Reserve) -> Result<(), CommitError> {
+        let needed = self.bytes + len + LINE_BYTES;
+        let is_useless = len > reserve.most || needed <= self.end || self.bytes < self.no_reserve_to;
+        if !self.is_checked || self.is_soiled || is_useless {
+            return Ok(());
+        }
+        let ahead = (self.bytes / 4).clamp(reserve.least, reserve.most);
+        let to = (needed + ahead).next_multiple_of(PAGE_BYTES);
+        // The last line is the last no more.
+        let from = if self.end > self.bytes { self.end - LINE_BYTES } else { self.bytes };
+        let mut lines = Vec::new();
+        reserve::push(&mut lines, from..to, from == self.bytes);
+        if self.file.write_at(from, &lines).is_err() {
+            self.no_reserve_to = self.bytes + reserve.most;
+            // It goes before the next block.
+            self.is_soiled = true;
+            return Ok(());
+        }
+        self.end = to;
+        self.file.sync().map_err(CommitError::Sync)
+    }
+
+    /// Cuts off the reserve, durably, and what failed writes have left.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(super) fn trim(&mut self) -> Result<(), CommitError> {
+        if self.is_soiled || self.end > self.bytes {
+            self.file.truncate(self.bytes).map_err(CommitError::Append)?;
+            let had_reserve = std::mem::replace(&mut self.end, self.bytes) > self.bytes;
+            if had_reserve {
+                self.file.sync().map_err(CommitError::Sync)?;
+            }
+            self.is_soiled = false;
+        }
+        Ok(())
+    }
+
     /// Appends a block; it says how much of the file is durable if the file `is_synced` now and then.
     ///
     /// # Errors
     /// What the disk said. Some of the block may be there, or all of it: nothing follows it, and the next
     /// call removes it first. A start that finds it takes it for a torn end, or for commands that were not
     /// acknowledged.
-    pub(super) fn append(&mut self, block: &mut Pending, is_synced: bool) -> io::Result<()> {
-        if self.is_soiled {
-            self.file.truncate(self.bytes)?;
-            self.is_soiled = false;
-        }
+    pub(super) fn append(&mut self, block: &mut Pending, is_synced: bool) -> Result<(), CommitError> {
+        self.trim()?;
         let bytes = match self.is_checked {
             true => block.seal(self.bytes, is_synced.then_some(self.synced_bytes)),
             false => block.body(),
         };
-        if let Err(short) = self.file.append(bytes) {
+        if let Err(short) = self.file.write_at(self.bytes, bytes) {
             self.is_soiled = self.file.truncate(self.bytes).is_err();
-            return Err(short.error);
+            return Err(CommitError::Append(short.error));
         }
         self.sum.update(bytes);
         self.bytes += bytes.len() as u64;
+        self.end = self.bytes;
+        Ok(())
+    }
+
+    /// Appends a block that a sync follows, over the reserve if there is room in it.
+    ///
+    /// # Errors
+    /// As of `append`.
+    pub(super) fn append_to_sync(&mut self, block: &mut Pending, is_synced: bool) -> Result<(), CommitError> {
+        if self.is_soiled || self.bytes + block.most_bytes() + LINE_BYTES > self.end {
+            return self.append(block, is_synced);
+        }
+        let (bytes, len) = block.seal_over(self.bytes, is_synced.then_some(self.synced_bytes));
+        if let Err(ShortWrite { error, .. }) = self.file.write_at(self.bytes, &bytes) {
+            self.is_soiled = true;
+            // Best effort: it is done again, durably, before the next block.
+            let _ = self.file.truncate(self.bytes);
+            return Err(CommitError::Append(error));
+        }
+        self.sum.update(&bytes[..len]);
+        self.bytes += len as u64;
         Ok(())
     }
 
@@ -126,3 +206,6 @@ impl Tail {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

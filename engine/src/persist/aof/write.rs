@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::event::AofEvent;
 use super::log::{Aof, AofState, CommitError, Committed, LogDone, LogHealth};
-use super::settings::SyncPolicy;
+use super::settings::{Reserve, SyncPolicy};
 use super::tail::Tail;
 use crate::codec::aof::block::Pending;
 
@@ -82,7 +82,7 @@ impl Aof {
                 self.units = 0;
                 self.note_written(self.logged, now);
             }
-            Err(error) => self.note_unwritten(&error, now),
+            Err(error) => self.take_uncommitted(None, error, now),
         }
     }
 
@@ -108,13 +108,13 @@ impl Aof {
         let units = self.units;
         let block = self.take_block();
         let (open, wait) = self.gather.begin(block, units, now);
-        let is_synced = self.is_synced();
+        let (is_synced, reserve) = (self.is_synced(), self.settings.reserve);
         self.under_way = self.logged;
         self.open = Some(Arc::clone(&open));
         self.log_lane.give(Box::new(move || {
             let (mut block, units) = open.take(wait);
             let began = Instant::now();
-            let result = append_and_sync(&mut tail, &mut block, is_synced);
+            let result = append_and_sync(&mut tail, &mut block, is_synced, reserve);
             let took = began.elapsed();
             LogDone::Committed(Box::new(Committed { tail, block, units, took, result }))
         }));
@@ -302,14 +302,18 @@ impl Aof {
     }
 }
 
-/// Appends a block and makes it durable.
+/// Appends a block and makes it durable, over a reserve if there is to be one.
 pub(super) fn append_and_sync(
     tail: &mut Tail,
     block: &mut Pending,
     is_synced: bool,
+    reserve: Option<Reserve>,
 ) -> Result<(), CommitError> {
-    if !block.is_empty() {
-        tail.append(block, is_synced).map_err(CommitError::Append)?;
+    if let (false, Some(reserve)) = (block.is_empty(), reserve) {
+        tail.make_reserve(block.most_bytes(), reserve)?;
+        tail.append_to_sync(block, is_synced)?;
+    } else if !block.is_empty() {
+        tail.append(block, is_synced)?;
     }
     tail.sync().map_err(CommitError::Sync)
 }

@@ -46,8 +46,12 @@ pub(super) struct Span {
 /// What was found in a file.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Everything before it was right and has been run.
+    /// Everything before it was right and has been run. Behind it there is nothing but a reserve, or what is
+    /// `bad`.
     pub(super) valid_to: u64,
+    /// Where reading ended, and the CRC-64 of everything before.
+    pub(super) read_to: u64,
+    pub(super) read_crc64: u64,
     /// CRC-64 of the bytes before `valid_to`, of a file that has no RDB file in front.
     pub(super) crc64: Option<u64>,
     /// The RDB file in front.
@@ -56,6 +60,8 @@ pub(super) struct Found {
     pub(super) bad: Option<Bad>,
     /// Whether others have appended to it after blocks of ours.
     pub(super) has_foreign: bool,
+    /// Whether those stand behind a reserve.
+    pub(super) has_gap: bool,
 }
 
 /// Something that is wrong in a file.
@@ -127,25 +133,36 @@ pub(super) fn read(
     let mut parsing = Parsing::new(feed, replayer.into.keyspace.len(), in_blocks);
     parsing.has_blocks |= source.marks.blocks.is_some();
     let (mut parsing, wrong) = pipe::run(parsing, replayer, span, may_spawn)?;
-    let (valid_to, sum) = (parsing.feed.offset, parsing.feed.sum.value());
+    let (read_to, read_crc64) = (parsing.feed.offset, parsing.feed.sum.value());
+    let (valid_to, sum) = parsing.content_end.unwrap_or((read_to, read_crc64));
     let is_open = parsing.is_open();
     let whole_to = source.marks.whole_to();
     let bad = match wrong {
-        Some(wrong) => Some(judge(&mut parsing, &wrong, whole_to)?),
+        Some(wrong) => Some(judge(&mut parsing, &wrong, valid_to, whole_to)?),
         None if is_open => Some(Bad {
             what: format!("offset {valid_to}: the transaction that starts here has no EXEC"),
             is_torn: whole_to.is_none_or(|end| end <= valid_to),
             is_open,
         }),
-        None => None,
+        None => parsing.content_end.and_then(|(at, _)| missing(at, whole_to)),
     };
-    let (has_foreign, crc64) = (parsing.has_foreign, rdb.is_none().then_some(sum));
-    if let (None, Some(found), Some(expected)) = (&bad, crc64, source.marks.crc64)
-        && found != expected
+    let (has_foreign, has_gap) = (parsing.has_foreign, parsing.has_gap);
+    let crc64 = rdb.is_none().then_some(sum);
+    if let (None, true, Some(expected)) = (&bad, crc64.is_some(), source.marks.crc64)
+        && read_crc64 != expected
     {
-        return Err(Failure::Sum { found, expected });
+        return Err(Failure::Sum { found: read_crc64, expected });
     }
-    Ok(Found { valid_to, crc64, rdb, bad, has_foreign })
+    Ok(Found { valid_to, read_to, read_crc64, crc64, rdb, bad, has_foreign, has_gap })
+}
+
+/// What it means that the log ends at `at`, with a reserve behind it: blocks may be missing.
+fn missing(at: u64, whole_to: Option<u64>) -> Option<Bad> {
+    let end = whole_to.filter(|end| *end > at)?;
+    let what = format!(
+        "offset {at}: the log ends here, and the manifest says that the file was whole up to offset {end}"
+    );
+    Some(Bad { what, is_torn: false, is_open: false })
 }
 
 /// Loads the RDB file that a file starts with. Gives what follows it.
@@ -204,8 +221,7 @@ impl InputFile for Summed {
 }
 
 /// Tells what it means that something is wrong where `parsing` has ended. Reads the rest of the file for it.
-fn judge(parsing: &mut Parsing, wrong: &Wrong, whole_to: Option<u64>) -> io::Result<Bad> {
-    let valid_to = parsing.feed.offset;
+fn judge(parsing: &mut Parsing, wrong: &Wrong, valid_to: u64, whole_to: Option<u64>) -> io::Result<Bad> {
     let feed = &mut parsing.feed;
     feed.consume(parsing.at);
     let start = feed.offset;
@@ -222,7 +238,7 @@ fn judge(parsing: &mut Parsing, wrong: &Wrong, whole_to: Option<u64>) -> io::Res
         _ => Search::behind(start),
     };
     let mut is_zero = matches!(wrong, Wrong::Record(error) if !error.is_truncation());
-    let mut skip = usize::try_from(at - start).unwrap_or(usize::MAX);
+    let mut skip = usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
     while parsing.has_blocks || is_zero {
         let from = skip.min(feed.bytes.len());
         is_zero = is_zero && feed.bytes[from..].iter().all(|byte| *byte == 0);

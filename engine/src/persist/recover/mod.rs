@@ -123,6 +123,8 @@ pub struct LastIncr {
     pub bytes: u64,
     /// CRC-64 of it.
     pub crc64: u64,
+    /// Whether the log must go on in another: another server has written behind the reserve of this one.
+    pub is_closed: bool,
 }
 
 /// An end that was cut off.
@@ -271,6 +273,8 @@ fn load_log(
             let torn = cut(part, bad, &found, is_last, options, replayer.listener)?;
             recovered.log_bytes -= torn.bytes;
             recovered.torn = Some(torn);
+        } else if is_last {
+            recovered.log_bytes -= found.read_to - found.valid_to;
         }
         let text = format!(
             "DB loaded from {} file {}: {:.3} seconds",
@@ -305,10 +309,11 @@ impl Recovered {
         let Some(entry) = self.manifest.incr.get_mut(index - before) else { return };
         let crc64 = found.crc64.unwrap_or_default();
         if is_last {
-            self.last = Some(LastIncr { name: entry.name.clone(), bytes: found.valid_to, crc64 });
+            let (name, bytes) = (entry.name.clone(), found.valid_to);
+            self.last = Some(LastIncr { name, bytes, crc64, is_closed: found.has_gap });
         } else {
-            entry.marks.size = Some(found.valid_to);
-            entry.marks.crc64 = Some(crc64);
+            entry.marks.size = Some(found.read_to);
+            entry.marks.crc64 = Some(found.read_crc64);
             entry.marks.end = None;
         }
     }

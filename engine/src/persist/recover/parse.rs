@@ -140,6 +140,8 @@ enum Next {
     Taken,
     /// So many bytes are needed from here.
     More(u64),
+    /// So many bytes are a reserve.
+    Reserve(usize),
     Done,
     Bad(Wrong),
 }
@@ -159,6 +161,10 @@ pub(super) struct Parsing {
     pub(super) has_blocks: bool,
     /// Whether commands follow blocks.
     pub(super) has_foreign: bool,
+    /// Whether they follow a reserve.
+    pub(super) has_gap: bool,
+    /// Where the reserve starts with which the file ends, and the CRC-64 of everything before.
+    pub(super) content_end: Option<(u64, u64)>,
     commands: Commands,
     end: Option<Option<Wrong>>,
     /// Batches that were run: their room is used again.
@@ -186,6 +192,8 @@ impl Parsing {
             is_in_blocks: in_blocks,
             has_blocks: in_blocks,
             has_foreign: false,
+            has_gap: false,
+            content_end: None,
             commands,
             end: None,
             spare: Vec::new(),
@@ -235,6 +243,12 @@ impl Parsing {
                     // What a length claims is no more than the file has: the readers have been told its end.
                     let least = usize::try_from(least).unwrap_or(usize::MAX);
                     self.feed.fill(self.at.saturating_add(least))?;
+                    given
+                }
+                Next::Reserve(len) => {
+                    let given = self.give();
+                    self.content_end.get_or_insert((self.feed.offset, self.feed.sum.value()));
+                    self.feed.consume(len);
                     given
                 }
                 Next::Done => {
@@ -320,10 +334,12 @@ impl Parsing {
         let block = match self.blocks.next(input, self.feed.is_at_end) {
             Ok(block::Step::Block(block)) => block,
             Ok(block::Step::More { at_least }) => return Ok(Next::More(at_least)),
+            Ok(block::Step::Reserve(len)) => return Ok(Next::Reserve(len)),
             Ok(block::Step::Done) => return Ok(Next::Done),
             Ok(block::Step::Foreign) => {
                 self.is_in_blocks = false;
                 self.has_foreign = true;
+                self.has_gap |= self.content_end.take().is_some();
                 self.parser.restart(self.blocks.at(), Some(self.feed.end));
                 return Ok(Next::Taken);
             }

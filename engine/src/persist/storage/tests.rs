@@ -15,32 +15,34 @@ fn read(path: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn a_log_goes_on_at_its_end_whoever_opens_or_cuts_it() {
+fn a_log_goes_on_where_it_is_told_whoever_opens_or_cuts_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let log: Arc<dyn LogFile> = Disk.open_log(&path).unwrap();
-    log.append(b"hello ").unwrap();
+    log.write_at(0, b"hello ").unwrap();
     drop(log);
     let log = Disk.open_log(&path).unwrap();
-    log.append(b"world!!").unwrap();
+    log.write_at(6, b"world!!").unwrap();
     log.sync().unwrap();
     log.truncate(11).unwrap();
-    log.append(b".").unwrap();
+    log.write_at(11, b".").unwrap();
     assert_eq!(read(&path), b"hello world.");
     Disk.truncate(&path, 5).unwrap();
-    log.append(b"?").unwrap();
+    log.write_at(5, b"?").unwrap();
     assert_eq!(read(&path), b"hello?");
+    log.write_at(1, b"u").unwrap();
+    assert_eq!(read(&path), b"hullo?");
     // A thread that syncs shares it with the one that appends.
     let synced = Arc::clone(&log);
     std::thread::spawn(move || synced.sync()).join().unwrap().unwrap();
 }
 
 #[test]
-fn an_append_that_finds_no_room_says_how_much_is_there() {
+fn a_write_that_finds_no_room_says_how_much_is_there() {
     if !Path::new("/dev/full").exists() {
         return;
     }
-    let short = Disk.open_log(Path::new("/dev/full")).unwrap().append(b"bytes").unwrap_err();
+    let short = Disk.open_log(Path::new("/dev/full")).unwrap().write_at(0, b"bytes").unwrap_err();
     assert_eq!((short.written, short.error.kind()), (0, io::ErrorKind::StorageFull));
 }
 

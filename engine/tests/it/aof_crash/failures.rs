@@ -6,6 +6,7 @@ use cairn_engine::persist::aof::{AofEvent, AofSettings, AofState, LogHealth, Syn
 
 use super::life::{self, Life, folder, recover, settings};
 use super::{LONG, POLICIES, SHORT, check, prepared, write};
+use crate::aof_disk::without_reserve;
 use crate::simulated::{Call, Dose, Fault, Kind, Plan, Simulated, crash_everywhere};
 
 const EIO: i32 = 5;
@@ -273,7 +274,9 @@ fn the_size_of_the_log_is_known_while_a_block_is_under_way() {
     let size = |life: &Life| life.engine.aof_stats(life.now).bytes;
     let on_disk = |disk: &Simulated| -> u64 {
         let files = disk.names(folder()).into_iter().filter(|name| name.contains(".1."));
-        files.map(|name| disk.get(folder().join(name)).map_or(0, |bytes| bytes.len() as u64)).sum()
+        files
+            .map(|name| disk.get(folder().join(name)).map_or(0, |bytes| without_reserve(&bytes).len() as u64))
+            .sum()
     };
     for _ in 0..3 {
         let before = on_disk(&disk);

@@ -10,7 +10,7 @@ use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::{self, Args};
 use cairn_engine::engine::{Caller, Engine, EngineConfig};
 use cairn_engine::persist::aof::{
-    AofEvent, AofSettings, AofState, Found, LastFile, LogHealth, SyncPolicy, Unit,
+    AofEvent, AofSettings, AofState, Found, LastFile, LogHealth, Reserve, SyncPolicy, Unit,
 };
 use cairn_engine::persist::apart::Apart;
 use cairn_engine::persist::load::LoadProgress;
@@ -31,7 +31,9 @@ pub(super) fn folder() -> PathBuf {
 }
 
 pub(super) fn settings(policy: SyncPolicy) -> AofSettings {
-    AofSettings { dir: folder(), filename: FILENAME.to_owned(), policy, ..AofSettings::default() }
+    // Small, so that it is used up, and there are blocks that are larger.
+    let reserve = Some(Reserve { least: 1, most: 1500 });
+    AofSettings { dir: folder(), filename: FILENAME.to_owned(), policy, reserve, ..AofSettings::default() }
 }
 
 /// What was done, over all lives: the digest after each number of steps tells how many there were.
@@ -83,7 +85,7 @@ fn engine(disk: &Simulated) -> Engine {
 }
 
 fn found(recovered: Recovered) -> Found {
-    let last = recovered.last.map(|last| LastFile { name: last.name, bytes: last.bytes, sum: last.crc64 });
+    let last = recovered.last.map(LastFile::from);
     Found { manifest: recovered.manifest, last, bytes: recovered.log_bytes, base_bytes: recovered.base_bytes }
 }
 

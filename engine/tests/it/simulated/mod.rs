@@ -275,16 +275,17 @@ struct Log {
 }
 
 impl LogFile for Log {
-    fn append(&self, bytes: &[u8]) -> Result<(), ShortWrite> {
+    fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), ShortWrite> {
+        let at = usize::try_from(at).expect("small files");
         let mut state = self.disk.state();
-        let at = state.file(self.file).map_or(0, |file| file.current.len());
+        let end = state.file(self.file).map_or(0, |file| file.current.len());
+        assert!(at <= end, "a log has no holes");
         match state.call(Call::Append, Op::Write { file: self.file, at, bytes: bytes.into() }) {
             Ok(_) => Ok(()),
             Err(error) => {
+                // What a failing call has left it does not say; a short one leaves half.
                 let is_short = error.raw_os_error() == Some(faults::ENOSPC);
-                let there = state.file(self.file).map_or(at, |file| file.current.len());
-                // What a failing call has left behind it does not say.
-                Err(ShortWrite { written: if is_short { there - at } else { 0 }, error })
+                Err(ShortWrite { written: if is_short { bytes.len() / 2 } else { 0 }, error })
             }
         }
     }

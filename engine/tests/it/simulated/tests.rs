@@ -46,7 +46,7 @@ fn what_was_synced_stays_and_the_rest_in_any_part() {
     disk.put(path("f"), b"abc");
     disk.begin();
     let log = disk.open_log(&path("f")).unwrap();
-    log.append(b"XY").unwrap();
+    log.write_at(3, b"XY").unwrap();
     let all: [&[u8]; 5] = [b"abc", b"abcX", b"abcXY", b"abc\0\0", b"abcX\0"];
     assert_eq!(contents(&disk, "f"), set(&all.map(<[u8]>::to_vec)));
     log.sync().unwrap();
@@ -58,7 +58,7 @@ fn sectors_are_new_or_old_each() {
     let disk = Simulated::new();
     disk.put(path("f"), &[1; 600]);
     disk.begin();
-    disk.open_log(&path("f")).unwrap().append(&[2; 1000]).unwrap();
+    disk.open_log(&path("f")).unwrap().write_at(600, &[2; 1000]).unwrap();
     let all = contents(&disk, "f");
     // The write lies in four sectors. The second is the first with room for it.
     let with = |first: u8, second: u8, third: u8| {
@@ -83,7 +83,7 @@ fn a_cut_may_be_lost_and_what_came_after_it_kept() {
     disk.begin();
     let log = disk.open_log(&path("f")).unwrap();
     log.truncate(512).unwrap();
-    log.append(&[2; 512]).unwrap();
+    log.write_at(512, &[2; 512]).unwrap();
     let all = contents(&disk, "f");
     let old_size = [vec![1; 512], vec![2; 512], vec![1; 512]].concat();
     let cut = vec![1; 512];
@@ -146,18 +146,18 @@ fn what_a_failed_sync_lost_no_later_sync_brings_back() {
     disk.put(path("f"), b"abc");
     disk.begin();
     let log = disk.open_log(&path("f")).unwrap();
-    log.append(b"XY").unwrap();
+    log.write_at(3, b"XY").unwrap();
     disk.fail(Some(Plan { after: 0, fault: Fault::Errno(EIO), lasts: false, only: Some(Call::Sync) }));
     assert_eq!(log.sync().unwrap_err().raw_os_error(), Some(EIO));
     log.sync().unwrap();
     let all: [&[u8]; 3] = [b"abcXY", b"abc\0\0", b"abc"];
     assert_eq!(contents(&disk, "f"), set(&all.map(<[u8]>::to_vec)));
-    log.append(b"Z").unwrap();
+    log.write_at(5, b"Z").unwrap();
     log.sync().unwrap();
     let all: [&[u8]; 2] = [b"abcXYZ", b"abc\0\0Z"];
     assert_eq!(contents(&disk, "f"), set(&all.map(<[u8]>::to_vec)));
     log.truncate(3).unwrap();
-    log.append(b"XYZ").unwrap();
+    log.write_at(3, b"XYZ").unwrap();
     log.sync().unwrap();
     assert_eq!(contents(&disk, "f"), set(&[b"abcXYZ".to_vec()]), "written again it is sure again");
     assert_eq!(disk.faults_hit(), 1);
@@ -169,7 +169,7 @@ fn a_kill_loses_nothing_but_the_write_it_was_in() {
     disk.begin();
     let log = disk.open_log(&path("f")).unwrap();
     for (number, bytes) in [b"abcd", b"efgh"].into_iter().enumerate() {
-        log.append(bytes).unwrap();
+        log.write_at(number as u64 * 4, bytes).unwrap();
         disk.note("written", number as u64 + 1);
     }
     let mut seen = BTreeSet::new();
@@ -192,7 +192,7 @@ fn files_tell_when_they_were_changed() {
     disk.set_time(UnixMs(9));
     let meta = disk.meta(&path("f")).unwrap().unwrap();
     assert_eq!((meta.bytes, meta.modified, meta.is_dir), (3, UnixMs(7), false));
-    disk.open_log(&path("f")).unwrap().append(b"d").unwrap();
+    disk.open_log(&path("f")).unwrap().write_at(3, b"d").unwrap();
     assert_eq!(disk.meta(&path("f")).unwrap().unwrap().modified, UnixMs(9));
     assert!(disk.meta(Path::new(DIR)).unwrap().unwrap().is_dir);
     assert_eq!(disk.meta(&path("g")).unwrap(), None);
@@ -203,8 +203,8 @@ fn a_dose_limits_the_images() {
     let disk = Simulated::new();
     disk.begin();
     let log = disk.open_log(&path("f")).unwrap();
-    for _ in 0..100 {
-        log.append(&[7; 5000]).unwrap();
+    for i in 0..100 {
+        log.write_at(i * 5000, &[7; 5000]).unwrap();
     }
     let count = |images| {
         let mut seen = 0;
@@ -221,12 +221,12 @@ fn calls_fail_by_plan() {
     let plan = |after, fault, lasts| Plan { after, fault, lasts, only: None };
     disk.fail(Some(plan(1, Fault::Short, false)));
     let log = disk.open_log(&path("f")).unwrap();
-    let short = log.append(b"abcd").unwrap_err();
+    let short = log.write_at(0, b"abcd").unwrap_err();
     assert_eq!((short.written, short.error.raw_os_error()), (2, Some(ENOSPC)));
-    log.append(b"cd").unwrap();
+    log.write_at(2, b"cd").unwrap();
     assert_eq!((disk.get(path("f")).unwrap(), disk.calls()), (b"abcd".to_vec(), 3));
     disk.fail(Some(plan(0, Fault::Errno(EINTR), true)));
-    log.append(b"e").unwrap();
+    log.write_at(4, b"e").unwrap();
     assert_eq!(disk.remove(&path("f")).unwrap_err().kind(), io::ErrorKind::Interrupted);
     assert_eq!(disk.faults_hit(), 3);
     assert!(disk.get(path("f")).is_some());
