@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use cairn_engine::base::crc64::Crc64;
-use cairn_engine::codec::aof::block::{self, Fault, Reader, Search, Step, Verdict};
+use cairn_engine::codec::aof::block::{self, Fault, Kind, Reader, Search, Step, Verdict};
 use cairn_engine::codec::aof::manifest::Marks;
 use cairn_engine::codec::aof::record::{self, Parser};
 use rdb_tools::input::Input;
@@ -46,6 +46,7 @@ pub(crate) fn check(input: &mut Input, marks: &Marks) -> io::Result<Option<Bad>>
                     parser.restart(reader.at(), input.len());
                 }
                 Ok(Step::More { at_least }) => input.fill(at_least)?,
+                Ok(Step::Reserve(len)) => input.consume(len),
                 Ok(Step::Done) => return Ok(None),
                 Err(fault) => return judge(input, fault, marks).map(Some),
             }
@@ -71,7 +72,15 @@ pub(crate) fn check(input: &mut Input, marks: &Marks) -> io::Result<Option<Bad>>
     }
 }
 
-/// What a bad block means; `input` stands at it and is read to its end.
+/// Where the bytes start that [`judge`] reads: the bad block, or what follows a reserve.
+pub(crate) fn wrong_from(fault: &Fault) -> u64 {
+    match fault.kind {
+        Kind::BehindReserve { at } => at,
+        _ => fault.at,
+    }
+}
+
+/// What a bad block means; `input` stands at [`wrong_from`] and is read to its end.
 ///
 /// # Errors
 /// What the disk says.
@@ -94,11 +103,11 @@ pub(crate) fn judge(input: &mut Input, fault: Fault, marks: &Marks) -> io::Resul
     })
 }
 
-/// What the manifest says of a file and the file is not.
+/// What the manifest says of a file and the file is not. `reserve` bytes of it are a reserve at its end.
 ///
 /// # Errors
 /// What the disk says.
-pub(crate) fn differs(input: &mut Input, marks: &Marks) -> io::Result<Option<String>> {
+pub(crate) fn differs(input: &mut Input, marks: &Marks, reserve: u64) -> io::Result<Option<String>> {
     let mut sum = Crc64::new();
     let mut len = 0;
     loop {
@@ -112,15 +121,19 @@ pub(crate) fn differs(input: &mut Input, marks: &Marks) -> io::Result<Option<Str
         len += n as u64;
         input.consume(n);
     }
-    Ok(differs_from(marks, len, Some(sum.value())))
+    Ok(differs_from(marks, len, reserve, Some(sum.value())))
 }
 
 /// The same of a file with so many bytes, and this sum if it is known.
-pub(crate) fn differs_from(marks: &Marks, len: u64, sum: Option<u64>) -> Option<String> {
+pub(crate) fn differs_from(marks: &Marks, len: u64, reserve: u64, sum: Option<u64>) -> Option<String> {
+    let log = len.saturating_sub(reserve);
     match (marks.size, marks.end, marks.crc64, sum) {
         (Some(size), ..) if size != len => Some(format!("{len} bytes, and the manifest says {size}")),
-        (None, Some(end), ..) if len < end => {
-            Some(format!("{len} bytes, and the manifest says at least {end}"))
+        (None, Some(end), ..) if log < end && reserve > 0 => {
+            Some(format!("{log} bytes and a reserve, and the manifest says at least {end}"))
+        }
+        (None, Some(end), ..) if log < end => {
+            Some(format!("{log} bytes, and the manifest says at least {end}"))
         }
         (Some(_), _, Some(expected), Some(sum)) if sum != expected => {
             Some(format!("its checksum is {sum:016x}, and the manifest says {expected:016x}"))
@@ -163,7 +176,7 @@ pub(crate) fn cut(bytes: &[u8], start: u64, marks: &Marks, at: usize) -> (usize,
                 }
                 return (block.at as usize, left);
             }
-            Ok(Step::Block(_)) => {}
+            Ok(Step::Block(_) | Step::Reserve(_)) => {}
             Ok(Step::Foreign) => {
                 in_blocks = false;
                 parser.restart(reader.at(), Some(bytes.len() as u64));

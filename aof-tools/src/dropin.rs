@@ -19,6 +19,7 @@ use cairn_engine::codec::aof::manifest::{self, MAX_LINE_BYTES, Manifest, Marks};
 use cairn_engine::codec::aof::starts_with_rdb;
 use rdb_tools::dropin::check_rdb::{self, Verdict};
 use rdb_tools::dropin::{basename, log_line};
+use rdb_tools::fold::reserve::log_end;
 use rdb_tools::input::{Access, Input};
 use rdb_tools::output::stdout;
 
@@ -235,7 +236,7 @@ impl Tool<'_> {
     }
 
     /// Compares a file with what the manifest says of it.
-    fn compare(&mut self, target: &Target<'_>) -> Step {
+    fn compare(&mut self, target: &Target<'_>, bytes: &[u8]) -> Step {
         // A file that is about to be cut may end earlier than a shutdown has left it.
         let marks = match self.fix || self.to_timestamp != 0 {
             true => Marks { end: None, ..target.marks },
@@ -246,7 +247,7 @@ impl Tool<'_> {
         }
         let path = Path::new(OsStr::from_bytes(target.path));
         match Input::open_as_it_is(path, Access::Map)
-            .and_then(|mut input| blocks::differs(&mut input, &marks))
+            .and_then(|mut input| blocks::differs(&mut input, &marks, reserve_of(target, bytes)))
         {
             Ok(None) => Ok(()),
             Ok(Some(what)) => {
@@ -285,7 +286,7 @@ impl Tool<'_> {
 
     fn single(&mut self, target: &Target<'_>, content: &Content, has_preamble: bool) -> Step<Outcome> {
         let bytes: &[u8] = content;
-        self.compare(target)?;
+        self.compare(target, bytes)?;
         if bytes.is_empty() {
             return Ok(Outcome::Empty);
         }
@@ -407,6 +408,14 @@ impl Tool<'_> {
             Err(_) => self.exit(&[b"Failed to truncate AOF ", target.name]),
         }
     }
+}
+
+/// Bytes of the reserve behind the log of a file.
+fn reserve_of(target: &Target<'_>, bytes: &[u8]) -> u64 {
+    let path = Path::new(OsStr::from_bytes(target.path));
+    let len = bytes.len() as u64;
+    let end = File::open(path).and_then(|file| log_end(&file, len, target.marks.blocks.is_some()));
+    len - end.unwrap_or(len)
 }
 
 /// The lines of a file's commands from `start` on, if a quick look finds nothing wrong with them that the

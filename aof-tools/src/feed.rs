@@ -115,9 +115,11 @@ impl<'f> InPlace<'f> {
         self.sum.as_ref().map(Crc64::value)
     }
 
-    /// The file has so many bytes now.
-    pub(crate) fn grow_to(&mut self, end: u64) {
-        self.end = self.end.max(end);
+    /// The file has so many bytes now, and others than before from here on.
+    pub(crate) fn renew(&mut self, end: u64) {
+        self.end = end;
+        self.bytes.clear();
+        self.start = 0;
     }
 
     /// Goes on at another place. What is at hand is kept if it lies there.

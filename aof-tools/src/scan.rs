@@ -15,6 +15,7 @@ use std::io;
 use cairn_engine::codec::aof::block::{self, Reader};
 use cairn_engine::codec::aof::record::{self, Content, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, Parser, Step};
 
+use crate::blocks;
 use crate::feed::Feed;
 use crate::vocabulary::{Known, Role, Vocabulary, Wrong, is_of_module};
 
@@ -64,6 +65,10 @@ pub(crate) struct Tally {
     /// Line ends of their own: behind each length and each argument.
     pub(crate) lines: u64,
     pub(crate) blocks: u64,
+    /// Bytes of reserves: behind the log, or in front of what another server has appended.
+    pub(crate) reserve: u64,
+    /// Those behind the log.
+    pub(crate) reserve_at_end: u64,
     pub(crate) first_time: Option<i64>,
     pub(crate) last_time: Option<i64>,
     /// The highest database selected.
@@ -96,6 +101,8 @@ impl Tally {
         self.commands += other.commands;
         self.lines += other.lines;
         self.blocks += other.blocks;
+        self.reserve += other.reserve;
+        self.reserve_at_end += other.reserve_at_end;
         self.first_time = self.first_time.or(other.first_time);
         self.last_time = other.last_time.or(self.last_time);
         self.most_db = self.most_db.max(other.most_db);
@@ -258,6 +265,7 @@ impl<'v> Scan<'v> {
 
     /// Takes the block that stands here.
     fn block(&mut self, feed: &mut impl Feed) -> io::Result<Option<Ended>> {
+        let start = feed.at();
         let mut reader = Reader::new(feed.at(), feed.end());
         loop {
             let (bytes, is_last) = (feed.bytes(), feed.is_last());
@@ -269,12 +277,25 @@ impl<'v> Scan<'v> {
                     return Ok(None);
                 }
                 Ok(block::Step::More { at_least }) => feed.fill(at_least)?,
+                Ok(block::Step::Reserve(len)) => {
+                    feed.consume(len);
+                    feed.fill(1)?;
+                }
                 Ok(block::Step::Foreign) => {
+                    self.tally.reserve += feed.at() - start;
                     self.in_blocks = false;
                     return Ok(None);
                 }
-                Ok(block::Step::Done) => return Ok(Some(Ended::Reached)),
-                Err(fault) => return Ok(Some(Ended::Block(fault))),
+                Ok(block::Step::Done) => {
+                    self.tally.reserve += feed.at() - start;
+                    self.tally.reserve_at_end = feed.at() - start;
+                    return Ok(Some(Ended::Reached));
+                }
+                Err(fault) => {
+                    self.tally.reserve += blocks::wrong_from(&fault) - start;
+                    feed.back(start);
+                    return Ok(Some(Ended::Block(fault)));
+                }
             }
         }
     }

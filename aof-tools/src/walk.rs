@@ -6,15 +6,17 @@
 
 use anyhow::Context;
 use cairn_engine::base::num;
-use cairn_engine::codec::aof::block::{self, Reader};
+use cairn_engine::codec::aof::block::{self, Reader, Search, Verdict};
 use cairn_engine::codec::aof::record::{self, Content, Parser, Step, timestamp};
 use cairn_engine::codec::aof::{MAGIC_BYTES, starts_with_rdb};
 use cairn_engine::codec::rdb::{Decoder, Depth, KeyHead, Options, Sink, Trailer, ValueEvent, Version};
 use rdb_tools::cmd::Reading;
 use rdb_tools::drive::{Stop, drive};
+use rdb_tools::fold::reserve::log_end;
 use rdb_tools::input::Input;
 use rdb_tools::progress::{Progress, Wanted};
 
+use crate::blocks;
 use crate::feed::{Feed, InPlace, plain_file};
 use crate::resync::resync;
 use crate::scan::{Mark, of_file};
@@ -95,6 +97,9 @@ pub(crate) trait Visit {
         Ok(())
     }
 
+    /// A reserve: these bytes mean nothing.
+    fn reserve(&mut self, _from: u64, _to: u64) {}
+
     /// So far everything has been read.
     fn progress(&mut self, _at: u64) {}
 }
@@ -123,6 +128,8 @@ pub(crate) struct Walk<'v> {
     pub(crate) has_blocks: bool,
     /// The first block of the file that ends inside a transaction, as none may.
     pub(crate) cut_transaction: Option<u64>,
+    /// Where the reserve at the end of the file starts, if that is known.
+    log_end: Option<u64>,
     db: u64,
     /// The last timestamp; lasts from file to file.
     pub(crate) time: Option<i64>,
@@ -144,6 +151,7 @@ impl<'v> Walk<'v> {
             in_blocks: false,
             has_blocks: false,
             cut_transaction: None,
+            log_end: None,
             db: 0,
             time: None,
             open: Open::default(),
@@ -155,6 +163,7 @@ impl<'v> Walk<'v> {
         self.in_blocks = in_blocks;
         self.has_blocks = in_blocks;
         self.cut_transaction = None;
+        self.log_end = None;
         self.db = 0;
         self.open = Open::default();
     }
@@ -207,9 +216,16 @@ impl<'v> Walk<'v> {
                 Stepped::Bad(bad) => {
                     let from = feed.at().min(bad.from);
                     let goes_on = resync(self.vocabulary, feed, self.in_blocks)?;
+                    let to = match self.log_end {
+                        Some(end) if self.has_blocks && !goes_on => feed.at().min(end.max(from)),
+                        _ => feed.at(),
+                    };
+                    if to < feed.at() {
+                        visit.reserve(to, feed.at());
+                    }
                     let damage = Damage {
                         from,
-                        to: feed.at(),
+                        to,
                         at: bad.at,
                         what: bad.what,
                         goes_on,
@@ -341,7 +357,8 @@ impl<'v> Walk<'v> {
 
     /// Reads the block that stands here.
     fn block(&mut self, feed: &mut impl Feed, visit: &mut dyn Visit) -> anyhow::Result<Stepped> {
-        let mut reader = Reader::new(feed.at(), feed.end());
+        let start = feed.at();
+        let mut reader = Reader::new(start, feed.end());
         loop {
             match reader.next(feed.bytes(), feed.is_last()) {
                 Ok(block::Step::Block(block)) => {
@@ -353,15 +370,38 @@ impl<'v> Walk<'v> {
                     return Ok(stepped);
                 }
                 Ok(block::Step::More { at_least }) => feed.fill(at_least)?,
+                Ok(block::Step::Reserve(len)) => {
+                    feed.consume(len);
+                    feed.fill(1)?;
+                }
                 Ok(block::Step::Foreign) => {
                     self.in_blocks = false;
+                    if feed.at() > start {
+                        visit.reserve(start, feed.at());
+                    }
                     return Ok(Stepped::On);
                 }
-                Ok(block::Step::Done) => return Ok(Stepped::Ended(Ended::AtEnd)),
+                // The next block is written over it.
+                Ok(block::Step::Done) if self.waits && feed.at() > start => {
+                    feed.back(start);
+                    return Ok(Stepped::Ended(Ended::Waiting));
+                }
+                Ok(block::Step::Done) => {
+                    if feed.at() > start {
+                        visit.reserve(start, feed.at());
+                    }
+                    return Ok(Stepped::Ended(Ended::AtEnd));
+                }
                 Err(fault) => {
-                    let is_cut = matches!(fault.kind, block::Kind::Cut { .. });
-                    let what = fault.kind.to_string();
-                    return Ok(Stepped::Bad(Bad { from: fault.at, at: fault.at, what, is_cut }));
+                    let (from, what) = (blocks::wrong_from(&fault), fault.kind.to_string());
+                    let is_cut = match self.waits {
+                        true => may_be_under_way(feed, fault, start)?,
+                        false => matches!(fault.kind, block::Kind::Cut { .. }),
+                    };
+                    if from > start && !(self.waits && is_cut) {
+                        visit.reserve(start, from);
+                    }
+                    return Ok(Stepped::Bad(Bad { from, at: from, what, is_cut }));
                 }
             }
         }
@@ -392,6 +432,22 @@ impl<'v> Walk<'v> {
             }
         }
     }
+}
+
+/// Whether a bad block may be one that is being written over the reserve that was there. The feed is at
+/// `start` again then.
+fn may_be_under_way(feed: &mut impl Feed, fault: block::Fault, start: u64) -> anyhow::Result<bool> {
+    let mut search = Search::new(fault, feed.end());
+    loop {
+        feed.fill(1)?;
+        let n = feed.bytes().len();
+        if n == 0 || search.push(feed.bytes()) {
+            break;
+        }
+        feed.consume(n);
+    }
+    feed.back(start);
+    Ok(matches!(search.finish(None), Verdict::Torn { .. }))
 }
 
 /// What a step came to.
@@ -484,6 +540,7 @@ impl Opened {
         walk.begin_file(self.in_blocks);
         match (&self.file, &mut self.input) {
             (Some((file, end)), _) => {
+                walk.log_end = Some(log_end(file, *end, self.in_blocks)?);
                 let mut feed = InPlace::new(file, self.start, *end);
                 let ended = walk.run(&mut feed, visit)?;
                 Ok((ended, Feed::at(&feed)))

@@ -20,6 +20,7 @@ pub mod log;
 mod partition;
 pub mod read;
 mod replay;
+pub mod reserve;
 mod run;
 mod scan;
 mod spill;

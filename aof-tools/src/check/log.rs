@@ -11,6 +11,7 @@ use cairn_engine::codec::aof::{MAGIC_BYTES, block, starts_with_rdb};
 use rdb_tools::check::{self, Depths, Report};
 use rdb_tools::cmd::Reading;
 use rdb_tools::drive::Stop;
+use rdb_tools::fold::reserve::log_end;
 use rdb_tools::fold::{self, OnBad};
 use rdb_tools::input::Input;
 use rdb_tools::output::Shown;
@@ -57,6 +58,8 @@ pub(super) struct FileReport {
     pub(super) commands: u64,
     /// Checked blocks whose sums fit.
     pub(super) blocks: u64,
+    /// Bytes of reserves: room behind a log that Cairn has not used, or what was that.
+    pub(super) reserve: u64,
     /// The first and the last timestamp, in Unix seconds.
     pub(super) times: Option<(i64, i64)>,
     /// Databases that a server needs for it.
@@ -225,6 +228,7 @@ impl Checker {
             bytes: 0,
             commands: 0,
             blocks: 0,
+            reserve: 0,
             times: None,
             databases: 0,
             special: BTreeMap::new(),
@@ -243,6 +247,7 @@ impl Checker {
             listed: 0,
             open: Open::default(),
             is_whole: true,
+            reserve_at_end: 0,
         };
         let first = work.report.findings.len();
         work.run(input).with_context(|| member.path.display().to_string())?;
@@ -299,6 +304,8 @@ struct FileCheck<'a> {
     open: Open,
     /// Whether nothing was wrong so far that ends what servers read.
     is_whole: bool,
+    /// Bytes of the reserve behind the log.
+    reserve_at_end: u64,
 }
 
 impl FileCheck<'_> {
@@ -417,7 +424,12 @@ impl FileCheck<'_> {
                 }
                 Ended::Block(fault) => {
                     let judged = self.judge(fault)?;
-                    self.bad_block(fault, at, found, judged);
+                    let mut to = at;
+                    if !found {
+                        to = log_end(file, end, true)?.max(blocks::wrong_from(&fault));
+                        self.file.reserve += end - to;
+                    }
+                    self.bad_block(fault, to, found, judged);
                 }
                 Ended::Reached => {}
             }
@@ -498,6 +510,8 @@ impl FileCheck<'_> {
         let file = &mut *self.file;
         file.commands += tally.commands;
         file.blocks += tally.blocks;
+        file.reserve += tally.reserve;
+        self.reserve_at_end += tally.reserve_at_end;
         file.databases = file.databases.max(tally.most_db.saturating_add(1));
         file.times = match (file.times, tally.first_time, tally.last_time) {
             (Some((first, _)), _, Some(last)) => Some((first, last)),
@@ -574,13 +588,13 @@ impl FileCheck<'_> {
     /// What a bad block means: its text, and whether it may be a torn end.
     fn judge(&self, fault: block::Fault) -> io::Result<(String, bool)> {
         let mut input = self.checker.reading.open(&self.member.path).map_err(io::Error::other)?;
-        Feed::skip(&mut input, fault.at)?;
+        Feed::skip(&mut input, blocks::wrong_from(&fault))?;
         let bad = blocks::judge(&mut input, fault, &self.member.marks)?;
         Ok((bad.what, bad.is_torn))
     }
 
     fn bad_block(&mut self, fault: block::Fault, to: u64, found: bool, (text, is_torn): (String, bool)) {
-        let bytes = to - fault.at;
+        let bytes = to.saturating_sub(blocks::wrong_from(&fault));
         let what = match found {
             true => format!("{text}; {bytes} bytes are lost, and reading goes on at offset {to}"),
             false => format!("{text}; {bytes} bytes from here on are lost"),
@@ -595,7 +609,7 @@ impl FileCheck<'_> {
 
     /// Compares the file with what the manifest says of it, reading it for that.
     fn compare(&mut self, input: &mut Input) -> io::Result<()> {
-        if let Some(what) = blocks::differs(input, &self.member.marks)? {
+        if let Some(what) = blocks::differs(input, &self.member.marks, self.reserve_at_end)? {
             self.report.find(&self.member.name, None, "size", Fate::Damaged, what);
             self.file.found += 1;
         }
@@ -612,7 +626,7 @@ impl FileCheck<'_> {
             return self
                 .compare(&mut self.checker.reading.open(&self.member.path).map_err(io::Error::other)?);
         }
-        if let Some(what) = blocks::differs_from(&marks, self.file.bytes, sum) {
+        if let Some(what) = blocks::differs_from(&marks, self.file.bytes, self.reserve_at_end, sum) {
             self.report.find(&self.member.name, None, "size", Fate::Damaged, what);
             self.file.found += 1;
         }

@@ -65,6 +65,9 @@ fn file_line(file: &FileReport) -> String {
             if file.blocks == 1 { "" } else { "s" }
         ));
     }
+    if file.reserve > 0 {
+        line.push_str(&format!(", {} bytes of reserve", file.reserve));
+    }
     if let Some((first, last)) = file.times {
         line.push_str(&format!(", from {} to {}", time::shown(first), time::shown(last)));
     }
@@ -96,6 +99,7 @@ pub(super) fn json(out: &mut dyn Write, report: &LogReport) -> io::Result<()> {
             ("bytes", file.bytes),
             ("commands", file.commands),
             ("blocks", file.blocks),
+            ("reserve", file.reserve),
             ("databases", file.databases),
             ("faults", file.found),
             ("valid_up_to", file.valid_up_to),

@@ -11,6 +11,7 @@ use cairn_engine::codec::aof::record::timestamp;
 use cairn_engine::codec::aof::{block, starts_with_rdb};
 use clap::Args;
 use rdb_tools::cmd::{Reading, info};
+use rdb_tools::fold::reserve::log_end;
 use rdb_tools::json;
 use rdb_tools::output::{Shown, exit, stdout};
 
@@ -81,6 +82,8 @@ struct Part {
     seq: i64,
     /// `None` if the file is not there.
     bytes: Option<u64>,
+    /// Bytes of the reserve behind the log.
+    reserve: u64,
     /// `rdb`, `rdb+commands`, `commands`, `empty`, `unknown`.
     content: &'static str,
     /// What the head of the RDB file says, as text and as a JSON object.
@@ -150,6 +153,7 @@ fn look_at(member: &Member, reading: Reading) -> anyhow::Result<Part> {
         role: member.role.name(),
         seq: member.seq,
         bytes: None,
+        reserve: 0,
         content: "unknown",
         rdb: None,
         marks: member.marks,
@@ -174,7 +178,11 @@ fn look_at(member: &Member, reading: Reading) -> anyhow::Result<Part> {
         part.has_blocks = part.has_blocks || block::is_line(head);
         part.first_time = times(head).next();
     }
-    let tail = tail_of(member, &input);
+    let (tail, reserve) = tail_of(member, &input, part.has_blocks);
+    part.reserve = reserve;
+    if part.content == "commands" && part.bytes == Some(reserve) {
+        part.content = "empty";
+    }
     part.last_time = times(&tail).last();
     if part.content == "rdb" {
         // Commands end in CR LF, an RDB file in its checksum: an accident of one in 65,536.
@@ -198,18 +206,20 @@ fn look_at(member: &Member, reading: Reading) -> anyhow::Result<Part> {
     Ok(part)
 }
 
-/// The end of a file, or nothing if it cannot be had without reading the file.
-fn tail_of(member: &Member, input: &rdb_tools::input::Input) -> Vec<u8> {
+/// The end of a log in a file, and the bytes of the reserve behind it; nothing if it cannot be had without reading
+/// the file.
+fn tail_of(member: &Member, input: &rdb_tools::input::Input, has_blocks: bool) -> (Vec<u8>, u64) {
     let read = || {
         let file = File::open(&member.path).ok()?;
         let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         if input.len() != Some(metadata.len()) {
             return None;
         }
-        let len = metadata.len().min(LOOKED_AT as u64);
+        let end = log_end(&file, metadata.len(), has_blocks).ok()?;
+        let len = end.min(LOOKED_AT as u64);
         let mut tail = vec![0; len as usize];
-        file.read_exact_at(&mut tail, metadata.len() - len).ok()?;
-        Some(tail)
+        file.read_exact_at(&mut tail, end - len).ok()?;
+        Some((tail, metadata.len() - end))
     };
     read().unwrap_or_default()
 }
@@ -251,7 +261,11 @@ fn as_text(facts: &Facts) -> Vec<u8> {
             out.push_str("  problem: it is not there\n");
             continue;
         };
-        out.push_str(&format!("  bytes: {bytes}\n  content: {}\n", part.content));
+        out.push_str(&format!("  bytes: {bytes}\n"));
+        if part.reserve > 0 {
+            out.push_str(&format!("  reserve: {}\n", part.reserve));
+        }
+        out.push_str(&format!("  content: {}\n", part.content));
         for (name, time) in [("first timestamp", part.first_time), ("last timestamp", part.last_time)] {
             if let Some(time) = time {
                 out.push_str(&format!("  {name}: {} ({time})\n", time::shown(time)));
@@ -316,6 +330,8 @@ fn as_json(facts: &Facts) -> Vec<u8> {
         if let Some(bytes) = part.bytes {
             json::push_name(out, "bytes");
             json::push_u64(out, bytes);
+            json::push_name(out, "reserve");
+            json::push_u64(out, part.reserve);
             json::push_name(out, "content");
             json::push_text(out, part.content);
         }

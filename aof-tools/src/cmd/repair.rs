@@ -240,9 +240,9 @@ fn compare(whole: &mut Whole, args: &Repair) -> anyhow::Result<()> {
             }
             None => None,
         };
-        let Some(what) = differs_from(marks, file.bytes, sum) else { continue };
+        let Some(what) = differs_from(marks, file.bytes, file.bytes - file.log_end, sum) else { continue };
         let (is_allowed, way_out) = match marks.whole_to() {
-            Some(size) if size > file.bytes => {
+            Some(size) if size > if marks.size.is_some() { file.bytes } else { file.log_end } => {
                 (args.without_missing, "get them back, or say --without-missing")
             }
             Some(size) if size < file.bytes => (true, ""),
@@ -315,7 +315,7 @@ fn new_manifest(whole: &Whole, written: &[(u64, u64, bool)]) -> Option<(Vec<u8>,
             }
             let entries = manifest.base.iter_mut().chain(&mut manifest.incr);
             for (entry, (file, (bytes, sum, _))) in entries.zip(whole.files.iter().zip(written)) {
-                if file.is_right() && file.differs.is_none() {
+                if file.is_right() && file.differs.is_none() && *bytes == file.bytes {
                     continue;
                 }
                 entry.marks.size = entry.marks.size.map(|_| *bytes);
@@ -431,12 +431,18 @@ fn in_place(whole: &Whole, args: &Repair, out: &mut dyn Write) -> anyhow::Result
             continue;
         }
         if file.is_right() {
+            // What is told of it anew is told without a reserve.
+            let is_told = matches!(whole.manifest, ManifestPlan::New { .. }) || file.differs.is_some();
+            let bytes = if is_told { file.log_end } else { file.bytes };
             let sum = if needs_sum {
-                sum_of(&File::open(path).with_context(at)?, file.bytes).with_context(at)?
+                sum_of(&File::open(path).with_context(at)?, bytes).with_context(at)?
             } else {
                 0
             };
-            written.push((file.bytes, sum, has_blocks(path)));
+            written.push((bytes, sum, has_blocks(path)));
+            if bytes < file.bytes {
+                cuts.push((path, bytes));
+            }
             continue;
         }
         let mut temp =
@@ -597,12 +603,12 @@ fn as_text(whole: &Whole) -> Vec<u8> {
             ));
         }
         if !file.drops.is_empty() && file.start < file.bytes {
+            let bytes = file.bytes - file.reserve();
             out.push_str(&format!(
-                "{}: {} commands stay, {} of {} bytes\n",
+                "{}: {} commands stay, {} of {bytes} bytes\n",
                 Shown(&file.member.name),
                 file.kept,
-                file.bytes - file.lost(),
-                file.bytes
+                bytes.saturating_sub(file.lost())
             ));
         }
     }
@@ -683,8 +689,12 @@ fn as_json(whole: &Whole, done: &Done) -> Vec<u8> {
         json::push_bytes(out, &file.member.name);
         json::push_name(out, "role");
         json::push_text(out, file.member.role.name());
-        for (name, value) in [("bytes", file.bytes), ("commands", file.kept), ("dropped_bytes", file.lost())]
-        {
+        for (name, value) in [
+            ("bytes", file.bytes),
+            ("reserve", file.reserve()),
+            ("commands", file.kept),
+            ("dropped_bytes", file.lost()),
+        ] {
             json::push_name(out, name);
             json::push_u64(out, value);
         }

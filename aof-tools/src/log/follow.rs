@@ -7,8 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use cairn_engine::codec::aof::manifest::Manifest;
@@ -23,6 +22,8 @@ use crate::walk::{Ended, Opened, Opening, Walk};
 
 /// How often is looked.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Times of files are not finer than this anywhere.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Increments that are named at most which nobody has seen.
 const MOST_TOLD: usize = 16;
 
@@ -128,14 +129,20 @@ fn read(
         let ended = walk.run(&mut feed, &mut Nobody).with_context(shown)?;
         debug_assert_ne!(ended, Ended::Enough, "nobody has seen enough");
     }
+    let mut before = None;
     loop {
         // Asked before reading, so that nothing written until then is missed.
         let has_next = !is_last || later(log, member.seq).is_some_and(|later| !later.is_empty());
-        let len = len_of(file, &member.path)?;
-        if len < feed.at() {
+        let now = State::of(file).with_context(shown)?;
+        if now.len < feed.at() {
             anyhow::bail!("{}: the file has become shorter", shown());
         }
-        feed.grow_to(len);
+        if before.replace(now) == Some(now) && now.is_settled && !has_next {
+            std::thread::sleep(PAUSE);
+            continue;
+        }
+        // What is new may stand where a reserve was.
+        feed.renew(now.len);
         walk.waits = !has_next;
         let ended = walk.run(&mut feed, ledger).with_context(shown)?;
         if ended == Ended::Enough {
@@ -149,8 +156,22 @@ fn read(
     }
 }
 
-fn len_of(file: &File, path: &Path) -> anyhow::Result<u64> {
-    Ok(file.metadata().with_context(|| path.display().to_string())?.len())
+/// What tells whether a file has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    len: u64,
+    modified: Option<SystemTime>,
+    /// Whether it was changed so long ago that its next change has another time.
+    is_settled: bool,
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<State> {
+        let metadata = file.metadata()?;
+        let modified = metadata.modified().ok();
+        let age = modified.and_then(|modified| modified.elapsed().ok());
+        Ok(State { len: metadata.len(), modified, is_settled: age.is_some_and(|age| age > SETTLED) })
+    }
 }
 
 /// The last file holds no commands, and nothing will be appended to it.

@@ -14,6 +14,7 @@ use cairn_engine::base::num;
 use cairn_engine::codec::aof::record::{MAX_ANNOTATION_BYTES, timestamp};
 use rdb_tools::check::{self, Depths, Fate};
 use rdb_tools::cmd::Reading;
+use rdb_tools::fold::reserve::log_end;
 use rdb_tools::output::Shown;
 use rdb_tools::salvage;
 use tempfile::NamedTempFile;
@@ -51,6 +52,10 @@ pub(crate) struct Drop {
 pub(crate) struct FilePlan {
     pub(crate) member: Member,
     pub(crate) bytes: u64,
+    /// Where the log in it ends: behind that there is a reserve, if there is anything.
+    pub(crate) log_end: u64,
+    /// All reserves, in order: also what another server has appended something behind.
+    pub(crate) reserves: Vec<(u64, u64)>,
     /// Where its commands start; all of it, if it is an RDB file.
     pub(crate) start: u64,
     /// Whether it has checked blocks.
@@ -86,6 +91,21 @@ impl FilePlan {
     pub(crate) fn lost(&self) -> u64 {
         let salvaged = self.salvaged.as_ref().map_or(0, |salvaged| salvaged.lost_bytes);
         self.drops.iter().map(|drop| drop.to - drop.from).sum::<u64>() + salvaged
+    }
+
+    /// Bytes of reserves.
+    pub(crate) fn reserve(&self) -> u64 {
+        self.reserves.iter().map(|(from, to)| to - from).sum()
+    }
+
+    /// What does not get into a new file: what is dropped, with the database to choose in its place, and the
+    /// reserves. In order.
+    pub(crate) fn gaps(&self) -> Vec<(u64, u64, Option<u64>)> {
+        let drops = self.drops.iter().map(|drop| (drop.from, drop.to, drop.select));
+        let reserves = self.reserves.iter().map(|(from, to)| (*from, *to, None));
+        let mut gaps: Vec<_> = drops.chain(reserves).collect();
+        gaps.sort_by_key(|(from, to, _)| (*from, *to));
+        gaps
     }
 
     /// Whether nothing in it has to change.
@@ -127,6 +147,8 @@ pub(crate) fn plan(
     let mut plan = FilePlan {
         member: member.clone(),
         bytes,
+        log_end: bytes,
+        reserves: Vec::new(),
         start: 0,
         has_blocks: member.marks.blocks.is_some(),
         kept: 0,
@@ -170,6 +192,7 @@ pub(crate) fn plan(
         rules,
         file,
         drops: Vec::new(),
+        reserves: Vec::new(),
         kept: 0,
         open: None,
         written_db: Some(0),
@@ -178,10 +201,17 @@ pub(crate) fn plan(
     let mut walk = Walk::new(vocabulary);
     opened.walk(&mut walk, &mut planner).with_context(|| member.path.display().to_string())?;
     plan.has_blocks |= walk.has_blocks;
+    // A reserve alone is a file of blocks as well, and only the manifest knows.
+    plan.log_end =
+        log_end(&planner.file, bytes, plan.has_blocks).with_context(|| member.path.display().to_string())?;
     plan.seal_from = walk.cut_transaction;
     planner.end();
     plan.kept = planner.kept;
     plan.drops = joined(planner.drops);
+    plan.reserves = planner.reserves;
+    if plan.reserves.is_empty() && plan.log_end < bytes {
+        plan.reserves.push((plan.log_end, bytes));
+    }
     Ok(plan)
 }
 
@@ -278,6 +308,7 @@ struct Planner<'a> {
     rules: Rules,
     file: File,
     drops: Vec<Drop>,
+    reserves: Vec<(u64, u64)>,
     kept: u64,
     open: Option<OpenTransaction>,
     /// The database after all that is kept, if that is sure.
@@ -494,6 +525,10 @@ impl Visit for Planner<'_> {
             self.drop(at, end, "a timestamp that is no number".to_owned(), None)?;
         }
         Ok(())
+    }
+
+    fn reserve(&mut self, from: u64, to: u64) {
+        self.reserves.push((from, to));
     }
 
     fn damage(&mut self, damage: &Damage) -> anyhow::Result<Option<u64>> {

@@ -57,8 +57,8 @@ pub(crate) fn write(plan: &FilePlan, out: &mut dyn Write) -> io::Result<Written>
         let file = salvaged.file.reopen()?;
         let len = file.metadata()?.len();
         copy(&file, 0, len, &mut out)?;
-    } else if plan.is_right() {
-        copy(&file, 0, plan.bytes, &mut out)?;
+    } else if plan.is_right() && plan.reserves.iter().all(|(_, to)| *to == plan.bytes) {
+        copy(&file, 0, plan.log_end, &mut out)?;
     } else if plan.has_blocks {
         let from = whole_blocks(&file, plan)?;
         copy(&file, 0, from, &mut out)?;
@@ -97,7 +97,7 @@ fn select(db: Option<u64>) -> Vec<u8> {
 
 /// Up to where blocks can stay as they are: nothing is dropped before, or in the last of them.
 fn whole_blocks(file: &File, plan: &FilePlan) -> io::Result<u64> {
-    let first = plan.drops.first().map_or(plan.bytes, |drop| drop.from);
+    let first = plan.gaps().first().map_or(plan.bytes, |(from, ..)| *from);
     let first = plan.seal_from.map_or(first, |from| from.min(first));
     let mut feed = InPlace::new(file, plan.start, plan.bytes);
     let mut reader = Reader::new(plan.start, Some(plan.bytes));
@@ -119,11 +119,10 @@ fn blocks(file: &File, plan: &FilePlan, mut at: u64, out: &mut Summed<'_>) -> io
     let mut pending = Pending::new();
     let mut open = Open::default();
     let end = plan.bytes;
-    let ranges = plan.drops.iter().map(|drop| (drop.from, drop.to, drop.select));
-    for (from, to, db) in ranges.chain([(end, end, None)]) {
+    for (from, to, db) in plan.gaps().into_iter().chain([(end, end, None)]) {
         records(file, at, from, &mut pending, &mut open, out)?;
         pending.body_mut().extend_from_slice(&select(db));
-        at = to;
+        at = to.max(at);
     }
     seal(&mut pending, out)
 }

@@ -1,7 +1,7 @@
 //! Logs on disk: which files make one up, in which order, and how far each of them counts.
 //!
 //! A log is named by its manifest, by the folder that it is in, by a server's data folder, or it is one
-//! file: commands, with or without an RDB file in front. Reads nothing but manifests and first bytes.
+//! file: commands, with or without an RDB file in front. Reads nothing but manifests, first bytes, and reserves.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use cairn_engine::codec::aof::manifest::{self, FileKind, Manifest, Marks, TEMP_PREFIX};
+
+use super::reserve;
 
 /// A manifest is text of a few lines; more than this is something else.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
@@ -41,7 +43,7 @@ pub struct Part {
     pub role: Role,
     /// What the manifest says of it.
     pub marks: Marks,
-    /// Its size.
+    /// Its size, without the reserve behind the log.
     pub bytes: u64,
     /// Where it ends for the fold; what is behind counts as if it were not there.
     pub until: Option<u64>,
@@ -122,7 +124,9 @@ impl Log {
         if is_manifest(path) {
             return Log::of_manifest(path);
         }
-        let bytes = fs::metadata(path).with_context(|| path.display().to_string())?.len();
+        let at = || path.display().to_string();
+        let size = fs::metadata(path).with_context(at)?.len();
+        let bytes = log_end(path, size, false).with_context(at)?;
         let part = Part {
             path: path.to_owned(),
             name: path.file_name().unwrap_or(path.as_os_str()).as_bytes().to_vec(),
@@ -178,17 +182,19 @@ impl Log {
         let mut parts = Vec::new();
         for (kind, entry) in manifest.live() {
             let file = folder.join(OsStr::from_bytes(&entry.name));
-            let bytes = fs::metadata(&file)
+            let size = fs::metadata(&file)
                 .with_context(|| format!("{}: names {}", path.display(), file.display()))?
                 .len();
             let marks = entry.marks;
-            let is_right = match (marks.size, marks.end) {
-                (Some(size), _) => size == bytes,
-                (None, Some(end)) => end <= bytes,
-                (None, None) => true,
+            let bytes =
+                log_end(&file, size, marks.blocks.is_some()).with_context(|| file.display().to_string())?;
+            let wrong = match (marks.size, marks.end) {
+                // The reserve of a closed file counts: it is in its checksum.
+                (Some(named), _) if named != size => Some((size, named)),
+                (None, Some(named)) if named > bytes => Some((bytes, named)),
+                _ => None,
             };
-            if !is_right {
-                let named = marks.whole_to().unwrap_or_default();
+            if let Some((bytes, named)) = wrong {
                 bail!("{}: {bytes} bytes, and the manifest says {named}", file.display());
             }
             let role = if kind == FileKind::Base { Role::Base } else { Role::Incr };
@@ -220,6 +226,14 @@ impl Log {
             part.until = Some(part.until.map_or(place.at, |until| until.min(place.at)));
         }
     }
+}
+
+/// Where the log in a file of so many bytes ends, if it is one that can be looked at from its end.
+fn log_end(path: &Path, bytes: u64, has_blocks: bool) -> io::Result<u64> {
+    if !path.is_file() {
+        return Ok(bytes);
+    }
+    reserve::log_end(&fs::File::open(path)?, bytes, has_blocks)
 }
 
 /// Whether a file is a manifest, by its name or by its first line that is no comment.

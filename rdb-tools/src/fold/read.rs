@@ -140,10 +140,11 @@ impl<'i> Records<'i> {
         }
     }
 
-    /// Offset after the record that was given out last.
+    /// Offset after the record that was given out last; at the end, where the log ends: what follows is a
+    /// reserve.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.input.position() + self.given as u64
+        self.blocks.reserve().unwrap_or(self.input.position() + self.given as u64)
     }
 
     /// The block that the record which was given out last stands in, or the one behind it, if its line has
@@ -239,7 +240,7 @@ impl<'i> Records<'i> {
                 self.input.consume(len);
                 return Ok(Found::Again);
             }
-            Ok(block::Step::Done) => return Ok(Found::End),
+            Ok(block::Step::Done) => return self.end(),
             Ok(block::Step::Foreign) => {
                 self.in_blocks = false;
                 self.parser.restart(at, self.input.len());
@@ -249,6 +250,20 @@ impl<'i> Records<'i> {
         };
         self.input.fill(at_least)?;
         Ok(Found::Again)
+    }
+
+    /// The file ends, maybe with a reserve. Whole blocks are missing if the manifest says so.
+    fn end(&self) -> Result<Found, Failed> {
+        let at = self.blocks.reserve();
+        match (at, self.marks.end) {
+            (Some(at), Some(end)) if self.marks.size.is_none() && end > at => {
+                let what = format!(
+                    "the log ends here, and the manifest says that the file was whole up to offset {end}"
+                );
+                Err(Failed::Broken(Broken { at, what, is_torn: false }))
+            }
+            _ => Ok(Found::End),
+        }
     }
 
     /// Reads a record of a block, which is at hand as a whole.
