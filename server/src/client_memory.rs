@@ -116,7 +116,10 @@ impl Server {
 
     #[cold]
     fn evict_largest(&mut self, limit: u64) {
-        let may_go = |client: &Client| client.closing != Closing::Now && !client.session.no_evict;
+        // Who has not been counted yet has sent nothing: it would go without an answer, and free nothing.
+        let may_go = |client: &Client| {
+            client.closing != Closing::Now && !client.session.no_evict && client.counted > 0
+        };
         let mut largest: Vec<(u64, u32)> = self
             .clients
             .iter()

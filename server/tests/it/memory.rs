@@ -142,6 +142,27 @@ fn clients_that_announce_much_go_as_if_it_were_there() {
     assert_eq!(info(&mut control, "connected_clients"), 2);
 }
 
+/// Not at once when they come: nothing would be gained by it.
+#[test]
+fn clients_go_only_after_the_first_answer_when_others_take_too_much() {
+    let server = Server::start(&["--maxmemory-clients", "200kb"]);
+    let mut control = server.client();
+    assert_eq!(control.call("CLIENT NO-EVICT ON"), "OK");
+    let mut large = server.client();
+    assert_eq!(large.call("CLIENT NO-EVICT ON"), "OK");
+    large.send(b"*2\r\n$3\r\nGET\r\n$400000\r\n");
+    large.send(&vec![b'v'; 300_000]);
+    wait_until(&mut control, "mem_clients_normal", |bytes| bytes >= 300_000);
+    for gone in 1..=3 {
+        let mut client = server.client();
+        // Turns go by in which it has sent nothing.
+        assert_eq!(control.call("PING"), "PONG");
+        assert_eq!(info(&mut control, "evicted_clients"), gone - 1);
+        assert_eq!(client.call("PING"), "PONG");
+        wait_until(&mut control, "evicted_clients", |count| count == gone);
+    }
+}
+
 #[test]
 fn a_reply_beyond_its_limit_leaves_no_memory() {
     let server = Server::start(&["--client-output-buffer-limit", "normal", "100000", "0", "0"]);
