@@ -144,7 +144,7 @@ pub(super) fn read(
             is_torn: whole_to.is_none_or(|end| end <= valid_to),
             is_open,
         }),
-        None => parsing.content_end.and_then(|(at, _)| missing(at, whole_to)),
+        None => parsing.content_end.and_then(|(at, _)| missing(at, &source.marks)),
     };
     let (has_foreign, has_gap) = (parsing.has_foreign, parsing.has_gap);
     let crc64 = rdb.is_none().then_some(sum);
@@ -156,9 +156,10 @@ pub(super) fn read(
     Ok(Found { valid_to, read_to, read_crc64, crc64, rdb, bad, has_foreign, has_gap })
 }
 
-/// What it means that the log ends at `at`, with a reserve behind it: blocks may be missing.
-fn missing(at: u64, whole_to: Option<u64>) -> Option<Bad> {
-    let end = whole_to.filter(|end| *end > at)?;
+/// What it means that the log ends at `at`, with a reserve behind it: blocks may be missing. Of a closed file
+/// that another server has left so the reserve is a part, and its sum tells.
+fn missing(at: u64, marks: &Marks) -> Option<Bad> {
+    let end = marks.end.filter(|end| *end > at && marks.size.is_none())?;
     let what = format!(
         "offset {at}: the log ends here, and the manifest says that the file was whole up to offset {end}"
     );

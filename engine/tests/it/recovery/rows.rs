@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use cairn_engine::base::rng::Rng;
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::codec::aof::manifest::Manifest;
+use cairn_engine::codec::aof::reserve;
 use cairn_engine::codec::rdb::{ObjectType, Target, Writer, WriterOptions};
 use cairn_engine::engine::Engine;
 use cairn_engine::persist::apart::Apart;
@@ -650,6 +651,25 @@ fn beyond_whole_blocks_that_are_missing_at_the_end_show_in_the_manifest() {
         home.write(INCR_PATH, &[&log[..cut], &vec![0; log.len() - cut]].concat());
         home.refuses(&[&format!("offset {}", first.len()), "the manifest says"]);
     }
+}
+
+#[test]
+fn beyond_a_reserve_may_lie_in_front_of_another_file() {
+    // Another server has begun the next file, and knows of no reserve to cut off.
+    let second = "appendonly.aof.2.incr.aof";
+    let mut first = blocks(&["SET a 1"], synced);
+    let end = first.len() as u64;
+    reserve::push(&mut first, end..4096, true);
+    let home = Home::with_log(&[(INCR, &first), (second, &commands("SET b 2"))]);
+    let manifest = home.loads("a=1 b=2").recovered.manifest;
+    assert_eq!((manifest.incr[0].marks.size, manifest.incr[0].marks.crc64), closed(&first));
+    home.mark(|marked| *marked = manifest);
+    home.loads("a=1 b=2").is_calm();
+    home.write(INCR_PATH, &blocks(&["SET a 1"], synced));
+    home.refuses(&["and the manifest says 4096"]);
+    first[4000] = b'=';
+    home.write(INCR_PATH, &first);
+    home.refuses(&["checksum"]);
 }
 
 #[test]
