@@ -120,6 +120,11 @@ impl Clocks {
         self.idle_ticks(clock) / TICKS_PER_S
     }
 
+    /// The second since the epoch of the access that an LRU clock tells. Time alone does not change it.
+    pub(super) fn accessed_s(&self, clock: u32) -> u64 {
+        self.ticks.saturating_sub(self.idle_ticks(clock)) / TICKS_PER_S
+    }
+
     /// How long ago or how seldom an item was used, as a number that only another access makes less:
     /// the higher, the sooner it may go. 0 without clocks.
     pub(super) fn staleness(&self, clock: u32) -> u64 {
@@ -193,6 +198,10 @@ mod tests {
         let before = lru.staleness(older);
         lru.tick(UnixMs(1_000_190_500));
         assert_eq!(lru.staleness(older), before, "time alone changes no order");
+        for ms in 0..3000 {
+            lru.tick(UnixMs(1_000_190_500 + ms));
+            assert_eq!(lru.accessed_s(clock), 1_000_000, "nor the second of the access");
+        }
     }
 
     #[test]

@@ -262,10 +262,9 @@ fn object(call: &mut Call<'_>, key: &[u8], fast: bool) -> Outcome {
     let db = call.session().db;
     let config = &call.server.config;
     let (fill, depth) = (config.list_max_listpack_size, config.list_compress_depth);
-    let clock = lru_clock(call.server.now.secs());
     let now = call.server.now;
     let keys = engine(call)?.keyspace_mut().db_mut(db);
-    let idle = keys.idle_s(key).unwrap_or(0);
+    let (idle, lru) = (keys.idle_s(key).unwrap_or(0), lru_clock(keys.accessed_s(key).unwrap_or(0)));
     let freq = keys.freq(key, now);
     let value = keys.get(key).ok_or(CommandError::NoSuchKey)?;
     let encoding = value.encoding_name();
@@ -279,10 +278,7 @@ fn object(call: &mut Call<'_>, key: &[u8], fast: bool) -> Outcome {
     }
     match freq {
         Some(freq) => text.push_str(&format!(" lfu_freq:{freq} lfu_access_time_minutes:0")),
-        None => {
-            let lru = clock.saturating_sub(idle);
-            text.push_str(&format!(" lru:{lru} lru_seconds_idle:{idle}"));
-        }
+        None => text.push_str(&format!(" lru:{lru} lru_seconds_idle:{idle}")),
     }
     if let ValueRef::List(ListRef::Quicklist(list)) = value {
         let (nodes, items) = (list.node_count(), list.len());
@@ -309,8 +305,8 @@ fn node_bytes(node: &NodeRef<'_>) -> usize {
 }
 
 /// Redis's clock of accesses: seconds in 24 bits.
-fn lru_clock(seconds: i64) -> u64 {
-    u64::try_from(seconds).unwrap_or(0) & 0x00ff_ffff
+fn lru_clock(seconds: u64) -> u64 {
+    seconds & 0x00ff_ffff
 }
 
 /// Places of a table of so many bytes: nine in a bucket of 64.

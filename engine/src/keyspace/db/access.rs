@@ -182,6 +182,12 @@ impl Db {
             .then(|| self.clock(key).map(|clock| self.clocks.idle_s(clock)))?
     }
 
+    /// The second since the epoch of the last access to a key; `None` as with [`Db::idle_s`].
+    pub fn accessed_s(&mut self, key: &[u8]) -> Option<u64> {
+        self.idle_s(key)?;
+        self.clock(key).map(|clock| self.clocks.accessed_s(clock))
+    }
+
     /// How often a key is used, from 0 to 255; `None` if it isn't there, or no frequencies are kept.
     #[must_use]
     pub fn freq(&self, key: &[u8], now: UnixMs) -> Option<u8> {
