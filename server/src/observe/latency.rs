@@ -1,6 +1,9 @@
 //! The latency monitor: events that took longer than a threshold, the last of each kind with their time.
 //!
-//! Knows no clock. Behaviour: valkey src/latency.c, src/sparkline.c.
+//! Knows no clock. Behaviour: valkey src/latency.c, src/sparkline.c. Of the events that Valkey 9.1 names, `aof-fstat`,
+//! `while-blocked-cron` and `command-unblocking` have nothing here that they would measure, and those of clusters,
+//! modules and defragmentation neither. `aof-rename`, `rdb-unlink-temp-file`, and `expire-del`, which takes long
+//! only with `lazyfree-lazy-expire no`, are not told.
 
 use std::fmt::Write;
 
