@@ -62,6 +62,12 @@ impl<'a> Ziplist<'a> {
         self.len == 0
     }
 
+    /// How many bytes it takes.
+    #[must_use]
+    pub const fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The elements, first to last.
     #[must_use]
     pub fn iter(&self) -> Iter<'a> {

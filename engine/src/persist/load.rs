@@ -487,6 +487,10 @@ impl Sink for Loader<'_> {
         self.builder.elements(run).map_err(|error| self.fault(error))
     }
 
+    fn fields(&mut self, run: ShortRun<'_>) -> Result<(), LoadFault> {
+        self.builder.fields(run).map_err(|error| self.fault(error))
+    }
+
     fn end_key(&mut self, _end: u64) -> Result<(), LoadFault> {
         if self.current.is_inserted {
             return Ok(());

@@ -7,16 +7,15 @@
 use std::fmt;
 
 use crate::codec::rdb::{Depth, Dialect, ObjectType, ShortRun, ValueEvent, Version};
-use crate::packed::IntText;
 use crate::packed::intset::IntsetBuf;
-use crate::packed::listpack::ListpackBuf;
+use crate::packed::listpack::{Listpack, ListpackBuf, Room};
 use crate::packed::zipmap::Zipmap;
-use crate::value::hash::Hash;
-use crate::value::list::List;
+use crate::value::hash::{Hash, HashLoader, LoadedHash};
+use crate::value::list::{ListLoader, LoadedList};
 use crate::value::malformed::Malformed;
 use crate::value::set::{LoadedSet, Set, SetLoader};
 use crate::value::stream::BadStream;
-use crate::value::zset::{Zset, ZsetBuilder};
+use crate::value::zset::{LoadedZset, Zset, ZsetLoader};
 use crate::value::{InlineTag, Limits, Opaque, OpaqueDialect, StringValue, Value};
 
 use super::module_name;
@@ -69,12 +68,18 @@ const MOST_RESERVED: u64 = 1 << 20;
 enum Growing {
     Nothing,
     Whole(Value),
-    List(List),
+    /// In `Builder::packed`, by its inline form.
+    Packed(InlineTag),
+    /// In `Builder::elements`.
+    Elements,
     /// In `Builder::members`.
     Members,
+    /// In `Builder::pairs`.
+    Pairs,
+    /// In `Builder::scored`.
+    Scored,
     Set(Set),
     Hash(Hash),
-    Zset(Box<ZsetBuilder>),
     Stream(Box<StreamBuilder>),
     Raw(Vec<u8>),
 }
@@ -99,8 +104,16 @@ pub struct Builder {
     type_byte: u8,
     meta: Option<Vec<u8>>,
     growing: Growing,
-    /// Of sets; kept from one to the next.
+    /// Room for small packed values, kept from one to the next, as the loaders are.
+    packed: Room,
+    /// Of lists.
+    elements: ListLoader,
+    /// Of sets.
     members: SetLoader,
+    /// Of hashes.
+    pairs: HashLoader,
+    /// Of sorted sets.
+    scored: ZsetLoader,
 }
 
 impl Builder {
@@ -113,7 +126,11 @@ impl Builder {
             type_byte: 0,
             meta: None,
             growing: Growing::Nothing,
+            packed: Room::default(),
+            elements: ListLoader::default(),
             members: SetLoader::default(),
+            pairs: HashLoader::default(),
+            scored: ZsetLoader::default(),
         }
     }
 
@@ -135,16 +152,25 @@ impl Builder {
         } else {
             match object {
                 T::String | T::SetIntset => Growing::Nothing,
-                T::List | T::ListZiplist | T::ListQuicklist | T::ListQuicklist2 => Growing::List(List::new()),
+                T::List | T::ListZiplist | T::ListQuicklist | T::ListQuicklist2 => {
+                    self.elements.begin();
+                    Growing::Elements
+                }
                 T::Set => {
                     self.members.begin(0, limits);
                     Growing::Members
                 }
                 T::SetListpack => Growing::Nothing,
-                T::Zset | T::ZsetText => Growing::Zset(Box::new(ZsetBuilder::new(limits))),
+                T::Zset | T::ZsetText => {
+                    self.scored.begin(0, limits);
+                    Growing::Scored
+                }
                 T::ZsetListpack | T::ZsetZiplist => Growing::Nothing,
-                T::Hash
-                | T::HashZipmap
+                T::Hash => {
+                    self.pairs.begin(0, limits);
+                    Growing::Pairs
+                }
+                T::HashZipmap
                 | T::HashZiplist
                 | T::HashListpack
                 | T::HashMetadataPreGa
@@ -171,14 +197,26 @@ impl Builder {
     ///
     /// # Errors
     /// As `event`.
-    pub fn elements(&mut self, mut run: ShortRun<'_>) -> Result<(), BuildError> {
-        if matches!(self.growing, Growing::Members) {
-            let (count, bytes) = (run.len(), run.byte_len());
-            let pushed = self.members.push_all(run, count, bytes, &self.limits);
-            return pushed.map_err(BuildError::Duplicate);
+    pub fn elements(&mut self, run: ShortRun<'_>) -> Result<(), BuildError> {
+        let (count, bytes, limits) = (run.len(), run.byte_len(), &self.limits);
+        match self.growing {
+            Growing::Members => {
+                self.members.push_all(run, count, bytes, limits).map_err(BuildError::Duplicate)
+            }
+            _ => {
+                self.elements.push_all(run, count, bytes, limits);
+                Ok(())
+            }
         }
-        let mut text = IntText::new();
-        run.try_for_each(|element| self.event(ValueEvent::Element(element.text(&mut text))))
+    }
+
+    /// Takes fields and values of a hash by turns.
+    ///
+    /// # Errors
+    /// As `event`.
+    pub fn fields(&mut self, run: ShortRun<'_>) -> Result<(), BuildError> {
+        let (count, bytes) = (run.len(), run.byte_len());
+        self.pairs.push_all(run, count, bytes, &self.limits).map_err(BuildError::Duplicate)
     }
 
     /// Takes an event of the value.
@@ -195,6 +233,12 @@ impl Builder {
             (ValueEvent::Begin { declared }, Growing::Members) => {
                 self.members.begin(declared.min(MOST_RESERVED) as usize, limits);
             }
+            (ValueEvent::Begin { declared }, Growing::Pairs) => {
+                self.pairs.begin(declared.min(MOST_RESERVED) as usize, limits);
+            }
+            (ValueEvent::Begin { declared }, Growing::Scored) => {
+                self.scored.begin(declared.min(MOST_RESERVED) as usize, limits);
+            }
             (ValueEvent::Begin { declared }, Growing::Hash(hash)) => {
                 *hash = Hash::with_hint(declared.min(MOST_RESERVED) as usize, limits);
             }
@@ -204,27 +248,38 @@ impl Builder {
                     return Err(BuildError::Duplicate(member.to_vec()));
                 }
             }
-            (ValueEvent::Element(element), Growing::List(list)) => {
-                list.push(crate::value::list::End::Back, element, limits);
-            }
+            (ValueEvent::Element(element), Growing::Elements) => self.elements.push(element, limits),
             (ValueEvent::Field { field, value, expire_at }, Growing::Hash(hash)) => {
                 if !hash.add_loaded(field, value, expire_at, limits) {
                     return Err(BuildError::Duplicate(field.to_vec()));
                 }
             }
-            (ValueEvent::Member { member, score }, Growing::Zset(zset)) => {
-                zset.push(member, score).map_err(|_| BuildError::Duplicate(member.to_vec()))?;
+            (ValueEvent::Field { field, value, .. }, Growing::Pairs) => {
+                if !self.pairs.push(field, value, limits) {
+                    return Err(BuildError::Duplicate(field.to_vec()));
+                }
+            }
+            (ValueEvent::Member { member, score }, Growing::Scored) => {
+                let pushed = self.scored.push(member, score, limits);
+                pushed.map_err(|_| BuildError::Duplicate(member.to_vec()))?;
             }
             (ValueEvent::Intset(intset), growing) => {
                 let own = IntsetBuf::from_trusted(intset.as_bytes().to_vec());
                 *growing = Growing::Set(Set::from_intset(own, limits));
             }
-            (ValueEvent::Listpack(pack), growing) => {
-                let own = ListpackBuf::from_trusted(pack.as_bytes().to_vec());
-                *growing = packed(self.object, own, limits)?;
+            (ValueEvent::Listpack(pack), growing) => match kept(self.object, pack, limits)? {
+                Some(tag) => {
+                    self.packed.copy(pack);
+                    *growing = Growing::Packed(tag);
+                }
+                None => *growing = unpacked(self.object, pack, limits)?,
+            },
+            (ValueEvent::Ziplist(old), Growing::Elements) => self.elements.push_old_node(&old),
+            (ValueEvent::Ziplist(old), growing) => {
+                self.packed.clear();
+                old.into_iter().for_each(|element| self.packed.push_element(element));
+                *growing = gathered(self.object, self.packed.view(), limits)?;
             }
-            (ValueEvent::Ziplist(old), Growing::List(list)) => list.push_node(old.to_listpack()),
-            (ValueEvent::Ziplist(old), growing) => *growing = packed(self.object, old.to_listpack(), limits)?,
             (ValueEvent::Zipmap(old), Growing::Hash(hash)) if is_long(&old, limits) => {
                 for (field, value) in &old {
                     if !hash.add_loaded(field, value, None, limits) {
@@ -233,18 +288,16 @@ impl Builder {
                 }
             }
             (ValueEvent::Zipmap(old), growing) => {
-                let mut pack = ListpackBuf::new();
+                self.packed.clear();
                 for (field, value) in &old {
-                    pack.push_back(field);
-                    pack.push_back(value);
+                    self.packed.push(field);
+                    self.packed.push(value);
                 }
-                *growing = packed(self.object, pack, limits)?;
+                *growing = gathered(self.object, self.packed.view(), limits)?;
             }
-            (ValueEvent::ListNode(pack), Growing::List(list)) => {
-                list.push_node(ListpackBuf::from_trusted(pack.as_bytes().to_vec()));
-            }
-            (ValueEvent::OldListNode(old), Growing::List(list)) => list.push_node(old.to_listpack()),
-            (ValueEvent::PlainListNode(bytes), Growing::List(list)) => list.push_plain(bytes.to_vec()),
+            (ValueEvent::ListNode(pack), Growing::Elements) => self.elements.push_node(pack),
+            (ValueEvent::OldListNode(old), Growing::Elements) => self.elements.push_old_node(&old),
+            (ValueEvent::PlainListNode(bytes), Growing::Elements) => self.elements.push_plain(bytes),
             (event, Growing::Stream(stream)) => stream.event(&event)?,
             (event, _) => unreachable!("a decoder gives no {event:?} for {:?}", self.object),
         }
@@ -272,10 +325,13 @@ impl Builder {
         Ok(Built::Value(match std::mem::replace(&mut self.growing, Growing::Nothing) {
             Growing::Nothing => return Ok(Built::Nothing),
             Growing::Whole(value) => value,
-            Growing::List(mut list) => {
-                list.settle(limits);
-                Value::List(list)
-            }
+            Growing::Packed(tag) => return Ok(Built::Inline(tag, self.packed.view().as_bytes())),
+            Growing::Elements => match self.elements.finish(limits) {
+                LoadedList::Listpack(pack) => {
+                    return Ok(Built::Inline(InlineTag::ListListpack, pack.as_bytes()));
+                }
+                LoadedList::Own(list) => Value::List(list),
+            },
             Growing::Members => match self.members.finish(limits)? {
                 LoadedSet::Listpack(pack) => {
                     return Ok(Built::Inline(InlineTag::SetListpack, pack.as_bytes()));
@@ -283,8 +339,19 @@ impl Builder {
                 LoadedSet::Own(set) => Value::Set(set),
             },
             Growing::Set(set) => Value::Set(set),
+            Growing::Pairs => match self.pairs.finish()? {
+                LoadedHash::Listpack(pack) => {
+                    return Ok(Built::Inline(InlineTag::HashListpack, pack.as_bytes()));
+                }
+                LoadedHash::Own(hash) => Value::Hash(hash),
+            },
             Growing::Hash(hash) => Value::Hash(hash),
-            Growing::Zset(zset) => Value::Zset(zset.finish(limits).map_err(|_| BuildError::DuplicateMember)?),
+            Growing::Scored => match self.scored.finish(limits).map_err(|_| BuildError::DuplicateMember)? {
+                LoadedZset::Listpack(pack) => {
+                    return Ok(Built::Inline(InlineTag::ZsetListpack, pack.as_bytes()));
+                }
+                LoadedZset::Own(zset) => Value::Zset(zset),
+            },
             Growing::Stream(stream) => Value::Stream(stream.finish()?),
             Growing::Raw(payload) => Value::Opaque(Box::new(self.opaque(payload))),
         }))
@@ -310,13 +377,41 @@ fn is_long(old: &Zipmap<'_>, limits: &Limits) -> bool {
     old.into_iter().any(|(field, value)| field.len().max(value.len()) > limits.hash_max_listpack_value)
 }
 
-/// A collection out of a listpack that is sound as bytes.
-fn packed(object: ObjectType, pack: ListpackBuf, limits: &Limits) -> Result<Growing, BuildError> {
+/// Packed values of more bytes get an allocation of their own at once.
+const MOST_PACKED_BYTES: usize = 1024;
+
+/// The form that a listpack, which is sound as bytes, is small enough to be copied in and has as it is.
+fn kept(object: ObjectType, pack: Listpack<'_>, limits: &Limits) -> Result<Option<InlineTag>, Malformed> {
     use ObjectType as T;
+    if pack.as_bytes().len() > MOST_PACKED_BYTES {
+        return Ok(None);
+    }
     Ok(match object {
-        T::SetListpack => Growing::Set(Set::from_listpack(pack, limits)?),
-        T::ZsetListpack | T::ZsetZiplist => Growing::Whole(Value::Zset(Zset::from_pack(pack, limits)?)),
-        T::HashListpackEx | T::HashListpackExPreGa => Growing::Hash(Hash::from_listpack_ex(pack, limits)?),
-        _ => Growing::Hash(Hash::from_listpack(pack, limits)?),
+        T::SetListpack => Set::keeps(pack, limits)?.then_some(InlineTag::SetListpack),
+        T::ZsetListpack | T::ZsetZiplist => Zset::keeps(pack, limits)?.then_some(InlineTag::ZsetListpack),
+        T::HashListpack | T::HashZiplist | T::HashZipmap => {
+            Hash::keeps(pack, limits)?.then_some(InlineTag::HashListpack)
+        }
+        _ => None,
+    })
+}
+
+/// A collection out of a listpack that is in `Builder::packed`.
+fn gathered(object: ObjectType, pack: Listpack<'_>, limits: &Limits) -> Result<Growing, BuildError> {
+    match kept(object, pack, limits)? {
+        Some(tag) => Ok(Growing::Packed(tag)),
+        None => unpacked(object, pack, limits),
+    }
+}
+
+/// A collection out of a listpack that is sound as bytes.
+fn unpacked(object: ObjectType, pack: Listpack<'_>, limits: &Limits) -> Result<Growing, BuildError> {
+    use ObjectType as T;
+    let own = ListpackBuf::from_trusted(pack.as_bytes().to_vec());
+    Ok(match object {
+        T::SetListpack => Growing::Set(Set::from_listpack(own, limits)?),
+        T::ZsetListpack | T::ZsetZiplist => Growing::Whole(Value::Zset(Zset::from_pack(own, limits)?)),
+        T::HashListpackEx | T::HashListpackExPreGa => Growing::Hash(Hash::from_listpack_ex(own, limits)?),
+        _ => Growing::Hash(Hash::from_listpack(own, limits)?),
     })
 }

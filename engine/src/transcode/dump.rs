@@ -109,6 +109,10 @@ impl Sink for One {
     fn elements(&mut self, run: ShortRun<'_>) -> Result<(), BuildError> {
         self.0.elements(run)
     }
+
+    fn fields(&mut self, run: ShortRun<'_>) -> Result<(), BuildError> {
+        self.0.fields(run)
+    }
 }
 
 #[cfg(test)]

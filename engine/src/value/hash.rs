@@ -7,6 +7,7 @@
 //! [`Hash::remove_expired`] comes by. Behaviour: valkey src/t_hash.c; the triples: Redis 7.4's, by
 //! what its DUMP shows.
 
+mod loading;
 mod view;
 
 use crate::base::time::UnixMs;
@@ -16,6 +17,7 @@ use crate::structure::fields::FieldTable;
 
 use super::malformed::{Malformed, distinct_groups};
 use super::{Limits, MAX_LISTPACK_BYTES};
+pub use loading::{HashLoader, LoadedHash};
 pub use view::{Field, Fields, HashRef};
 
 /// Elements of a field in a listpack without expiries.
@@ -93,6 +95,14 @@ impl Hash {
         let mut hash = Self::new();
         hash.expect_fields(hint, limits);
         hash
+    }
+
+    /// Whether a listpack of pairs of a file is a hash as it is, under these limits.
+    ///
+    /// # Errors
+    /// As [`Hash::from_listpack`].
+    pub fn keeps(pack: Listpack<'_>, limits: &Limits) -> Result<bool, Malformed> {
+        Ok(distinct_groups(pack, PAIR)? <= limits.hash_max_listpack_entries)
     }
 
     /// Takes over a listpack of pairs of a file.

@@ -4,6 +4,7 @@
 //! listpack again once it has shrunk to a single node of half that size, so that it doesn't flip at
 //! the limit. Behaviour: valkey src/t_list.c. Indexes of the editors count from the head.
 
+mod loading;
 mod quicklist;
 mod sealed;
 
@@ -13,6 +14,7 @@ use crate::packed::Element;
 use crate::packed::listpack::{self, Listpack, ListpackBuf};
 
 use super::Limits;
+pub use loading::{ListLoader, LoadedList};
 use quicklist::Fill;
 pub use quicklist::{NodeRef, Quicklist};
 pub use sealed::SealedRef;

@@ -5,6 +5,7 @@
 //! edit takes it past one of the [`Limits`]. Clocks, limits and randomness are arguments.
 
 pub mod bitmap;
+mod gather;
 pub mod hash;
 pub mod hyperloglog;
 mod inline;

@@ -85,6 +85,14 @@ impl Set {
         set
     }
 
+    /// Whether a listpack of a file is a set as it is, under these limits.
+    ///
+    /// # Errors
+    /// `Duplicate` if a member comes twice.
+    pub fn keeps(pack: Listpack<'_>, limits: &Limits) -> Result<bool, Malformed> {
+        Ok(distinct_groups(pack, 1)? <= limits.set_max_listpack_entries)
+    }
+
     /// Takes over a listpack of a file.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod build;
+mod loading;
 mod pack;
 
 use std::ops::Range;
@@ -19,6 +20,7 @@ use super::Limits;
 use super::malformed::distinct_groups;
 pub use bounds::{LexBound, LexRange, ScoreBound, ScoreRange};
 pub use build::ZsetBuilder;
+pub use loading::{LoadedZset, ZsetLoader};
 
 /// The large form.
 pub type ZsetTree = ScoreTree;

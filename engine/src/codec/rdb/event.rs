@@ -320,6 +320,16 @@ pub trait Sink {
         let mut text = IntText::new();
         run.try_for_each(|element| self.value(ValueEvent::Element(element.text(&mut text))))
     }
+    /// Fields and values of a hash by turns, at depth `Packed`: for each pair `ValueEvent::Field`, unless the
+    /// sink knows better.
+    fn fields(&mut self, mut run: ShortRun<'_>) -> Result<(), Self::Error> {
+        let (mut first, mut second) = (IntText::new(), IntText::new());
+        while let (Some(field), Some(value)) = (run.next(), run.next()) {
+            let (field, value) = (field.text(&mut first), value.text(&mut second));
+            self.value(ValueEvent::Field { field, value, expire_at: None })?;
+        }
+        Ok(())
+    }
     /// The value ended before offset `end`.
     fn end_key(&mut self, _end: u64) -> Result<(), Self::Error> {
         Ok(())
@@ -375,6 +385,9 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
     fn elements(&mut self, run: ShortRun<'_>) -> Result<(), Self::Error> {
         (**self).elements(run)
+    }
+    fn fields(&mut self, run: ShortRun<'_>) -> Result<(), Self::Error> {
+        (**self).fields(run)
     }
     fn end_key(&mut self, end: u64) -> Result<(), Self::Error> {
         (**self).end_key(end)

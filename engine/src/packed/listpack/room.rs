@@ -119,6 +119,27 @@ impl Room {
         self.count += 1;
     }
 
+    /// Appends an element of another packed encoding.
+    #[inline]
+    pub fn push_element(&mut self, element: Element<'_>) {
+        match element {
+            Element::Bytes(from) => {
+                self.push_short(Short::Text { from, len: from.len() });
+            }
+            Element::Int(v) => self.push_int(v),
+        }
+    }
+
+    /// Becomes `other`.
+    pub fn copy(&mut self, other: Listpack<'_>) {
+        self.clear();
+        let (bytes, end) = (other.as_bytes(), other.end_offset());
+        self.reserve(end);
+        self.bytes[..=end].copy_from_slice(bytes);
+        self.at = end;
+        self.count = other.len();
+    }
+
     /// Appends an element; answers it in the form that it has got.
     #[inline(always)]
     pub fn push_short<'a>(&mut self, element: Short<'a>) -> Element<'a> {

@@ -6,15 +6,13 @@
 
 use super::{Set, fits, max_intset, table};
 use crate::base::num;
+use crate::packed::IntText;
 use crate::packed::intset::IntsetBuf;
 use crate::packed::listpack::{Listpack, ListpackBuf, Room, Short};
-use crate::packed::{Element, IntText};
 use crate::structure::members::MemberTable;
-use crate::value::malformed::{MARKED, MARKS, Malformed, Marks, distinct_groups};
+use crate::value::gather::{LONGEST_SHORT, gather, has_room};
+use crate::value::malformed::{Malformed, distinct_groups};
 use crate::value::{Limits, MAX_LISTPACK_BYTES};
-
-/// The longest of the members that come many at once.
-const LONGEST_SHORT: usize = 63;
 
 /// Makes one set after the other, each in the encoding that its members call for. Integers become an
 /// intset, others a listpack in the order in which they come, too many or too long ones a table.
@@ -109,27 +107,10 @@ impl SetLoader {
             return Ok(());
         }
         let is_first = self.gathered.is_empty();
-        let has_marks_apart = if count <= MARKED.0 {
-            self.gather::<{ MARKS.0 }>(members)
-        } else if count <= MARKED.1 {
-            self.gather::<{ MARKS.1 }>(members)
-        } else {
-            self.gather::<1>(members)
-        };
-        self.are_distinct = is_first && has_marks_apart;
+        let seen = gather::<1>(&mut self.gathered, members, count);
+        self.is_all_ints &= seen.are_ints;
+        self.are_distinct = is_first && seen.are_apart;
         Ok(())
-    }
-
-    /// Gathers members; answers whether their marks tell that they are distinct.
-    #[inline]
-    fn gather<'a, const WORDS: usize>(&mut self, members: impl Iterator<Item = Short<'a>>) -> bool {
-        let mut marks = Marks::<WORDS>::new();
-        for member in members {
-            let member = self.gathered.push_short(member);
-            self.is_all_ints &= matches!(member, Element::Int(_));
-            marks.add(member);
-        }
-        !marks.have_met()
     }
 
     /// Whether the set stays small with this member.
@@ -157,7 +138,7 @@ impl SetLoader {
         self.table.is_none()
             && self.gathered.len() + count <= most
             && limits.set_max_listpack_value >= LONGEST_SHORT
-            && self.gathered.byte_len() + bytes + count <= MAX_LISTPACK_BYTES
+            && has_room(&self.gathered, count, bytes)
     }
 
     /// False if a member has come twice.

@@ -51,8 +51,15 @@ impl ZsetBuilder {
 
 /// Puts pairs in the order of a sorted set. No score is NaN.
 pub(super) fn sort(pairs: &mut [(&[u8], f64)]) {
-    let order =
-        |a: &(&[u8], f64), b: &(&[u8], f64)| a.1.partial_cmp(&b.1).map(|order| order.then(a.0.cmp(b.0)));
+    sort_by(pairs, |pair| *pair);
+}
+
+/// Puts pairs in the order of a sorted set; `of` gives the member and score of one. No score is NaN.
+pub(super) fn sort_by<'m, T>(pairs: &mut [T], of: impl Fn(&T) -> (&'m [u8], f64)) {
+    let order = |a: &T, b: &T| {
+        let (a, b) = (of(a), of(b));
+        a.1.partial_cmp(&b.1).map(|order| order.then_with(|| a.0.cmp(b.0)))
+    };
     if !pairs.is_sorted_by(|a, b| order(a, b) == Some(Ordering::Less)) {
         pairs.sort_unstable_by(|a, b| order(a, b).unwrap_or(Ordering::Equal));
     }
@@ -71,6 +78,16 @@ impl Zset {
         let mut builder = ZsetBuilder::new(limits);
         pairs.iter().try_for_each(|(member, score)| builder.push(member, *score)).ok()?;
         builder.finish(limits).ok()
+    }
+
+    /// Whether a listpack of pairs of a file is a sorted set as it is, under these limits.
+    ///
+    /// # Errors
+    /// As [`Zset::from_pack`].
+    pub fn keeps(pairs: Listpack<'_>, limits: &Limits) -> Result<bool, Malformed> {
+        let len = distinct_groups(pairs, 2)?;
+        let is_in_order = check_scores(pairs)?;
+        Ok(is_in_order && len <= limits.zset_max_listpack_entries)
     }
 
     /// Takes a listpack of pairs from a file: as it is if it is in order, else put in order, or as a

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::base::num::{MAX_F64_CHARS, push_f64_shortest};
 use crate::packed::Element;
-use crate::packed::listpack::{Appender, Listpack, ListpackBuf, MAX_AROUND};
+use crate::packed::listpack::{Appender, Listpack, ListpackBuf, MAX_AROUND, Room};
 
 /// Doubles up to here, either way, are written as integers when they have no fraction.
 const MAX_INT_SCORE: f64 = (1u64 << 62) as f64;
@@ -46,6 +46,16 @@ pub(super) fn append(pack: &mut Appender<'_>, member: &[u8], score: f64, text: &
     text.clear();
     push_f64_shortest(text, score);
     if score.abs() <= MAX_INT_SCORE { pack.push_text(text) } else { pack.push(text) }
+}
+
+/// Appends a score; `text` is room for its text.
+pub(super) fn push_score(pack: &mut Room, score: f64, text: &mut Vec<u8>) {
+    if let Some(v) = int_score(score) {
+        return pack.push_int(v);
+    }
+    text.clear();
+    push_f64_shortest(text, score);
+    pack.push(text);
 }
 
 /// Bytes that a pair takes at the most, but for members of more than some kilobytes.

@@ -405,3 +405,37 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn pairs_of_a_file_are_the_sorted_set_that_a_tree_makes_of_them(
+        sets in prop::collection::vec(prop::collection::vec((member(), score()), 0..20), 1..4),
+        order in 0..3,
+        entries in 0usize..20,
+        value in 0usize..24,
+    ) {
+        let l = limits(entries, value);
+        let mut loader = ZsetLoader::default();
+        for mut pairs in sets {
+            if order > 0 {
+                pairs.sort_by(|a, b| a.1.partial_cmp(&b.1).expect("no NaN").then_with(|| a.0.cmp(&b.0)));
+            }
+            if order > 1 {
+                pairs.reverse();
+            }
+            let mut tree = ZsetBuilder::new(&l);
+            let built = pairs.iter().try_for_each(|(member, score)| tree.push(member, *score));
+            let expected = built.and_then(|()| tree.finish(&l)).ok();
+            loader.begin(pairs.len(), &l);
+            let pushed = pairs.iter().try_for_each(|(member, score)| loader.push(member, *score, &l));
+            let got = pushed.and_then(|()| loader.finish(&l).map(LoadedZset::into_zset)).ok();
+            prop_assert_eq!(got.is_some(), expected.is_some());
+            let (Some(got), Some(expected)) = (got, expected) else { continue };
+            prop_assert_eq!(got.view().encoding_name(), expected.view().encoding_name());
+            prop_assert_eq!(owned(got.view().iter()), owned(expected.view().iter()));
+            if let (Zset::Listpack(got), Zset::Listpack(expected)) = (&got, &expected) {
+                prop_assert_eq!(got.as_bytes(), expected.as_bytes());
+            }
+        }
+    }
+}

@@ -88,8 +88,12 @@ pub(super) fn items<S: Sink>(
     if !room.look {
         return skip(object, left, cur).map_err(Halt::from);
     }
-    if room.emit && !room.items && matches!(object, T::Set | T::List) {
-        return elements(left, cur, &mut room.scratch.first, sink);
+    if room.emit && !room.items {
+        match object {
+            T::Set | T::List => return elements(left, cur, room.scratch, sink),
+            T::Hash => return fields(left, cur, room.scratch, sink),
+            _ => {}
+        }
     }
     let (emit, items) = (room.emit, room.items);
     let Scratch { first, second } = &mut *room.scratch;
@@ -170,18 +174,42 @@ pub(super) fn items<S: Sink>(
 fn elements<S: Sink>(
     left: &mut u64,
     cur: &mut Cursor<'_>,
-    scratch: &mut Vec<u8>,
+    scratch: &mut Scratch,
     sink: &mut S,
 ) -> Result<(), Halt<S::Error>> {
     while *left > 0 {
         let run = cur.run(*left, 1);
         if run.is_empty() {
-            let element = cur.str()?.bytes(scratch)?;
+            let element = cur.str()?.bytes(&mut scratch.first)?;
             sink.value(ValueEvent::Element(element)).map_err(Halt::Sink)?;
             *left -= 1;
         } else {
             *left -= run.len() as u64;
             sink.elements(run).map_err(Halt::Sink)?;
+        }
+        cur.commit();
+    }
+    Ok(())
+}
+
+/// The pairs of a hash, as many at once as can be.
+fn fields<S: Sink>(
+    left: &mut u64,
+    cur: &mut Cursor<'_>,
+    scratch: &mut Scratch,
+    sink: &mut S,
+) -> Result<(), Halt<S::Error>> {
+    while *left > 0 {
+        let run = cur.run(*left, 2);
+        if run.is_empty() {
+            let (field, value) = (cur.str()?, cur.str()?);
+            let (field, value) = (field.bytes(&mut scratch.first)?, value.bytes(&mut scratch.second)?);
+            let event = ValueEvent::Field { field, value, expire_at: None };
+            sink.value(event).map_err(Halt::Sink)?;
+            *left -= 1;
+        } else {
+            *left -= run.len() as u64 / 2;
+            sink.fields(run).map_err(Halt::Sink)?;
         }
         cur.commit();
     }
