@@ -385,7 +385,7 @@ impl Batch {
     fn parse(&mut self, server: &mut Server) -> bool {
         self.args.clear();
         self.parsed.clear();
-        self.ahead = Ahead::default();
+        self.ahead.begin();
         self.has_members = false;
         let mut has_errors = false;
         let keyspace = server.engine.as_ref().map(Engine::keyspace);
@@ -424,8 +424,7 @@ impl Batch {
                         }
                         let Kind { found, quick, key_at, has_member } = self.kind;
                         let args = args.len();
-                        let mut parse =
-                            Parse { entry: i, start, end, found, quick, first_arg, args, key_at: 0, hash: 0 };
+                        let mut hash = 0;
                         if key_at > 0
                             && let Some(db) = db
                         {
@@ -436,14 +435,24 @@ impl Batch {
                                     before.key_at > 0
                                         && is_same(self.args[before.first_arg + before.key_at].of(buf), key)
                                 });
-                            parse.hash = before.map_or_else(|| db.hash_key(key), |before| before.hash);
-                            parse.key_at = key_at;
+                            hash = before.map_or_else(|| db.hash_key(key), |before| before.hash);
                             self.has_members |= has_member;
                             if entry.fetched_bytes > 0 {
-                                self.ahead.fetch_parsed(db, &parse, &self.parsed, entry.fetched_bytes);
+                                self.ahead.fetch_parsed(db, (i, hash), &self.parsed, entry.fetched_bytes);
                             }
                         }
-                        self.parsed.push(parse);
+                        let key_at = if db.is_some() { key_at } else { 0 };
+                        self.parsed.push(Parse {
+                            entry: i,
+                            start,
+                            end,
+                            found,
+                            quick,
+                            first_arg,
+                            args,
+                            key_at,
+                            hash,
+                        });
                         // It may be the password: the next command may have wider limits. And bytes of
                         // an inline command are changed: none of them may be parsed in vain.
                         if !is_authenticated || buf[start] != b'*' {

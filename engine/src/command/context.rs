@@ -7,7 +7,7 @@ use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::codec::resp::Reply;
 use crate::keyspace::db::{AddError, Lookup};
-use crate::keyspace::{Db, Keyspace};
+use crate::keyspace::{Db, Keyspace, Place};
 use crate::value::hash::{Hash, HashRef};
 use crate::value::list::{End, List, ListRef};
 use crate::value::set::{Set, SetRef};
@@ -219,7 +219,9 @@ impl Data<'_> {
         if hashes.len() > 1 {
             hashes.iter().for_each(|hash| db.prefetch(*hash));
             let bytes = db.fetched_bytes();
-            hashes.iter().for_each(|hash| db.prefetch_entry_of(*hash, bytes));
+            hashes.iter().for_each(|hash| {
+                db.prefetch_entry_at(*hash, Place::Home, bytes);
+            });
         }
         hashes
     }

@@ -14,7 +14,7 @@ use std::fmt;
 use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::structure::hash::HashSeed;
-use crate::structure::table::{Iter, SampleWalk, Sweep, Table, TableEntry, Vacant};
+use crate::structure::table::{Iter, Place, SampleWalk, Sweep, Table, TableEntry, Vacant};
 use crate::value::list::End;
 use crate::value::{Limits, Value, ValueRef};
 
@@ -211,13 +211,14 @@ impl Db {
     /// as entries have on average, so that values are there for the reader, too.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
-        self.prefetch_entry_of(hash, self.fetched_bytes());
+        self.prefetch_entry_at(hash, Place::Home, self.fetched_bytes());
     }
 
-    /// As `prefetch_entry`, with the answer of `fetched_bytes`: for many entries.
+    /// As `prefetch_entry`, with the answer of `fetched_bytes`: for many entries. If the entry can only lie
+    /// at another place than this, asks for that one, and answers where to look once that has come.
     #[inline]
-    pub fn prefetch_entry_of(&self, hash: u64, bytes: usize) {
-        self.table.prefetch_item(hash, bytes);
+    pub fn prefetch_entry_at(&self, hash: u64, place: Place, bytes: usize) -> Option<Place> {
+        self.table.prefetch_item(hash, place, bytes)
     }
 
     /// How much of an entry is worth fetching ahead.

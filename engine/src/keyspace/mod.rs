@@ -14,6 +14,7 @@ use std::fmt;
 
 use crate::base::time::UnixMs;
 pub use crate::structure::hash::HashSeed;
+pub use crate::structure::table::Place;
 
 pub use clocks::{ClockKind, LfuTuning};
 pub use db::{Db, Discarded, Entries};

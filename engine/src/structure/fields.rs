@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::hash::HashSeed;
 use super::record::{Record, RecordRef};
-use super::table::{Iter, Sweep, Table, TableEntry};
+use super::table::{Iter, Place, Sweep, Table, TableEntry};
 use crate::base::rng::Rng;
 
 /// How much of an item is asked for ahead: most are no longer.
@@ -219,7 +219,7 @@ impl FieldTable {
     /// Asks the CPU for what is at the place of a hash, once the place is there.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
-        self.table.prefetch_item(hash, PREFETCH_BYTES);
+        self.table.prefetch_item(hash, Place::Home, PREFETCH_BYTES);
     }
 
     /// The seed that the map was made with.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::hash::HashSeed;
 use super::record::Record;
-use super::table::{Iter, Table, TableEntry};
+use super::table::{Iter, Place, Table, TableEntry};
 use crate::base::rng::Rng;
 
 /// How much of an item is asked for ahead: most are no longer.
@@ -104,7 +104,7 @@ impl MemberTable {
     /// Asks the CPU for what is at the place of a hash, once the place is there.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
-        self.table.prefetch_item(hash, PREFETCH_BYTES);
+        self.table.prefetch_item(hash, Place::Home, PREFETCH_BYTES);
     }
 
     /// The seed that the set was made with.

@@ -24,9 +24,10 @@ use std::ptr::NonNull;
 
 use super::record::{self, Record, RecordRef};
 use crate::base::rng::Rng;
-use bucket::{SLOTS, tag_of};
+pub use bucket::Place;
+use bucket::{Bucket, SLOTS, tag_of};
 pub use iter::{Iter, SampleWalk, Sweep};
-use segment::{POSITION_BITS, Segment, Slot, home_index};
+use segment::{POSITION_BITS, Segment, Slot, home_index, next_of};
 
 /// An owner of one heap object that fits in a 48-bit pointer.
 ///
@@ -229,8 +230,7 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         if !bucket.has_overflow() {
             return None;
         }
-        let mut probe = |index: usize| {
-            let bucket = segment.bucket(index);
+        let mut probe = |index: usize, bucket: &Bucket| {
             for slot in bucket.matches(tag) {
                 let item = bucket.pointer(slot);
                 // SAFETY: as above.
@@ -240,12 +240,16 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
             }
             None
         };
-        if bucket.has_next()
-            && let Some(found) = probe(segment.next(home))
-        {
-            return Some(found);
+        if bucket.has_next() {
+            // The entry repeats what the header says, which may not be in the cache.
+            let next = next_of(home, entry.home());
+            // SAFETY: `next_of` answers less than the home count.
+            if let Some(found) = probe(next, unsafe { segment.home_bucket(next) }) {
+                return Some(found);
+            }
         }
-        if bucket.has_stash() { (segment.home()..segment.buckets()).find_map(probe) } else { None }
+        let mut stash = segment.home()..segment.buckets();
+        if bucket.has_stash() { stash.find_map(|index| probe(index, segment.bucket(index))) } else { None }
     }
 
     /// The item with this hash for which `eq` holds.
@@ -377,20 +381,76 @@ impl<T: Thin, H: HashOf<T>> Table<T, H> {
         }
     }
 
-    /// Asks the CPU for the first `bytes` of the item that `hash` probably has, once its bucket is there.
+    /// Asks the CPU for the first `bytes` of the item that `hash` probably has, if that lies at `place`, which
+    /// has been asked for before: its home by `prefetch`. If it can only lie elsewhere, asks for that, and
+    /// answers where it is to be looked for once that has come.
     #[inline]
-    pub fn prefetch_item(&self, hash: u64, bytes: usize) {
-        if let Some(entry) = self.directory.get(self.index(hash)) {
-            let home = home_index(hash, entry.depth(), entry.home());
-            // SAFETY: `home_index` answers less than the home count, which the entry repeats.
-            let bucket = unsafe { entry.segment().home_bucket(home) };
-            for slot in bucket.matches(tag_of(hash)) {
-                record::prefetch_bytes(bucket.pointer(slot).as_ptr(), bytes);
-                if self.has_clocks {
-                    entry.segment().prefetch_clock(Slot { bucket: home, slot });
+    pub fn prefetch_item(&self, hash: u64, place: Place, bytes: usize) -> Option<Place> {
+        let entry = *self.directory.get(self.index(hash))?;
+        let home = home_index(hash, entry.depth(), entry.home());
+        // SAFETY: `home_index` answers less than the home count, which the entry repeats.
+        let bucket = unsafe { entry.segment().home_bucket(home) };
+        match place {
+            Place::Home if self.prefetch_matches(hash, bytes, entry, home, bucket) => None,
+            _ if !bucket.has_overflow() => None,
+            _ => self.prefetch_overflow(hash, place, bytes, entry, home),
+        }
+    }
+
+    /// As `prefetch_item`, for an item that is not in its home.
+    fn prefetch_overflow(
+        &self,
+        hash: u64,
+        place: Place,
+        bytes: usize,
+        entry: Entry,
+        home: usize,
+    ) -> Option<Place> {
+        /// Buckets of a stash that are asked for: more than those are seldom there.
+        const STASH_BUCKETS: usize = 4;
+        let (segment, next) = (entry.segment(), next_of(home, entry.home()));
+        // SAFETY: both indexes are less than the home count, which the entry repeats.
+        let (bucket, next_bucket) = unsafe { (segment.home_bucket(home), segment.home_bucket(next)) };
+        let stash = || segment.home()..segment.buckets().min(segment.home() + STASH_BUCKETS);
+        match place {
+            Place::Home => {
+                if bucket.has_next() {
+                    record::prefetch(std::ptr::from_ref(next_bucket).cast());
                 }
+                if bucket.has_stash() {
+                    // It says where the stash is.
+                    segment.prefetch_header();
+                }
+                Some(Place::Next)
+            }
+            Place::Next => {
+                let is_found =
+                    bucket.has_next() && self.prefetch_matches(hash, bytes, entry, next, next_bucket);
+                if is_found || !bucket.has_stash() {
+                    return None;
+                }
+                stash().for_each(|at| record::prefetch(std::ptr::from_ref(segment.bucket(at)).cast()));
+                Some(Place::Stash)
+            }
+            Place::Stash => {
+                stash().find(|at| self.prefetch_matches(hash, bytes, entry, *at, segment.bucket(*at)));
+                None
             }
         }
+    }
+
+    /// Asks the CPU for the first `bytes` of the items in `bucket` that may have `hash`. False if there is
+    /// none.
+    #[inline]
+    fn prefetch_matches(&self, hash: u64, bytes: usize, entry: Entry, at: usize, bucket: &Bucket) -> bool {
+        let matches = bucket.matches(tag_of(hash));
+        for slot in matches {
+            record::prefetch_bytes(bucket.pointer(slot).as_ptr(), bytes);
+            if self.has_clocks {
+                entry.segment().prefetch_clock(Slot { bucket: at, slot });
+            }
+        }
+        matches.first().is_some()
     }
 
     /// An item, each as likely as any other; `None` when the table is empty.

@@ -1,9 +1,10 @@
 //! What the commands of a batch will look up, asked for before they run, so that they wait for memory together
 //! and not one after the other. Changes nothing but speed: buckets first, then entries, then fields and members.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
-use cairn_engine::keyspace::{Db, Keyspace};
+use cairn_engine::keyspace::{Db, Keyspace, Place};
 use cairn_engine::value::LargeTable;
 use smallvec::SmallVec;
 
@@ -15,6 +16,12 @@ pub(super) const PREFETCH_CALLS: usize = 32;
 
 /// The entry of a command is asked for when the one so many before it runs.
 const PREFETCH_AHEAD: usize = 12;
+
+/// And if it lies in the next bucket, when the one so many before it runs.
+const NEXT_AHEAD: usize = 8;
+
+/// And if it lies in a stash, so many before it.
+const STASH_AHEAD: usize = 4;
 
 /// While commands are parsed, the entry of a command is asked for when the one so many behind it is parsed:
 /// its bucket has come by then.
@@ -33,34 +40,53 @@ pub(super) struct Ahead {
     bucket: usize,
     /// The first command whose entry has not been.
     entry: usize,
+    /// Commands whose entry may lie in the bucket next to its own, which has been asked for.
+    in_next: VecDeque<usize>,
+    /// Commands whose entry may lie in a stash, which has been asked for.
+    in_stash: VecDeque<usize>,
     /// There is something to be asked for.
     is_of_use: bool,
 }
 
 impl Ahead {
+    /// Begins with other commands.
+    pub(super) fn begin(&mut self) {
+        (self.bucket, self.entry, self.is_of_use) = (0, 0, false);
+        self.in_next.clear();
+        self.in_stash.clear();
+    }
+
     /// Notes that some of the commands are on databases large enough for this.
     #[inline]
     pub(super) fn expect_use(&mut self) {
         self.is_of_use = true;
     }
 
-    /// As `fetch`, while commands are being parsed: asks for the bucket of `call`, which comes behind `parsed`,
-    /// and for the entry of one a few before it of the same client, if these are among the first to run.
+    /// As `fetch`, while commands are being parsed: asks for the bucket of the one behind `parsed`, given by
+    /// its entry and its key's hash, and for the entry of one a few before it of the same client, if these are among the first to run.
     #[inline]
-    pub(super) fn fetch_parsed(&mut self, db: &Db, call: &Parse, parsed: &[Parse], bytes: usize) {
+    pub(super) fn fetch_parsed(
+        &mut self,
+        db: &Db,
+        (entry, hash): (u32, u64),
+        parsed: &[Parse],
+        bytes: usize,
+    ) {
         let i = parsed.len();
         if i != self.bucket || i >= 2 * PREFETCH_AHEAD {
             return;
         }
-        db.prefetch(call.hash);
+        db.prefetch(hash);
         self.bucket = i + 1;
         if let Some(before) = i.checked_sub(PARSED_BETWEEN)
             && self.entry == before
             && before < PREFETCH_AHEAD
-            && parsed[before].entry == call.entry
+            && parsed[before].entry == entry
             && parsed[before].key_at > 0
         {
-            db.prefetch_entry_of(parsed[before].hash, bytes);
+            if db.prefetch_entry_at(parsed[before].hash, Place::Home, bytes).is_some() {
+                self.in_next.push_back(before);
+            }
             self.entry = before + 1;
         }
     }
@@ -88,10 +114,24 @@ impl Ahead {
             self.bucket = i + 1;
         }
         for i in self.entry..parsed.len().min(i + PREFETCH_AHEAD) {
-            if let Some((db, hash, bytes)) = fetched(i) {
-                db.prefetch_entry_of(hash, bytes);
+            if let Some((db, hash, bytes)) = fetched(i)
+                && db.prefetch_entry_at(hash, Place::Home, bytes).is_some()
+            {
+                self.in_next.push_back(i);
             }
             self.entry = i + 1;
+        }
+        while let Some(at) = self.in_next.pop_front_if(|at| *at <= i + NEXT_AHEAD) {
+            if let Some((db, hash, bytes)) = fetched(at)
+                && db.prefetch_entry_at(hash, Place::Next, bytes).is_some()
+            {
+                self.in_stash.push_back(at);
+            }
+        }
+        while let Some(at) = self.in_stash.pop_front_if(|at| *at <= i + STASH_AHEAD) {
+            if let Some((db, hash, bytes)) = fetched(at) {
+                db.prefetch_entry_at(hash, Place::Stash, bytes);
+            }
         }
     }
 }

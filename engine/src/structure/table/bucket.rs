@@ -49,11 +49,14 @@ impl Iterator for Slots {
     }
 }
 
-/// Where items of a home bucket went that found no slot in it.
+/// Where an item of a home bucket lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub enum Place {
+    /// In the bucket itself.
     Home,
+    /// In the one behind it, for want of a slot.
     Next,
+    /// In the stash of the segment.
     Stash,
 }
 

@@ -28,6 +28,12 @@ pub(super) fn home_index(hash: u64, depth: u8, home: usize) -> usize {
     ((position * home as u64) >> POSITION_BITS) as usize
 }
 
+/// The bucket that takes the overflow of bucket `at`, of `home` buckets.
+#[inline]
+pub(super) fn next_of(at: usize, home: usize) -> usize {
+    if at + 1 == home { 0 } else { at + 1 }
+}
+
 #[repr(C, align(64))]
 struct Header {
     stash: *mut Bucket,
@@ -367,7 +373,7 @@ impl Segment {
     /// The bucket that takes the overflow of `home`: the one behind it, or the first.
     #[inline]
     pub(super) fn next(self, home: usize) -> usize {
-        if home + 1 == self.home() { 0 } else { home + 1 }
+        next_of(home, self.home())
     }
 
     /// Puts an item into the segment, unless that would take more than `stash_limit` stash buckets.

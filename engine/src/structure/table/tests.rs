@@ -568,3 +568,33 @@ fn layout_is_what_the_figures_say() {
     assert_eq!((size_of::<Bucket>(), SLOTS, size_of::<Entry>()), (64, 9, 8));
     assert!(size_of::<Table<Record, HashSeed>>() <= 80);
 }
+
+#[test]
+fn items_away_from_home_are_looked_for_where_they_lie() {
+    let items = if cfg!(miri) { 600u32 } else { 200_000 };
+    let mut table = Subject::new(Mix::Good);
+    for id in 0..items {
+        let (key, _) = key(id);
+        table.insert(hash(Mix::Good, &key), Record::new(0, &key, None, b""));
+    }
+    let (mut away, mut stopped_early) = (0, 0);
+    for id in 0..items {
+        let (key, eq) = key(id);
+        let hash = hash(Mix::Good, &key);
+        let found = table.locate(hash, eq).expect("it is there");
+        let place = found.segment.place_of(found.home, found.at.bucket);
+        let (mut last, mut next) = (Place::Home, Some(Place::Home));
+        while let Some(place) = next {
+            (last, next) = (place, table.prefetch_item(hash, place, 8));
+        }
+        away += u32::from(place != Place::Home);
+        match (place, last) {
+            (Place::Home, Place::Home) | (Place::Next, Place::Next) | (Place::Stash, Place::Stash) => {}
+            // Another item that lies nearer may have its tag.
+            (Place::Next, Place::Home) | (Place::Stash, Place::Home | Place::Next) => stopped_early += 1,
+            other => panic!("looked for too far away: {other:?}"),
+        }
+    }
+    println!("of {items} {away} away from home, {stopped_early} of them not found");
+    assert!(away > items / 50 && away < items / 3 && stopped_early < away / 10);
+}
