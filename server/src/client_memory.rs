@@ -85,13 +85,17 @@ impl Server {
         Some(limit.max(LEAST_LIMIT))
     }
 
-    /// Counts a client anew, whose buffers may have changed. Costs nothing without a limit.
+    /// Counts a client anew, whose buffers may have changed; one that goes takes nothing. Costs nothing
+    /// without a limit.
     #[inline]
     pub(crate) fn count_client(&mut self, index: u32) {
         if self.config.maxmemory_clients != 0
             && let Some(client) = self.clients.get(index)
         {
-            let bytes = self.client_bytes(index, client);
+            let bytes = match client.closing {
+                Closing::Now => 0,
+                _ => self.client_bytes(index, client),
+            };
             self.clients.count(index, bytes as u64);
         }
     }
@@ -141,7 +145,6 @@ impl Server {
                 client.close(Closing::Now);
                 self.stats.evicted_clients += 1;
             }
-            self.clients.count(index, 0);
             self.mark_closing(index);
         }
         if self.clients.counted() > limit {

@@ -528,6 +528,8 @@ impl Server {
     /// Has a client looked at when the turn ends: to be called when it was marked to be closed.
     pub(crate) fn mark_closing(&mut self, index: u32) {
         self.to_close.push(index);
+        // Nobody else has to go for the memory of one who goes.
+        self.count_client(index);
     }
 
     /// Has a client served in the next turn.

@@ -164,6 +164,28 @@ fn clients_go_only_after_the_first_answer_when_others_take_too_much() {
 }
 
 #[test]
+fn nobody_goes_for_the_memory_of_one_who_goes() {
+    let server = Server::start(&[]);
+    let mut control = server.client();
+    assert_eq!(control.call("CLIENT NO-EVICT ON"), "OK");
+    let mut large = server.client();
+    assert_eq!(large.call("CLIENT NO-EVICT ON"), "OK");
+    let id = large.call("CLIENT ID");
+    large.send(b"*2\r\n$3\r\nGET\r\n$4000000\r\n");
+    large.send(&vec![b'v'; 3_000_000]);
+    wait_until(&mut control, "mem_clients_normal", |bytes| bytes >= 3_000_000);
+    let mut small = server.client();
+    assert_eq!(small.call("PING"), "PONG");
+    // Both in one turn, at whose end the large one is gone and the others are counted.
+    let limit = request(&[b"CONFIG", b"SET", b"maxmemory-clients", b"2mb"]);
+    control.send(&[request(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]), limit].concat());
+    assert_eq!((control.read(), control.read()), ("1".to_owned(), "OK".to_owned()));
+    assert_eq!(small.call("PING"), "PONG");
+    assert_eq!(info(&mut control, "evicted_clients"), 0);
+    assert_eq!(info(&mut control, "connected_clients"), 2);
+}
+
+#[test]
 fn a_reply_beyond_its_limit_leaves_no_memory() {
     let server = Server::start(&["--client-output-buffer-limit", "normal", "100000", "0", "0"]);
     let mut control = server.client();
