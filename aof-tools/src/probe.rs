@@ -126,6 +126,7 @@ mod tests {
     use super::{repair, show};
     use cairn_engine::codec::aof::block::Pending;
     use cairn_engine::codec::aof::record::push_command;
+    use cairn_engine::codec::aof::reserve;
 
     /// A small generator, so that a failing log can be made again.
     fn next(state: &mut u64) -> usize {
@@ -159,6 +160,15 @@ mod tests {
             match in_blocks {
                 true => out.extend_from_slice(pending.seal(at, Some(at))),
                 false => out.extend_from_slice(pending.body()),
+            }
+        }
+        if in_blocks && next(state).is_multiple_of(3) {
+            // As a server leaves it, and maybe another one has gone on behind it.
+            let end = out.len() as u64;
+            let to = (end + next(state) as u64 % 500 + 1).next_multiple_of(reserve::LINE_BYTES);
+            reserve::push(&mut out, end..to, true);
+            if next(state).is_multiple_of(3) {
+                out.extend(log(state, false));
             }
         }
         out

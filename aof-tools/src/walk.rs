@@ -202,7 +202,9 @@ impl<'v> Walk<'v> {
             visit.progress(feed.at());
             if !self.in_blocks && !self.ignores_blocks && feed.bytes().first() == Some(&b'#') {
                 feed.fill(block::PREFIX.len() as u64)?;
-                self.in_blocks = block::is_line(feed.bytes());
+                // A file that has just been begun has a reserve before it has a block.
+                let is_begun = self.waits && feed.at() == 0 && feed.bytes().starts_with(b"##");
+                self.in_blocks = block::is_line(feed.bytes()) || is_begun;
                 self.has_blocks |= self.in_blocks;
             }
             let step = match self.in_blocks {

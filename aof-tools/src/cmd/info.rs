@@ -227,7 +227,9 @@ fn tail_of(member: &Member, input: &rdb_tools::input::Input, has_blocks: bool) -
 /// The timestamps in these bytes, which need not start where a record does.
 fn times(bytes: &[u8]) -> impl Iterator<Item = i64> + '_ {
     memchr::memmem::find_iter(bytes, b"#TS:").filter_map(|at| {
-        let is_start = at == 0 || bytes[..at].ends_with(b"\r\n");
+        // A record ends in CR LF, and the reserve that another server has appended something behind in "=\n".
+        let before = &bytes[..at];
+        let is_start = at == 0 || before.ends_with(b"\r\n") || before.ends_with(b"=\n");
         let line = &bytes[at + 1..];
         let end = memchr::memmem::find(&line[..line.len().min(64)], b"\r\n")?;
         timestamp(&line[..end]).filter(|_| is_start)

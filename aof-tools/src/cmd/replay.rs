@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Replay) -> anyhow::Result<u8> {
     match form {
         Form::Set => {
             let set = NewSet::begin(output, &stem, args.writing.force, &inputs)?;
-            copy::to_set(&log, &plan.ends, &options, &edits, set)?;
+            copy::to_set(&log, &plan, &options, &edits, set)?;
         }
         _ => {
             let out = Output::create(output, args.writing.force)?;

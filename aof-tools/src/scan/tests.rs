@@ -5,6 +5,7 @@ use std::io::Write;
 use cairn_engine::base::crc64::crc64;
 use cairn_engine::codec::aof::block::Pending;
 use cairn_engine::codec::aof::record::{Content, Parser, Step, push_command, push_timestamp};
+use cairn_engine::codec::aof::reserve;
 
 use super::*;
 use crate::feed::InPlace;
@@ -166,6 +167,9 @@ fn pieces_of_blocks_give_what_the_whole_gives() {
         let at = bytes.len() as u64;
         bytes.extend_from_slice(pending.seal(at, None));
     }
+    let reserved = (1 << 20) - bytes.len() % 64;
+    let at = bytes.len() as u64;
+    reserve::push(&mut bytes, at..at + reserved as u64, true);
     bytes.extend(log(100_000, 1));
     let file = temp(&bytes);
     let end = bytes.len() as u64;
@@ -183,6 +187,15 @@ fn pieces_of_blocks_give_what_the_whole_gives() {
     assert!(whole.tally.blocks == 60 && whole.at == end && !whole.in_blocks);
     assert!(parts.tally == whole.tally && parts.at == end && parts.sum == whole.sum);
     assert_eq!(whole.sum, Some(crc64(&bytes)));
+    assert_eq!((whole.tally.reserve, whole.tally.reserve_at_end), (reserved as u64, 0));
+    // Nothing follows the reserve.
+    let end = at + reserved as u64;
+    for threads in [1, 2] {
+        let ended = scan_file(&vocabulary, Job { threads, end, ..job }, &mut |_, _| {}).expect("read");
+        assert!(ended.at == end && ended.ended == Ended::Reached && ended.tally.blocks == 60);
+        assert_eq!((ended.tally.reserve, ended.tally.reserve_at_end), (reserved as u64, reserved as u64));
+        assert_eq!(ended.sum, Some(crc64(&bytes[..end as usize])));
+    }
 }
 
 #[test]

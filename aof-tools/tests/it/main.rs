@@ -8,4 +8,5 @@ mod corpus;
 mod log;
 mod repair;
 mod replay;
+mod reserve;
 mod support;

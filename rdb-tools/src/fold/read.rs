@@ -106,6 +106,7 @@ pub struct Records<'i> {
     in_blocks: bool,
     has_blocks: bool,
     block: Option<Open>,
+    gap: Option<Range<u64>>,
     marks: Marks,
     until: u64,
     /// Bytes of the record that was given out last.
@@ -132,6 +133,7 @@ impl<'i> Records<'i> {
             in_blocks,
             has_blocks: marks.blocks.is_some(),
             block: None,
+            gap: None,
             marks,
             until: until.unwrap_or(u64::MAX),
             given: 0,
@@ -152,6 +154,12 @@ impl<'i> Records<'i> {
     #[must_use]
     pub fn block(&self) -> Option<(u64, u64)> {
         self.block.map(|block| (block.at, block.end))
+    }
+
+    /// The first reserve that has been seen with something behind it.
+    #[must_use]
+    pub fn gap(&self) -> Option<Range<u64>> {
+        self.gap.clone()
     }
 
     /// Whether commands in checked blocks have been seen.
@@ -227,6 +235,7 @@ impl<'i> Records<'i> {
     fn enter(&mut self) -> Result<Found, Failed> {
         let at = self.input.position();
         self.blocks.skip_to(at);
+        let reserve = self.blocks.reserve();
         let at_least = match self.blocks.next(self.input.bytes(), self.input.is_last()) {
             Ok(block::Step::Block(block)) => {
                 let (body_at, end) = (block.body_at, block.end);
@@ -242,6 +251,7 @@ impl<'i> Records<'i> {
             }
             Ok(block::Step::Done) => return self.end(),
             Ok(block::Step::Foreign) => {
+                self.gap = self.gap.take().or(reserve.map(|from| from..at));
                 self.in_blocks = false;
                 self.parser.restart(at, self.input.len());
                 return Ok(Found::Again);

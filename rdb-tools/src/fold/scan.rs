@@ -1,6 +1,6 @@
 //! A look at every record of a log, for whoever wants to know what is in it before doing anything.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use cairn_engine::codec::aof::record::timestamp;
 use cairn_engine::codec::rdb::{Decoder, Depth, KeyHead, Options as DecoderOptions, Sink, ValueEvent};
@@ -46,6 +46,8 @@ pub enum What<'a> {
 pub struct Ends {
     /// Where each file ends, without what was torn off its end.
     pub files: Vec<u64>,
+    /// The reserve in each file that something follows, if there is one: another server has appended that.
+    pub gaps: Vec<Option<Range<u64>>>,
     /// What was torn off.
     pub torn: Option<super::Torn>,
 }
@@ -60,7 +62,7 @@ pub fn scan(
     look: &mut dyn FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Ends, Fault> {
     let mut summary = Summary::default();
-    let mut files = Vec::new();
+    let (mut files, mut gaps) = (Vec::new(), Vec::new());
     let commands = Commands::new();
     // What is seen is what is there.
     let options = Options { edits: super::Edits::default(), ..options.clone() };
@@ -70,12 +72,13 @@ pub fn scan(
         let walked = match walk(part, None, &options, &mut scan) {
             Ok(walked) => walked,
             Err(Halt::Fault(fault)) => return Err(fault),
-            Err(Halt::Enough) => return Ok(Ends { files, torn: None }),
+            Err(Halt::Enough) => return Ok(Ends { files, gaps, torn: None }),
         };
         let is_last = number + 1 == log.parts.len();
+        gaps.push(walked.gap.clone());
         files.push(settle(part, walked, scan.session.open_at, is_last, &options, &mut summary)?);
     }
-    Ok(Ends { files, torn: summary.torn })
+    Ok(Ends { files, gaps, torn: summary.torn })
 }
 
 enum Halt {

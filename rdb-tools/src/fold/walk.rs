@@ -2,6 +2,7 @@
 //!
 //! What the end of a file means is decided here; what is done with its content is the visitor's business.
 
+use std::ops::Range;
 use std::path::Path;
 
 use cairn_engine::codec::aof::{MAGIC_BYTES, starts_with_rdb};
@@ -52,6 +53,8 @@ pub(super) struct Walked {
     pub(super) broken: Option<Broken>,
     /// Offset of the end.
     pub(super) end: u64,
+    /// The first reserve in it that something follows.
+    pub(super) gap: Option<Range<u64>>,
 }
 
 /// A fault at an offset of a file.
@@ -122,7 +125,7 @@ pub(super) fn walk<V: Visitor>(
         }
     };
     let end = broken.as_ref().map_or(records.position(), |broken| broken.at);
-    Ok(Walked { broken, end })
+    Ok(Walked { broken, end, gap: records.gap() })
 }
 
 /// The room of a list of words, for the words of another command.

@@ -17,13 +17,15 @@ use rdb_tools::fold::{Edits, Log, Options, Part, Role, What, scan};
 use rdb_tools::write::Output;
 use rdb_tools::write::aof_set::NewSet;
 
-/// Copies a log into a new one in parts. `ends` tells where the files that stay end.
+use super::plan::Plan;
+
+/// Copies a log into a new one in parts. `plan` tells where the files that stay end.
 ///
 /// # Errors
 /// What keeps it from reading or writing.
 pub(crate) fn to_set(
     log: &Log,
-    ends: &[u64],
+    plan: &Plan,
     options: &Options,
     edits: &Edits,
     mut set: NewSet,
@@ -32,6 +34,7 @@ pub(crate) fn to_set(
         let manifest = log.manifest.as_ref()?;
         manifest.live().nth(number).map(|(_, entry)| entry)
     };
+    let ends = &plan.ends;
     for (number, (part, end)) in log.parts.iter().zip(ends).enumerate() {
         let at = || part.path.display().to_string();
         match part.role {
@@ -43,9 +46,14 @@ pub(crate) fn to_set(
             }
             Role::Incr => {
                 let mut file = set.incr(entry(number))?;
-                match edits.exclude.is_empty() {
-                    true => copy_front(part, *end, options, &mut file).with_context(at)?,
-                    false => rewrite(log, number, 0, *end, options, edits, &mut file)?,
+                let gap = plan.gaps.get(number).cloned().flatten().filter(|gap| gap.start < *end);
+                match (edits.exclude.is_empty(), gap) {
+                    (true, None) => copy_front(part, *end, options, &mut file).with_context(at)?,
+                    (true, Some(gap)) => {
+                        copy_range(&part.path, 0, gap.start, &mut file).with_context(at)?;
+                        rewrite(log, number, gap.end, *end, options, edits, &mut file)?;
+                    }
+                    (false, _) => rewrite(log, number, 0, *end, options, edits, &mut file)?,
                 }
                 file.close()?;
             }

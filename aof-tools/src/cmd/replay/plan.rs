@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use rdb_tools::drive::Fault;
 use rdb_tools::fold::{Edits, Log, Options, Role, Torn, What, scan};
@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     shares: Vec<Share>,
     /// Where each file ends: at the cut, or where what was torn off begins.
     pub(crate) ends: Vec<u64>,
+    /// The reserve in each file that something follows, if there is one.
+    pub(crate) gaps: Vec<Option<Range<u64>>>,
     cut: Option<Cut>,
     torn: Option<Torn>,
     /// Commands that go, by name.
@@ -46,6 +48,7 @@ pub(crate) fn plan(log: &Log, options: &Options, cut: Option<Cut>, edits: &Edits
     let mut plan = Plan {
         shares: vec![Share::default(); log.parts.len()],
         ends: Vec::new(),
+        gaps: Vec::new(),
         cut,
         torn: None,
         names: BTreeMap::new(),
@@ -83,6 +86,7 @@ pub(crate) fn plan(log: &Log, options: &Options, cut: Option<Cut>, edits: &Edits
         ControlFlow::Continue(())
     })?;
     plan.ends = ends.files;
+    plan.gaps = ends.gaps;
     plan.torn = ends.torn;
     if let Some(cut) = cut {
         plan.ends.truncate(cut.place.part + 1);
