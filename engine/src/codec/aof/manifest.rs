@@ -164,7 +164,9 @@ impl Entry {
     }
 }
 
-/// What a manifest without marks says, in a comment, of a log that is switched off: `#off <ms> <end>`.
+/// What a manifest without marks says, in a comment, of a log that is switched off: `#off <ms> <end>;`. It is
+/// the last, and no line end follows: other servers step over it, and who reads the manifest line by line
+/// finds the lines that they would have written.
 #[derive(Debug, Clone, Copy)]
 struct Off {
     since: UnixMs,
@@ -172,9 +174,13 @@ struct Off {
     end: Option<u64>,
 }
 
+/// How the comment begins, behind its `#`.
+const OFF: &[u8] = b"off ";
+
 impl Off {
     fn parse(comment: &[u8]) -> Option<Self> {
-        let mut words = comment.strip_prefix(b"off ")?.trim_ascii_end().split(|byte| *byte == b' ');
+        let words = comment.strip_prefix(OFF)?.trim_ascii_end();
+        let mut words = words.strip_suffix(b";").unwrap_or(words).split(|byte| *byte == b' ');
         let since = UnixMs(num::parse_i64(words.next()?)?);
         let end = words.next().and_then(num::parse_i64).and_then(|end| u64::try_from(end).ok());
         Some(Self { since, end })
@@ -201,7 +207,7 @@ impl fmt::Display for Off {
         if let Some(end) = self.end {
             write!(f, " {end}")?;
         }
-        f.write_str("\n")
+        f.write_str(";")
     }
 }
 
@@ -298,6 +304,10 @@ impl Manifest {
             rest = tail;
             number = number.saturating_add(1);
             if let Some(comment) = chunk.strip_prefix(b"#") {
+                if comment.starts_with(OFF) && newline.is_none() && !comment.ends_with(b";") {
+                    // Cut off: a number that lost digits is another one.
+                    return Err(Error { kind: Kind::LongLine, line: None });
+                }
                 sums.crc.update(chunk);
                 off = off.or(Off::parse(comment));
                 continue;
@@ -366,23 +376,33 @@ impl Manifest {
     /// kept.
     #[must_use]
     pub fn format(&self) -> Vec<u8> {
+        let mut out = self.lines();
+        self.push_off(&mut out);
+        out
+    }
+
+    fn lines(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for (kind, entry) in self.entries() {
             push_line(&mut out, kind, entry);
             out.push(b'\n');
         }
+        out
+    }
+
+    fn push_off(&self, out: &mut Vec<u8>) {
         if let Some(off) = Off::of(self) {
             out.extend_from_slice(off.to_string().as_bytes());
         }
-        out
     }
 
     /// The same with a line of comment behind it, which starts with `#`.
     #[must_use]
     pub fn format_with(&self, comment: &str) -> Vec<u8> {
-        let mut out = self.format();
+        let mut out = self.lines();
         out.extend_from_slice(comment.as_bytes());
         out.push(b'\n');
+        self.push_off(&mut out);
         out
     }
 

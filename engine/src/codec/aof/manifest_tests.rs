@@ -169,6 +169,28 @@ fn every_cut_and_every_lost_line_of_a_manifest_of_ours_is_found() {
 }
 
 #[test]
+fn a_manifest_without_marks_has_no_line_more_when_it_is_off() {
+    let mut manifest = Manifest::default();
+    manifest.add_base("a.aof", BaseFormat::Rdb);
+    let incr = manifest.add_incr("a.aof");
+    incr.marks = Marks { end: Some(77), off_since: Some(UnixMs(1234)), ..Marks::default() };
+    let lines = "file a.aof.1.base.rdb seq 1 type b\nfile a.aof.1.incr.aof seq 1 type i\n";
+    let text = manifest.format();
+    assert_eq!(text, format!("{lines}#off 1234 77;").as_bytes());
+    let said = Manifest::parse(&text).expect("ours");
+    assert_eq!((said.incr[0].marks.off_since, said.incr[0].marks.end), (Some(UnixMs(1234)), Some(77)));
+    for cut in lines.len() + "#off ".len()..text.len() {
+        refused(&text[..cut], Kind::LongLine, None);
+    }
+    // Behind another comment it is the last as well, and with a line end it says the same.
+    let text = manifest.format_with("#whose");
+    assert_eq!(text, format!("{lines}#whose\n#off 1234 77;").as_bytes());
+    for old in ["#off 1234 77\n", "#off 1234 77;\n"] {
+        assert_eq!(Manifest::parse(format!("{lines}{old}").as_bytes()), Ok(said.clone()));
+    }
+}
+
+#[test]
 fn a_manifest_of_a_later_version_is_refused_as_such() {
     let text = "file a seq 1 type b cairn 2 sum 0000000000000000\n";
     let sum = crate::base::crc64::crc64(text.as_bytes());

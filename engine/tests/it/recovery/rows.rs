@@ -517,7 +517,7 @@ fn row_60_the_newer_of_a_log_that_was_switched_off_and_a_dump_is_loaded() {
         // The same of a log without checksums: a comment says it.
         let home = marked(off, appended);
         let text = Manifest::parse(&home.read(MANIFEST)).unwrap().format();
-        assert!(text.ends_with(format!("#off {} {}\n", off.0, commands("SET a 1").len()).as_bytes()));
+        assert!(text.ends_with(format!("#off {} {};", off.0, commands("SET a 1").len()).as_bytes()));
         home.write(MANIFEST, &text);
         home
     };
