@@ -1,8 +1,12 @@
 //! What the standard library lacks for files: a synced directory, write-back hints, locks.
 
+#[cfg(target_os = "linux")]
+use std::fs::OpenOptions;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Makes the names in `dir` durable: renames and new files survive a power cut after this.
@@ -19,6 +23,24 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 /// What the call said. The kernel tells of an error once; a later call may succeed though data is lost.
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
+}
+
+/// Opens a file once more, whatever its name is by now, to write to it past the page cache: each write is durable
+/// when it returns. Offsets, lengths and addresses have to be whole pages.
+///
+/// # Errors
+/// What open said; not every system and file system can.
+pub fn open_direct(file: &File) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        OpenOptions::new().write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(path)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Locks a folder against other processes, by flock on a descriptor of its own. The lock lasts until

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::time::UnixMs;
@@ -68,6 +68,13 @@ pub trait LogFile: Debug + Send + Sync {
     /// dropped what it could not write, and told so once.
     fn sync(&self) -> io::Result<()>;
 
+    /// Writes `bytes` over as many that are there and durable, and makes them durable: them, not what else
+    /// waits for a sync. Offset and length are multiples of [`PAGE_BYTES`].
+    ///
+    /// # Errors
+    /// Which of both failed. The bytes may be there nevertheless, any part of them.
+    fn write_over(&self, at: u64, bytes: &[u8]) -> Result<(), WriteOverError>;
+
     /// Cuts the file to so many bytes; appending goes on there.
     ///
     /// # Errors
@@ -82,6 +89,15 @@ pub struct ShortWrite {
     pub written: usize,
     /// Why there are no more.
     pub error: io::Error,
+}
+
+/// Why bytes that were written over others are not durable.
+#[derive(Debug)]
+pub enum WriteOverError {
+    /// There was no room, say; the file may be gone on with.
+    Write(io::Error),
+    /// After this the file must not be trusted.
+    Sync(io::Error),
 }
 
 /// What a folder says of one of its entries.
@@ -211,8 +227,67 @@ struct DiskInput {
     bytes: u64,
 }
 
+/// Whole pages of a file may be written past the page cache.
+pub const PAGE_BYTES: u64 = 4096;
+
 #[derive(Debug)]
-struct DiskLog(File);
+struct DiskLog {
+    file: File,
+    direct: Mutex<Direct>,
+}
+
+/// The same file once more, for writes that go past the page cache and are durable when they return: one call
+/// instead of a write and a sync, and less of the system's time.
+#[derive(Debug)]
+enum Direct {
+    Untried,
+    /// Not every file system can.
+    Impossible,
+    Open {
+        file: File,
+        /// Where bytes lie at an address that the disk can read from.
+        aligned: Vec<u8>,
+    },
+}
+
+impl Direct {
+    fn of(file: &File) -> Direct {
+        match os::file::open_direct(file) {
+            Ok(file) => Direct::Open { file, aligned: Vec::new() },
+            Err(_) => Direct::Impossible,
+        }
+    }
+
+    /// Writes whole pages, durably. `None` if they have to go the other way.
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Option<Result<(), WriteOverError>> {
+        let Direct::Open { file, aligned } = self else { return None };
+        aligned.resize(aligned.len().max(bytes.len() + PAGE_BYTES as usize), 0);
+        let from = aligned.as_ptr().align_offset(PAGE_BYTES as usize);
+        let pages = aligned.get_mut(from..from + bytes.len())?;
+        pages.copy_from_slice(bytes);
+        let result = loop {
+            match file.write_at(pages, at) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        match result {
+            Ok(n) if n == bytes.len() => Some(Ok(())),
+            // All of it is written again.
+            Ok(_) => None,
+            Err(error) => match error.kind() {
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
+                    *self = Direct::Impossible;
+                    None
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    Some(Err(WriteOverError::Write(error)))
+                }
+                _ => Some(Err(WriteOverError::Sync(error))),
+            },
+        }
+    }
+}
 
 #[derive(Debug)]
 struct DiskLock(File);
@@ -232,7 +307,7 @@ impl LogFile for DiskLog {
     fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), ShortWrite> {
         let mut written = 0;
         while written < bytes.len() {
-            match self.0.write_at(&bytes[written..], at + written as u64) {
+            match self.file.write_at(&bytes[written..], at + written as u64) {
                 Ok(0) => return Err(ShortWrite { written, error: io::ErrorKind::WriteZero.into() }),
                 Ok(n) => written += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -243,11 +318,23 @@ impl LogFile for DiskLog {
     }
 
     fn sync(&self) -> io::Result<()> {
-        os::file::sync_data(&self.0)
+        os::file::sync_data(&self.file)
+    }
+
+    fn write_over(&self, at: u64, bytes: &[u8]) -> Result<(), WriteOverError> {
+        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*direct, Direct::Untried) {
+            *direct = Direct::of(&self.file);
+        }
+        if let Some(result) = direct.write(at, bytes) {
+            return result;
+        }
+        self.write_at(at, bytes).map_err(|short| WriteOverError::Write(short.error))?;
+        self.sync().map_err(WriteOverError::Sync)
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 }
 
@@ -325,7 +412,7 @@ impl Storage for Disk {
 
     fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        Ok(Arc::new(DiskLog(file)))
+        Ok(Arc::new(DiskLog { file, direct: Mutex::new(Direct::Untried) }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

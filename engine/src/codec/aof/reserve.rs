@@ -18,16 +18,30 @@ const SECTOR_BYTES: u64 = 512;
 /// Appends the reserve for these offsets, the last line at its end. `range.end` must be a multiple of
 /// [`LINE_BYTES`]; `is_first` if a log ends at `range.start`.
 pub fn push(out: &mut Vec<u8>, range: Range<u64>, is_first: bool) {
-    let first = out.len();
-    out.extend(range.clone().map(byte_at));
-    let last_line = out.len().saturating_sub(LINE_BYTES as usize).max(first);
-    let last = out.len().saturating_sub(1);
-    if let Some(line) = out.get_mut(last_line + 1..last) {
-        line.fill(b'=');
-    }
+    let (first, end) = (out.len(), range.end);
+    push_part(out, range, end);
     if is_first && let Some(byte) = out.get_mut(first) {
         *byte = b'#';
     }
+}
+
+/// Appends what a reserve that goes up to `end` has at these offsets.
+pub fn push_part(out: &mut Vec<u8>, range: Range<u64>, end: u64) {
+    const LINE: [u8; LINE_BYTES as usize] = {
+        let mut line = [b'#'; LINE_BYTES as usize];
+        line[LINE_BYTES as usize - 1] = b'\n';
+        line
+    };
+    let (first, mut at) = (out.len(), range.start);
+    while at < range.end {
+        let in_line = at % LINE_BYTES;
+        let n = (LINE_BYTES - in_line).min(range.end - at);
+        out.extend_from_slice(&LINE[in_line as usize..(in_line + n) as usize]);
+        at += n;
+    }
+    let offset = |at: u64| first + (at.clamp(range.start, range.end) - range.start) as usize;
+    let last_line = offset(end.saturating_sub(LINE_BYTES) + 1)..offset(end.saturating_sub(1));
+    out[last_line].fill(b'=');
 }
 
 /// Whether a log that ends at this offset needs a `#` behind it: the byte that is there ends a line.

@@ -16,10 +16,7 @@ use crate::codec::aof::block::Pending;
 use crate::codec::aof::reserve::{self, LINE_BYTES};
 use crate::persist::aof::log::CommitError;
 use crate::persist::aof::settings::Reserve;
-use crate::persist::storage::{LogFile, ShortWrite, Storage};
-
-/// Reserves end at multiples of this: what the disk and the page cache deal in.
-const PAGE_BYTES: u64 = 4096;
+use crate::persist::storage::{LogFile, PAGE_BYTES, Storage, WriteOverError};
 
 /// An open file of commands to append to.
 #[derive(Debug, Clone)]
@@ -34,6 +31,8 @@ pub(super) struct Tail {
     no_reserve_to: u64,
     synced_bytes: u64,
     sum: Crc64,
+    /// The last bytes of the log: those in the page in which it ends, as far as this has written them.
+    last_page: Vec<u8>,
     /// Whether it consists of checked blocks; it stays so or not for its whole life.
     is_checked: bool,
     /// Whether a failed write may have left something behind its end, or over a reserve.
@@ -66,6 +65,7 @@ impl Tail {
             no_reserve_to: 0,
             synced_bytes: bytes,
             sum,
+            last_page: Vec::new(),
             is_checked,
             is_soiled: false,
         })
@@ -173,27 +173,54 @@ impl Tail {
         self.sum.update(bytes);
         self.bytes += bytes.len() as u64;
         self.end = self.bytes;
+        keep_last_page(&mut self.last_page, self.bytes, bytes);
         Ok(())
     }
 
-    /// Appends a block that a sync follows, over the reserve if there is room in it.
+    /// Appends a block and makes it durable, over the reserve if there is room in it.
     ///
     /// # Errors
-    /// As of `append`.
-    pub(super) fn append_to_sync(&mut self, block: &mut Pending, is_synced: bool) -> Result<(), CommitError> {
+    /// As of `append`, and of the sync.
+    pub(super) fn append_durably(&mut self, block: &mut Pending, is_synced: bool) -> Result<(), CommitError> {
         if self.is_soiled || self.bytes + block.most_bytes() + LINE_BYTES > self.end {
-            return self.append(block, is_synced);
+            self.append(block, is_synced)?;
+            return self.sync().map_err(CommitError::Sync);
         }
-        let (bytes, len) = block.seal_over(self.bytes, is_synced.then_some(self.synced_bytes));
-        if let Err(ShortWrite { error, .. }) = self.file.write_at(self.bytes, &bytes) {
+        let (mut bytes, len) = block.seal_over(self.bytes, is_synced.then_some(self.synced_bytes));
+        let result = self.write_over(&bytes);
+        if let Err(WriteOverError::Write(error)) = result {
             self.is_soiled = true;
             // Best effort: it is done again, durably, before the next block.
             let _ = self.file.truncate(self.bytes);
             return Err(CommitError::Append(error));
         }
-        self.sum.update(&bytes[..len]);
+        bytes.truncate(len);
+        self.sum.update(&bytes);
         self.bytes += len as u64;
-        Ok(())
+        keep_last_page(&mut self.last_page, self.bytes, &bytes);
+        match result {
+            Err(WriteOverError::Sync(error)) => Err(CommitError::Sync(error)),
+            _ => {
+                self.synced_bytes = self.bytes;
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes this over the reserve, durably: whole pages if it is known what else they have.
+    fn write_over(&self, bytes: &[u8]) -> Result<(), WriteOverError> {
+        let in_page = self.bytes % PAGE_BYTES;
+        if self.last_page.len() as u64 != in_page {
+            self.file.write_at(self.bytes, bytes).map_err(|short| WriteOverError::Write(short.error))?;
+            return self.file.sync().map_err(WriteOverError::Sync);
+        }
+        let to = self.bytes + bytes.len() as u64;
+        let page_end = to.next_multiple_of(PAGE_BYTES);
+        let mut pages = Vec::with_capacity((page_end - self.bytes + in_page) as usize);
+        pages.extend_from_slice(&self.last_page);
+        pages.extend_from_slice(bytes);
+        reserve::push_part(&mut pages, to..page_end, self.end);
+        self.file.write_over(self.bytes - in_page, &pages)
     }
 
     /// Makes all of it durable.
@@ -205,6 +232,17 @@ impl Tail {
         self.synced_bytes = self.bytes;
         Ok(())
     }
+}
+
+/// Has `page` be the end of the log's last page, as far as it is known, after `written` has come to stand at the
+/// end of a log of so many bytes.
+fn keep_last_page(page: &mut Vec<u8>, bytes: u64, written: &[u8]) {
+    let in_page = (bytes % PAGE_BYTES) as usize;
+    if written.len() >= in_page {
+        page.clear();
+    }
+    page.extend_from_slice(&written[written.len().saturating_sub(in_page)..]);
+    page.drain(..page.len().saturating_sub(in_page));
 }
 
 #[cfg(test)]

@@ -311,8 +311,9 @@ pub(super) fn append_and_sync(
 ) -> Result<(), CommitError> {
     if let (false, Some(reserve)) = (block.is_empty(), reserve) {
         tail.make_reserve(block.most_bytes(), reserve)?;
-        tail.append_to_sync(block, is_synced)?;
-    } else if !block.is_empty() {
+        return tail.append_durably(block, is_synced);
+    }
+    if !block.is_empty() {
         tail.append(block, is_synced)?;
     }
     tail.sync().map_err(CommitError::Sync)

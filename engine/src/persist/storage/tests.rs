@@ -3,10 +3,10 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Disk, LogFile, Storage, dir_of};
+use super::{Direct, Disk, DiskLog, LogFile, PAGE_BYTES, Storage, WriteOverError, dir_of};
 
 fn read(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -35,6 +35,44 @@ fn a_log_goes_on_where_it_is_told_whoever_opens_or_cuts_it() {
     // A thread that syncs shares it with the one that appends.
     let synced = Arc::clone(&log);
     std::thread::spawn(move || synced.sync()).join().unwrap().unwrap();
+}
+
+#[test]
+fn pages_are_written_over_whether_or_not_the_page_cache_can_be_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    for is_passed in [true, false] {
+        let path = dir.path().join("log");
+        let page = PAGE_BYTES as usize;
+        fs::write(&path, vec![b'#'; 4 * page]).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let direct = if is_passed { Direct::Untried } else { Direct::Impossible };
+        let log = DiskLog { file, direct: Mutex::new(direct) };
+        // What the page cache has of it by now is not what is read afterwards.
+        assert_eq!(read(&path).len(), 4 * page);
+        let moved = dir.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        for (number, len) in [(1, 1), (0, 2), (2, 2)] {
+            log.write_over(number * PAGE_BYTES, &vec![b'0' + number as u8; len * page]).unwrap();
+        }
+        log.write_at(5, b"cached").unwrap();
+        log.write_over(3 * PAGE_BYTES, &vec![b'3'; page]).unwrap();
+        let expected = [vec![b'0'; 2 * page], vec![b'2'; page], vec![b'3'; page]].concat();
+        let bytes = read(&moved);
+        assert_eq!(&bytes[5..11], b"cached");
+        assert!(bytes[..5] == expected[..5] && bytes[11..] == expected[11..]);
+    }
+}
+
+#[test]
+fn a_write_over_what_has_no_room_is_no_failed_sync() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let log = Disk.open_log(Path::new("/dev/full")).unwrap();
+    for _ in 0..2 {
+        let error = log.write_over(0, &[0; PAGE_BYTES as usize]).unwrap_err();
+        assert!(matches!(error, WriteOverError::Write(_)), "{error:?}");
+    }
 }
 
 #[test]

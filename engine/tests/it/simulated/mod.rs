@@ -42,11 +42,14 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cairn_engine::base::time::UnixMs;
-use cairn_engine::persist::storage::{DirLock, InputFile, LogFile, Meta, OutputFile, ShortWrite, Storage};
+use cairn_engine::persist::storage::{
+    DirLock, InputFile, LogFile, Meta, OutputFile, PAGE_BYTES, ShortWrite, Storage, WriteOverError,
+};
 
 pub(crate) use faults::{Call, FAULTS, Fault, Plan};
 pub(crate) use images::{Crash, Dose, Kind, crash_everywhere, fail_everywhere};
@@ -294,10 +297,38 @@ impl LogFile for Log {
         self.disk.state().call(Call::Sync, Op::Sync { file: self.file, is_ok: true }).map(drop)
     }
 
+    fn write_over(&self, at: u64, bytes: &[u8]) -> Result<(), WriteOverError> {
+        let changed = {
+            let state = self.disk.state();
+            let file = state.file(self.file).expect("a file");
+            let is_whole = at.is_multiple_of(PAGE_BYTES) && (bytes.len() as u64).is_multiple_of(PAGE_BYTES);
+            assert!(
+                is_whole && at as usize + bytes.len() <= file.durable.len(),
+                "only over pages that are there"
+            );
+            // Nothing else of the file becomes durable by it.
+            assert!(file.changes.is_empty(), "what was there before it is durable");
+            // A sector is the old one or the new one: what is the same in both stays. (Zeros, which other writes
+            // may leave, are of blocks that a file did not have before.)
+            differing(&file.current[at as usize..][..bytes.len()], bytes)
+        };
+        self.write_at(at + changed.start as u64, &bytes[changed])
+            .map_err(|short| WriteOverError::Write(short.error))?;
+        self.sync().map_err(WriteOverError::Sync)
+    }
+
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         let op = Op::Cut { file: self.file, to: usize::try_from(bytes).expect("small files") };
         self.disk.state().call(Call::CutLog, op).map(drop)
     }
+}
+
+/// From the first byte that is not the same in both to the last.
+fn differing(old: &[u8], new: &[u8]) -> Range<usize> {
+    let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let (old, rest) = (&old[same..], &new[same..]);
+    let same_end = old.iter().rev().zip(rest.iter().rev()).take_while(|(old, new)| old == new).count();
+    same..new.len() - same_end
 }
 
 #[derive(Debug)]

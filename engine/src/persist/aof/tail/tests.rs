@@ -39,7 +39,7 @@ fn a_log_of_any_blocks_has_a_reserve_behind_it_or_none() {
     let path = dir.path().join("log");
     let mut rng = Rng::new(3);
     let mut tail = Tail::create(&Disk, &path, true).unwrap();
-    let (mut written, mut with_reserve, mut grown) = (Vec::new(), 0, 0);
+    let (mut written, mut with_reserve, mut grown, mut whole_pages) = (Vec::new(), 0, 0, 0);
     for _ in 0..400 {
         let body = record(match rng.index(20) {
             0 => RESERVE.most as usize + rng.index(3000),
@@ -50,10 +50,10 @@ fn a_log_of_any_blocks_has_a_reserve_behind_it_or_none() {
         let end = tail.end;
         match rng.index(30) {
             0 => tail.append(&mut next, true).unwrap(),
-            1 => tail.append_to_sync(&mut next, true).unwrap(),
+            1 => tail.append_durably(&mut next, true).unwrap(),
             _ => {
                 tail.make_reserve(next.most_bytes(), RESERVE).unwrap();
-                tail.append_to_sync(&mut next, true).unwrap();
+                tail.append_durably(&mut next, true).unwrap();
             }
         }
         tail.sync().unwrap();
@@ -73,6 +73,9 @@ fn a_log_of_any_blocks_has_a_reserve_behind_it_or_none() {
         let behind = &file[tail.bytes as usize..];
         assert!(behind.split_inclusive(|byte| *byte == b'\n').all(|line| line.starts_with(b"#")));
         assert!(behind.is_empty() || behind.ends_with(b"==\n"));
+        let in_page = (tail.bytes % PAGE_BYTES) as usize;
+        assert!(file[..tail.bytes as usize].ends_with(&tail.last_page) && tail.last_page.len() <= in_page);
+        whole_pages += usize::from(tail.end > tail.bytes && tail.last_page.len() == in_page);
         assert_eq!(tail.sum(), {
             let mut sum = Crc64::new();
             sum.update(&file[..tail.bytes as usize]);
@@ -83,6 +86,7 @@ fn a_log_of_any_blocks_has_a_reserve_behind_it_or_none() {
     }
     assert!((250..398).contains(&with_reserve), "{with_reserve}");
     assert!((20..200).contains(&grown), "{grown}");
+    assert!((20..with_reserve - 20).contains(&whole_pages), "{whole_pages}");
 }
 
 #[test]
@@ -93,7 +97,7 @@ fn a_file_without_checksums_has_no_reserve() {
     for len in [1, 10, 4000] {
         let mut next = block(&record(len));
         tail.make_reserve(next.most_bytes(), RESERVE).unwrap();
-        tail.append_to_sync(&mut next, true).unwrap();
+        tail.append_durably(&mut next, true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), tail.bytes);
     }
 }
