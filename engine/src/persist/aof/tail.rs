@@ -144,6 +144,8 @@ impl Tail {
     /// What the disk said.
     pub(super) fn trim(&mut self) -> Result<(), CommitError> {
         if self.is_soiled || self.end > self.bytes {
+            // A call that fails may have cut it nevertheless: nothing is written over what is not there.
+            self.is_soiled = true;
             self.file.truncate(self.bytes).map_err(CommitError::Append)?;
             let had_reserve = std::mem::replace(&mut self.end, self.bytes) > self.bytes;
             if had_reserve {

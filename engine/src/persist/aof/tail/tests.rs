@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use crate::base::rng::Rng;
 use crate::codec::aof::block::{Reader, Step};
-use crate::persist::storage::Disk;
+use crate::persist::storage::{Disk, ShortWrite};
 
 const RESERVE: Reserve = Reserve { least: 64, most: 3000 };
 
@@ -100,4 +100,46 @@ fn a_file_without_checksums_has_no_reserve() {
         tail.append_durably(&mut next, true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), tail.bytes);
     }
+}
+
+/// A file that is cut, and yet an error is told, as network file systems do.
+#[derive(Debug)]
+struct CutLate(Arc<dyn LogFile>);
+
+impl LogFile for CutLate {
+    fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), ShortWrite> {
+        self.0.write_at(at, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write_over(&self, at: u64, bytes: &[u8]) -> Result<(), WriteOverError> {
+        self.0.write_over(at, bytes)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.truncate(bytes)?;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+#[test]
+fn a_reserve_that_may_be_cut_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut tail = Tail::create(&Disk, &path, true).unwrap();
+    let body = record(100);
+    let mut next = block(&body);
+    tail.make_reserve(next.most_bytes(), RESERVE).unwrap();
+    tail.append_durably(&mut next, true).unwrap();
+    let file = tail.file();
+    tail.file = Arc::new(CutLate(Arc::clone(&file)));
+    assert!(matches!(tail.trim(), Err(CommitError::Append(_))));
+    tail.file = file;
+    tail.append_durably(&mut next, true).unwrap();
+    let file = fs::read(&path).unwrap();
+    assert_eq!((file.len() as u64, tail.end), (tail.bytes, tail.bytes));
+    assert_eq!(content(&file), (body.repeat(2), tail.bytes));
 }
