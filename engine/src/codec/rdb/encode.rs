@@ -9,6 +9,7 @@ use crate::base::lzf;
 use crate::base::num;
 use crate::base::time::UnixMs;
 
+use super::chances::Chances;
 use super::event::StreamId;
 use super::{ObjectType, Target, opcode, string_form, text_score};
 
@@ -50,7 +51,7 @@ impl<D: Drain> Drain for &mut D {
 /// What a writer does beyond the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterOptions {
-    /// Whether strings are compressed where that makes them smaller.
+    /// Whether strings are compressed where that makes them smaller, as far as `chances` has them tried.
     pub compress: bool,
     /// Whether the checksum is computed; else it is written as zero.
     pub checksum: bool,
@@ -70,6 +71,7 @@ pub struct Writer<D: Drain> {
     options: WriterOptions,
     /// Made for the first string that is to be compressed: a DUMP often has none.
     lzf: Option<lzf::Encoder>,
+    chances: Chances,
     /// Bytes that have left the buffer.
     drained: u64,
 }
@@ -78,7 +80,8 @@ impl<D: Drain> Writer<D> {
     /// A writer that has written nothing, and holds no memory yet.
     #[must_use]
     pub fn new(drain: D, options: WriterOptions) -> Self {
-        Self { drain, buffer: Vec::new(), crc: Crc64::new(), options, lzf: None, drained: 0 }
+        let (buffer, crc, chances) = (Vec::new(), Crc64::new(), Chances::default());
+        Self { drain, buffer, crc, options, lzf: None, chances, drained: 0 }
     }
 
     /// Bytes written so far, drained or not.
@@ -223,7 +226,9 @@ impl<D: Drain> Writer<D> {
     /// The drain's.
     #[inline]
     pub fn blob(&mut self, bytes: &[u8]) -> Result<(), D::Error> {
-        if bytes.len() > MIN_LZF_BYTES && self.options.compress && self.compressed(bytes)? {
+        let is_tried =
+            bytes.len() > MIN_LZF_BYTES && self.options.compress && self.chances.is_worth(bytes.len());
+        if is_tried && self.compressed(bytes)? {
             return Ok(());
         }
         self.len(bytes.len() as u64)?;
@@ -239,7 +244,9 @@ impl<D: Drain> Writer<D> {
         let start = self.buffer.len();
         self.buffer.resize(start + HEADER, 0);
         let encoder = self.lzf.get_or_insert_default();
-        let Some(packed) = encoder.compress(bytes, &mut self.buffer) else {
+        let packed = encoder.compress(bytes, &mut self.buffer);
+        self.chances.note(bytes.len(), packed.is_some());
+        let Some(packed) = packed else {
             self.buffer.truncate(start);
             return Ok(false);
         };

@@ -39,6 +39,7 @@
 //! | 30 | s: listpack of a template's id and the values |
 //! | 32 | n template id, then as many s as the template has fields (31: no id) |
 
+mod chances;
 pub mod decode;
 pub mod encode;
 pub mod error;
