@@ -205,6 +205,20 @@ pub fn dir_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Sees to it that a file is as long as it was when it was read.
+///
+/// # Errors
+/// It is not, and what the disk said.
+pub(crate) fn must_have(storage: &dyn Storage, path: &Path, bytes: u64) -> io::Result<()> {
+    let found = storage.meta(path)?.map_or(0, |meta| meta.bytes);
+    if found == bytes {
+        return Ok(());
+    }
+    let text =
+        format!("it had {bytes} bytes when it was read, and has {found} now: another process writes to it");
+    Err(io::Error::other(text))
+}
+
 /// The machine's own files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;

@@ -1,6 +1,7 @@
 //! The append only file on the machine's own files, with its threads and children.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -131,6 +132,10 @@ impl Listener for Deaf {
 
 /// Starts on what there is, as a server does.
 fn start(dir: &Path) -> Result<Engine, String> {
+    start_heard_by(dir, &mut Deaf)
+}
+
+fn start_heard_by(dir: &Path, listener: &mut dyn Listener) -> Result<Engine, String> {
     let mut engine = Engine::new(fresh::config(&dir.join("dump.rdb")), NOW);
     let settings = AofSettings { dir: dir.join("appendonlydir"), ..AofSettings::default() };
     let options = RecoverOptions {
@@ -144,7 +149,7 @@ fn start(dir: &Path) -> Result<Engine, String> {
         strict: false,
         rdb: Options::default(),
     };
-    let recovered = engine.recover(NOW, &options, &mut fresh::scripts(), &mut Deaf);
+    let recovered = engine.recover(NOW, &options, &mut fresh::scripts(), listener);
     let recovered = recovered.map_err(|refusal| refusal.to_string())?;
     engine.configure_aof(settings);
     let last = recovered.last.map(LastFile::from);
@@ -156,6 +161,48 @@ fn start(dir: &Path) -> Result<Engine, String> {
     };
     engine.begin_aof(found, Instant::now(), NOW).map_err(|error| error.to_string())?;
     Ok(engine)
+}
+
+/// Another server, which does not know our lock: once it hears this, it appends a command to a file.
+struct Stranger<'a> {
+    waits_for: &'a str,
+    incr: &'a Path,
+}
+
+impl Listener for Stranger<'_> {
+    fn progress(&mut self, _: LoadProgress) {}
+    fn note(&mut self, note: Note) {
+        if note.text.contains(self.waits_for) {
+            let mut file = fs::OpenOptions::new().append(true).open(self.incr).unwrap();
+            file.write_all(b"*3\r\n$3\r\nSET\r\n$5\r\nother\r\n$1\r\n1\r\n").unwrap();
+        }
+    }
+    fn outside(&mut self, _: &[&[u8]]) -> Outside {
+        Outside::Unknown
+    }
+}
+
+#[test]
+fn what_another_server_appends_while_a_log_is_read_is_not_cut_off() {
+    for (torn, waits_for) in [("", "DB loaded from incr"), ("*3\r\n$3\r\nSE", "!!! Truncating the AOF")] {
+        for policy in [SyncPolicy::Always, SyncPolicy::EverySec] {
+            let dir = tempfile::tempdir().unwrap();
+            let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
+            let mut server = Server::new(dir.path(), policy);
+            server.run("set a 1");
+            server.wait_for_ack();
+            drop(server);
+            let mut file = fs::read(&incr).unwrap();
+            file.extend_from_slice(torn.as_bytes());
+            fs::write(&incr, &file).unwrap();
+            let before = names(incr.parent().unwrap());
+            let refused = start_heard_by(dir.path(), &mut Stranger { waits_for, incr: &incr }).unwrap_err();
+            assert!(refused.contains("another process writes to it"), "{refused}");
+            let after = fs::read(&incr).unwrap();
+            assert!(after.starts_with(&file) && after.ends_with(b"other\r\n$1\r\n1\r\n"), "{policy:?}");
+            assert_eq!(names(incr.parent().unwrap()), before, "and nothing else is there");
+        }
+    }
 }
 
 /// Starts, writes, and is killed.

@@ -35,9 +35,11 @@ pub struct Found {
 pub struct LastFile {
     /// Its name.
     pub name: Vec<u8>,
-    /// Its size.
+    /// Bytes of the log in it.
     pub bytes: u64,
-    /// CRC-64 of its bytes.
+    /// Its size: behind the log there may be a reserve.
+    pub file_bytes: u64,
+    /// CRC-64 of the log's bytes.
     pub sum: u64,
     /// Whether another file is to follow it: another server has written behind its reserve.
     pub is_closed: bool,
@@ -50,8 +52,8 @@ pub struct CloseError(pub String);
 
 impl From<LastIncr> for LastFile {
     fn from(last: LastIncr) -> LastFile {
-        let LastIncr { name, bytes, crc64, is_closed } = last;
-        LastFile { name, bytes, sum: crc64, is_closed }
+        let LastIncr { name, bytes, file_bytes, crc64, is_closed } = last;
+        LastFile { name, bytes, file_bytes, sum: crc64, is_closed }
     }
 }
 
@@ -99,7 +101,7 @@ impl Aof {
                     entry.marks.end = None;
                     let path = self.place().of(&last.name);
                     let (storage, checksum) = (&*self.storage, self.settings.checksum);
-                    Tail::open(storage, &path, last.bytes, last.sum, checksum)
+                    Tail::open(storage, &path, last, checksum)
                         .and_then(|mut file| file.sync())
                         .map_err(|error| StepError::new("sync", &path, error))?;
                 }
@@ -130,7 +132,7 @@ impl Aof {
 
     fn open_last(&mut self, last: &LastFile) -> Result<(), StepError> {
         let path = self.place().of(&last.name);
-        let mut tail = Tail::open(&*self.storage, &path, last.bytes, last.sum, self.settings.checksum)
+        let mut tail = Tail::open(&*self.storage, &path, last, self.settings.checksum)
             .map_err(|error| StepError::new("open", &path, error))?;
         // It was read, which does not say that it is durable.
         tail.sync().map_err(|error| StepError::new("sync", &path, error))?;

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use crate::base::crc64::Crc64;
 use crate::codec::aof::block::Pending;
 use crate::codec::aof::reserve::{self, LINE_BYTES};
+use crate::persist::aof::lifecycle::LastFile;
 use crate::persist::aof::log::CommitError;
 use crate::persist::aof::settings::Reserve;
-use crate::persist::storage::{LogFile, PAGE_BYTES, Storage, WriteOverError};
+use crate::persist::storage::{LogFile, PAGE_BYTES, Storage, WriteOverError, must_have};
 
 /// An open file of commands to append to.
 #[derive(Debug, Clone)]
@@ -40,35 +41,39 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Opens a file that has so many bytes, all of them durable, with this CRC-64. What is appended
-    /// goes in checked blocks or not. A reserve is cut off, which the next sync makes durable.
+    /// Opens a file that was read, to append to it in checked blocks or not. A reserve is cut off, which the
+    /// next sync makes durable.
     ///
     /// # Errors
-    /// What the disk said.
+    /// What the disk said, and if the file is not as long as it was: what has been added since would be cut off
+    /// or written over. Nothing was changed then.
     pub(super) fn open(
         storage: &dyn Storage,
         path: &Path,
-        bytes: u64,
-        sum: u64,
+        last: &LastFile,
         is_checked: bool,
     ) -> io::Result<Tail> {
+        must_have(storage, path, last.file_bytes)?;
         let file = storage.open_log(path)?;
-        if storage.meta(path)?.is_some_and(|meta| meta.bytes > bytes) {
-            file.truncate(bytes)?;
+        if last.file_bytes > last.bytes {
+            file.truncate(last.bytes)?;
         }
-        let sum = Crc64::resume(sum);
-        Ok(Tail {
+        Ok(Tail::new(file, path, (last.bytes, last.sum), is_checked))
+    }
+
+    fn new(file: Arc<dyn LogFile>, path: &Path, (bytes, sum): (u64, u64), is_checked: bool) -> Tail {
+        Tail {
             file,
             path: path.to_owned(),
             bytes,
             end: bytes,
             no_reserve_to: 0,
             synced_bytes: bytes,
-            sum,
+            sum: Crc64::resume(sum),
             last_page: Vec::new(),
             is_checked,
             is_soiled: false,
-        })
+        }
     }
 
     /// Makes an empty file; one that has the name goes.
@@ -78,7 +83,7 @@ impl Tail {
     pub(super) fn create(storage: &dyn Storage, path: &Path, is_checked: bool) -> io::Result<Tail> {
         match storage.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Tail::open(storage, path, 0, 0, is_checked),
+            _ => Ok(Tail::new(storage.open_log(path)?, path, (0, Crc64::new().value()), is_checked)),
         }
     }
 

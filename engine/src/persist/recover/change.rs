@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::time::UnixMs;
 use crate::persist::aof::store::{Place, write_manifest};
-use crate::persist::storage::{Storage, dir_of};
+use crate::persist::storage::{Storage, dir_of, must_have};
 
 use super::look::path_in;
 use super::refusal::{Refusal, words};
@@ -47,10 +47,15 @@ fn cut(
     let mut name = torn.path.clone().into_os_string();
     name.push(format!(".torn-{}", now.0));
     let saved = PathBuf::from(name);
-    copy_tail(storage, torn, &saved).map_err(|error| {
+    let copied = copy_tail(storage, torn, &saved)
+        .map_err(|error| Refusal::io("Error saving the torn tail of the AOF to", &saved, &error));
+    let is_as_read = || {
+        must_have(storage, &torn.path, torn.at + torn.bytes)
+            .map_err(|error| Refusal::io("Error truncating the AOF file", &torn.path, &error))
+    };
+    copied.and_then(|()| is_as_read()).inspect_err(|_| {
         // What was copied is of no use without the rest; the file itself is as it was.
         let _ = storage.remove(&saved);
-        Refusal::io("Error saving the torn tail of the AOF to", &saved, &error)
     })?;
     storage
         .truncate(&torn.path, torn.at)

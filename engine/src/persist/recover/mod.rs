@@ -119,9 +119,11 @@ pub enum Source {
 pub struct LastIncr {
     /// Its name.
     pub name: Vec<u8>,
-    /// Its size, a torn end being cut off.
+    /// Bytes of the log in it, a torn end being cut off.
     pub bytes: u64,
-    /// CRC-64 of it.
+    /// Its size: behind the log there may be a reserve.
+    pub file_bytes: u64,
+    /// CRC-64 of the log in it.
     pub crc64: u64,
     /// Whether the log must go on in another: another server has written behind the reserve of this one.
     pub is_closed: bool,
@@ -310,7 +312,8 @@ impl Recovered {
         let crc64 = found.crc64.unwrap_or_default();
         if is_last {
             let (name, bytes) = (entry.name.clone(), found.valid_to);
-            self.last = Some(LastIncr { name, bytes, crc64, is_closed: found.has_gap });
+            let file_bytes = if found.bad.is_some() { bytes } else { found.read_to };
+            self.last = Some(LastIncr { name, bytes, file_bytes, crc64, is_closed: found.has_gap });
         } else {
             entry.marks.size = Some(found.read_to);
             entry.marks.crc64 = Some(found.read_crc64);

@@ -64,7 +64,8 @@ fn a_log_of_any_blocks_has_a_reserve_behind_it_or_none() {
         }
         if rng.index(50) == 0 {
             let (bytes, sum) = (tail.bytes, tail.sum());
-            tail = Tail::open(&Disk, &path, bytes, sum, true).unwrap();
+            let last = LastFile { name: Vec::new(), bytes, file_bytes: tail.end, sum, is_closed: false };
+            tail = Tail::open(&Disk, &path, &last, true).unwrap();
         }
         let file = fs::read(&path).unwrap();
         assert_eq!(file.len() as u64, tail.end);
