@@ -75,6 +75,12 @@ pub trait LogFile: Debug + Send + Sync {
     /// Which of both failed. The bytes may be there nevertheless, any part of them.
     fn write_over(&self, at: u64, bytes: &[u8]) -> Result<(), WriteOverError>;
 
+    /// The file's size now.
+    ///
+    /// # Errors
+    /// What the disk said.
+    fn bytes(&self) -> io::Result<u64>;
+
     /// Cuts the file to so many bytes; appending goes on there.
     ///
     /// # Errors
@@ -345,6 +351,10 @@ impl LogFile for DiskLog {
         }
         self.write_at(at, bytes).map_err(|short| WriteOverError::Write(short.error))?;
         self.sync().map_err(WriteOverError::Sync)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.file.metadata().map(|meta| meta.len())
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {

@@ -205,6 +205,45 @@ fn what_another_server_appends_while_a_log_is_read_is_not_cut_off() {
     }
 }
 
+#[test]
+fn a_log_that_another_server_appends_to_is_left_to_it() {
+    for policy in [SyncPolicy::Always, SyncPolicy::EverySec] {
+        let dir = tempfile::tempdir().unwrap();
+        let aof = dir.path().join("appendonlydir");
+        let incr = aof.join("appendonly.aof.1.incr.aof");
+        let mut server = Server::new(dir.path(), policy);
+        let settings = server.engine.aof_settings().clone();
+        let reserve = Some(Reserve { least: 1, most: 100_000 });
+        server.engine.configure_aof(AofSettings { reserve, ..settings });
+        server.run("set a 1");
+        server.wait_for_ack();
+        let foreign = b"*3\r\n$3\r\nSET\r\n$5\r\nother\r\n$1\r\n1\r\n";
+        fs::OpenOptions::new().append(true).open(&incr).unwrap().write_all(foreign).unwrap();
+        // It is looked once a second.
+        std::thread::sleep(Duration::from_millis(1100));
+        let is_told = |server: &Server| {
+            let is_it = |event: &AofEvent| matches!(event, AofEvent::Distrusted(why) if why.contains("another process"));
+            server.events.iter().any(is_it)
+        };
+        let started = Instant::now();
+        while !is_told(&server) {
+            assert!(started.elapsed() < PATIENCE, "{:?}", server.events);
+            server.run("incr a");
+            server.wait(|_| true);
+        }
+        server.wait(|engine| !engine.log_health().is_failed() && engine.aof_manifest().history.is_empty());
+        assert!(server.events.contains(&AofEvent::Recovered));
+        server.run("set b 2");
+        server.wait_for_ack();
+        let digest = server.engine.digest();
+        drop(server);
+        assert_eq!(start(dir.path()).unwrap().digest(), digest, "nothing is lost");
+        let aside = fs::read(aof.join("appendonly.aof.1.incr.aof.foreign")).unwrap();
+        let is_there = aside.windows(foreign.len()).any(|window| window == foreign);
+        assert!(is_there || policy == SyncPolicy::EverySec, "what the other has written last is kept");
+    }
+}
+
 /// Starts, writes, and is killed.
 fn server_grows(dir: &Path) {
     let mut engine = start(dir).unwrap();

@@ -12,6 +12,8 @@ pub enum AofEvent {
     WriteFixed,
     /// A sync failed: the file is given up, and a rewrite to fresh files follows.
     SyncFailed(String),
+    /// The files were changed by somebody else: they are given up, and a rewrite to fresh files follows.
+    Distrusted(String),
     /// Fresh files hold everything: writes are allowed again.
     Recovered,
     /// A child writes a new base.
@@ -81,8 +83,10 @@ impl AofEvent {
     /// Whether it should worry somebody.
     #[must_use]
     pub fn is_warning(&self) -> bool {
-        use AofEvent::{ForkFailed, Limited, RewriteFailed, SyncFailed, WriteFailed};
-        matches!(self, WriteFailed(_) | SyncFailed(_) | ForkFailed(_) | RewriteFailed(_) | Limited { .. })
+        use AofEvent::{Distrusted, ForkFailed, Limited, RewriteFailed, SyncFailed, WriteFailed};
+        let is_failure =
+            matches!(self, WriteFailed(_) | SyncFailed(_) | Distrusted(_) | ForkFailed(_) | RewriteFailed(_));
+        is_failure || matches!(self, Limited { .. })
     }
 }
 
@@ -95,6 +99,11 @@ impl fmt::Display for AofEvent {
                 f,
                 "Fail to fsync the AOF file: {why}. The file is not used any more: writes are refused until \
                  everything has been rewritten to fresh files."
+            ),
+            Self::Distrusted(why) => write!(
+                f,
+                "The AOF file is not used any more: {why}. Writes are refused until everything has been rewritten to \
+                 fresh files."
             ),
             Self::Recovered => {
                 f.write_str("The AOF has been rewritten to fresh files. The server can write again.")

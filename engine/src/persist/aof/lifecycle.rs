@@ -289,6 +289,8 @@ impl Aof {
         }
         let is_synced = self.is_synced();
         let Some(tail) = &mut self.tail else { return Err(CloseError("the log has no file".to_owned())) };
+        // What another process has written stays, and what was acknowledged is there.
+        let is_foreign = matches!(tail.check(), Err(CommitError::Foreign(_)));
         if !self.block.is_empty() {
             match tail.append(&mut self.block, is_synced) {
                 Ok(()) => {
@@ -296,15 +298,18 @@ impl Aof {
                     self.written = self.logged;
                 }
                 Err(CommitError::Append(error)) => return Err(CloseError(error_text(&error))),
+                Err(CommitError::Foreign(why)) => return Err(CloseError(why)),
                 Err(CommitError::Sync(error)) => {
                     self.give_up(&error_text(&error), now);
                     return failed(&self.health);
                 }
             }
         }
-        let synced = match tail.trim() {
+        let trimmed = if is_foreign && self.block.is_empty() { Ok(()) } else { tail.trim() };
+        let synced = match trimmed {
             Ok(()) => tail.sync(),
             Err(CommitError::Sync(error)) => Err(error),
+            Err(CommitError::Foreign(why)) => return Err(CloseError(why)),
             Err(CommitError::Append(error)) => return Err(CloseError(error_text(&error))),
         };
         match synced {

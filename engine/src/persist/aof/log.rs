@@ -146,6 +146,8 @@ pub(super) struct Switched {
 pub(super) enum CommitError {
     Append(io::Error),
     Sync(io::Error),
+    /// Somebody else has changed the file. Nothing was done to it.
+    Foreign(String),
 }
 
 /// Why there is no next file.
@@ -219,6 +221,8 @@ pub struct Aof {
     /// When the oldest byte was written that no sync under way covers.
     pub(super) unsynced_since: Option<Instant>,
     pub(super) last_sync: Option<Instant>,
+    /// When it was looked last whether another process writes to the file.
+    pub(super) looked_at: Option<Instant>,
     /// When a failed write is tried again.
     pub(super) retry_at: Option<Instant>,
     /// When the next attempt at fresh files may begin.
@@ -275,6 +279,7 @@ impl Aof {
             syncing_since: None,
             unsynced_since: None,
             last_sync: None,
+            looked_at: None,
             retry_at: None,
             fresh_at: None,
             fresh_failures: 0,

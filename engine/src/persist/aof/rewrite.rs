@@ -336,7 +336,10 @@ impl Aof {
         self.begin_file();
         self.rewrite = Rewrite::Switching { writer, entry, next, cut: self.logged };
         self.log_lane.give(Box::new(move || {
-            let committed = old.trim().and_then(|()| append_and_sync(&mut old, &mut block, is_synced, None));
+            let committed = old
+                .check()
+                .and_then(|()| old.trim())
+                .and_then(|()| append_and_sync(&mut old, &mut block, is_synced, None));
             let result = committed.map_err(SwitchError::Commit).and_then(|()| {
                 if let Some(closed) = manifest.incr.last_mut() {
                     closed.marks.size = Some(old.bytes());

@@ -117,6 +117,21 @@ impl Tail {
         self.synced_bytes = self.synced_bytes.max(bytes);
     }
 
+    /// Sees to it that the file is as long as it was left here.
+    ///
+    /// # Errors
+    /// `Foreign` if it is not.
+    pub(super) fn check(&self) -> Result<(), CommitError> {
+        match self.file.bytes() {
+            Ok(found) if found != self.end && !self.is_soiled => Err(CommitError::Foreign(format!(
+                "another process writes to it: {} bytes are there, and {} were written",
+                found, self.end
+            ))),
+            // Who cannot be asked shows that when it is written to.
+            _ => Ok(()),
+        }
+    }
+
     /// Sees to it that a block of so many bytes can be written over a reserve, if the disk has room.
     ///
     /// # Errors
@@ -129,6 +144,7 @@ impl Tail {
         }
         let ahead = (self.bytes / 4).clamp(reserve.least, reserve.most);
         let to = (needed + ahead).next_multiple_of(PAGE_BYTES);
+        self.check()?;
         // The last line is the last no more.
         let from = if self.end > self.bytes { self.end - LINE_BYTES } else { self.bytes };
         let mut lines = Vec::new();
@@ -149,6 +165,7 @@ impl Tail {
     /// What the disk said.
     pub(super) fn trim(&mut self) -> Result<(), CommitError> {
         if self.is_soiled || self.end > self.bytes {
+            self.check()?;
             // A call that fails may have cut it nevertheless: nothing is written over what is not there.
             self.is_soiled = true;
             self.file.truncate(self.bytes).map_err(CommitError::Append)?;
@@ -190,6 +207,7 @@ impl Tail {
     /// As of `append`, and of the sync.
     pub(super) fn append_durably(&mut self, block: &mut Pending, is_synced: bool) -> Result<(), CommitError> {
         if self.is_soiled || self.bytes + block.most_bytes() + LINE_BYTES > self.end {
+            self.check()?;
             self.append(block, is_synced)?;
             return self.sync().map_err(CommitError::Sync);
         }

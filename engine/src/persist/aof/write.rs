@@ -17,6 +17,10 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Under `everysec` nothing more is acknowledged while there are bytes that wait longer than this for a
 /// sync.
 const SYNC_AT_MOST: Duration = Duration::from_secs(2);
+/// So often it is looked, before a write that no sync follows, whether another process writes to the file.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What is added to the name of a file that another process writes to.
+const FOREIGN_SUFFIX: &[u8] = b".foreign";
 /// Room that an empty block keeps.
 const KEEP_BYTES: usize = 1 << 20;
 
@@ -75,8 +79,13 @@ impl Aof {
             return self.commit_block(now);
         }
         let is_synced = self.is_synced();
+        let is_unseen = self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_EVERY);
         let Some(tail) = &mut self.tail else { return };
-        match tail.append(&mut self.block, is_synced) {
+        let looked = if is_unseen { tail.check() } else { Ok(()) };
+        if is_unseen {
+            self.looked_at = Some(now);
+        }
+        match looked.and_then(|()| tail.append(&mut self.block, is_synced)) {
             Ok(()) => {
                 self.block.clear(KEEP_BYTES);
                 self.units = 0;
@@ -233,7 +242,24 @@ impl Aof {
                 self.note_unwritten(&error, now);
             }
             CommitError::Sync(error) => self.give_up(&error_text(&error), now),
+            CommitError::Foreign(why) => self.leave_file(&why, now),
         }
+    }
+
+    /// Leaves the file to another process that writes to it. It keeps a name, as fresh files replace it.
+    fn leave_file(&mut self, why: &str, now: Instant) {
+        if let (Some(last), true) = (self.manifest.incr.last(), self.is_named) {
+            let place = self.place();
+            let aside = [&last.name, FOREIGN_SUFFIX].concat();
+            // Best effort: the data are in memory.
+            let _ = self.storage.link(&place.of(&last.name), &place.of(&aside));
+        }
+        self.distrust(why, now);
+    }
+
+    /// Believes the files of the log no longer, for another reason than a failed sync.
+    pub(in crate::persist) fn distrust(&mut self, why: &str, now: Instant) {
+        self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
     }
 
     pub(super) fn take_synced(&mut self, result: io::Result<()>, now: Instant) {
@@ -252,11 +278,15 @@ impl Aof {
     /// Believes the file no longer. If it is a log's, nothing is acknowledged from here until a rewrite to
     /// fresh files is durable; if it was to become one, the attempt is over.
     pub(super) fn give_up(&mut self, why: &str, now: Instant) {
+        self.give_up_for(AofEvent::SyncFailed(why.to_owned()), why, now);
+    }
+
+    fn give_up_for(&mut self, event: AofEvent, why: &str, now: Instant) {
         if !self.is_named {
             return self.abandon(why, now);
         }
         if !self.is_given_up() {
-            self.events.push(AofEvent::SyncFailed(why.to_owned()));
+            self.events.push(event);
             self.health = LogHealth::SyncFailed(why.to_owned());
         }
         self.end_rewrite(why, now);
@@ -314,6 +344,7 @@ pub(super) fn append_and_sync(
         return tail.append_durably(block, is_synced);
     }
     if !block.is_empty() {
+        tail.check()?;
         tail.append(block, is_synced)?;
     }
     tail.sync().map_err(CommitError::Sync)

@@ -317,6 +317,11 @@ impl LogFile for Log {
         self.sync().map_err(WriteOverError::Sync)
     }
 
+    fn bytes(&self) -> io::Result<u64> {
+        let state = self.disk.state();
+        Ok(state.file(self.file).map_or(0, |file| file.current.len() as u64))
+    }
+
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         let op = Op::Cut { file: self.file, to: usize::try_from(bytes).expect("small files") };
         self.disk.state().call(Call::CutLog, op).map(drop)

@@ -120,6 +120,10 @@ impl LogFile for CutLate {
         self.0.write_over(at, bytes)
     }
 
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.bytes()
+    }
+
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         self.0.truncate(bytes)?;
         Err(io::ErrorKind::TimedOut.into())
