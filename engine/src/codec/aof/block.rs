@@ -419,9 +419,7 @@ impl Reader {
             body,
         }))
     }
-}
 
-impl Reader {
     fn next_of_reserve<'a>(
         &mut self,
         input: &'a [u8],
