@@ -93,6 +93,42 @@ pub fn before(file: &[u8], at: u64) -> usize {
     start - usize::from(is_merged)
 }
 
+/// Looks for the reserve at the end of bytes that are given from front to back.
+#[derive(Debug)]
+pub struct Ending {
+    at: u64,
+    start: u64,
+    last: [u8; 2],
+}
+
+impl Ending {
+    /// The first bytes will be those at offset `at`.
+    #[must_use]
+    pub fn new(at: u64) -> Ending {
+        Ending { at, start: at, last: [0; 2] }
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let left = before(bytes, self.at) as u64;
+        if left > 0 {
+            self.start = self.at + left;
+        }
+        self.at += bytes.len() as u64;
+        for byte in &bytes[bytes.len().saturating_sub(2)..] {
+            self.last = [self.last[1], *byte];
+        }
+    }
+
+    /// Where the reserve starts that goes up to the end of what was given, its last line whole; the end, if there
+    /// is none. It may be a byte more than [`before`] would leave.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        let is_whole = is_last_line(self.last) && ends_line(self.at.wrapping_sub(1));
+        if is_whole { self.start } else { self.at }
+    }
+}
+
 /// Whether a line that ends so is the last.
 pub(super) fn is_last_line(end: [u8; 2]) -> bool {
     end == *b"=\n"

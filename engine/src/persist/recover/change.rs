@@ -9,12 +9,10 @@ use crate::base::time::UnixMs;
 use crate::persist::aof::store::{Place, write_manifest};
 use crate::persist::storage::{Storage, dir_of, must_have};
 
+use super::file::read_from;
 use super::look::path_in;
 use super::refusal::{Refusal, words};
 use super::{Level, Listener, Log, Note, RecoverOptions, Recovered, Torn};
-
-/// Bytes copied at a time.
-const PIECE: usize = 256 << 10;
 
 /// Does it.
 ///
@@ -50,7 +48,7 @@ fn cut(
     let copied = copy_tail(storage, torn, &saved)
         .map_err(|error| Refusal::io("Error saving the torn tail of the AOF to", &saved, &error));
     let is_as_read = || {
-        must_have(storage, &torn.path, torn.at + torn.bytes)
+        must_have(storage, &torn.path, torn.file_bytes)
             .map_err(|error| Refusal::io("Error truncating the AOF file", &torn.path, &error))
     };
     copied.and_then(|()| is_as_read()).inspect_err(|_| {
@@ -72,19 +70,13 @@ fn cut(
 }
 
 fn copy_tail(storage: &dyn Storage, torn: &Torn, saved: &Path) -> io::Result<()> {
-    let mut input = storage.open(&torn.path)?;
     let mut output = storage.create(saved)?;
-    let mut room = vec![0; PIECE];
-    let mut at = 0u64;
-    loop {
-        let n = input.read(&mut room)?;
-        if n == 0 {
-            break;
-        }
-        let skipped = usize::try_from(torn.at.saturating_sub(at)).map_or(n, |skip| skip.min(n));
-        output.write_all(&room[skipped..n])?;
-        at += n as u64;
-    }
+    let mut left = torn.bytes;
+    read_from(storage, &torn.path, torn.at, |bytes| {
+        let n = left.min(bytes.len() as u64);
+        left -= n;
+        output.write_all(&bytes[..n as usize])
+    })?;
     output.sync()?;
     storage.sync_dir(dir_of(saved))
 }

@@ -5,12 +5,12 @@
 //! the longest block, command or transaction that the file really has.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::crc64::Crc64;
 use crate::codec::aof::block::{Search, Verdict};
 use crate::codec::aof::manifest::Marks;
-use crate::codec::aof::{MAGIC_BYTES, starts_with_rdb};
+use crate::codec::aof::{MAGIC_BYTES, reserve, starts_with_rdb};
 use crate::codec::rdb::Options;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::persist::storage::{InputFile, Storage};
@@ -19,6 +19,8 @@ use super::parse::{Failed, Feed, Parsing, Stopped, Wrong};
 use super::pipe;
 use super::replay::Replayer;
 
+/// Bytes read at a time of what is not run.
+const PIECE: usize = 256 << 10;
 /// A longer end of a file is not looked at as a whole.
 const LONGEST_TAIL: u64 = 64 << 20;
 
@@ -58,6 +60,8 @@ pub(super) struct Found {
     pub(super) rdb: Option<Loaded>,
     /// What is wrong at `valid_to`, if that is not the end.
     pub(super) bad: Option<Bad>,
+    /// Whether some of it is in blocks.
+    pub(super) has_blocks: bool,
     /// Whether others have appended to it after blocks of ours.
     pub(super) has_foreign: bool,
     /// Whether those stand behind a reserve.
@@ -146,14 +150,46 @@ pub(super) fn read(
         }),
         None => parsing.content_end.and_then(|(at, _)| missing(at, &source.marks)),
     };
-    let (has_foreign, has_gap) = (parsing.has_foreign, parsing.has_gap);
+    let Parsing { has_blocks, has_foreign, has_gap, .. } = parsing;
     let crc64 = rdb.is_none().then_some(sum);
     if let (None, true, Some(expected)) = (&bad, crc64.is_some(), source.marks.crc64)
         && read_crc64 != expected
     {
         return Err(Failure::Sum { found: read_crc64, expected });
     }
-    Ok(Found { valid_to, read_to, read_crc64, crc64, rdb, bad, has_foreign, has_gap })
+    Ok(Found { valid_to, read_to, read_crc64, crc64, rdb, bad, has_blocks, has_foreign, has_gap })
+}
+
+/// Where the reserve starts that a file ends with; where the file ends, if it has none. Nothing before `from` is
+/// looked at.
+pub(super) fn reserve_start(storage: &dyn Storage, source: &Source, from: u64) -> io::Result<u64> {
+    let mut ending = reserve::Ending::new(from);
+    read_from(storage, &source.path, from, |bytes| {
+        ending.push(bytes);
+        Ok(())
+    })?;
+    Ok(ending.start())
+}
+
+/// Gives what stands in a file from `from` on to `to`, piece by piece.
+pub(super) fn read_from(
+    storage: &dyn Storage,
+    path: &Path,
+    from: u64,
+    mut to: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut input = storage.open(path)?;
+    let mut room = vec![0; PIECE];
+    let mut skip = from;
+    loop {
+        let n = input.read(&mut room)?;
+        if n == 0 {
+            return Ok(());
+        }
+        let skipped = skip.min(n as u64);
+        skip -= skipped;
+        to(&room[skipped as usize..n])?;
+    }
 }
 
 /// What it means that the log ends at `at`, with a reserve behind it: blocks may be missing. Of a closed file

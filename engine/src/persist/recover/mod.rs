@@ -136,8 +136,10 @@ pub struct Torn {
     pub path: PathBuf,
     /// Its size now.
     pub at: u64,
-    /// Bytes that were cut off.
+    /// Bytes of the log that were cut off.
     pub bytes: u64,
+    /// The file's size before. Behind those bytes there was a reserve.
+    pub file_bytes: u64,
     /// Where they are now; `None` if nothing was cut, because the log is not in use.
     pub saved_as: Option<PathBuf>,
 }
@@ -272,8 +274,14 @@ fn load_log(
             replayer.listener.note(Note { level: Level::Notice, text });
         }
         if let Some(bad) = &found.bad {
-            let torn = cut(part, bad, &found, is_last, options, replayer.listener)?;
-            recovered.log_bytes -= torn.bytes;
+            let end = match found.has_blocks {
+                true => file::reserve_start(storage, &part.source, found.valid_to)
+                    .map_err(|error| Refusal::file(part, &file::Failure::Io(error)))?,
+                false => part.source.bytes,
+            };
+            let bad = (bad, end - found.valid_to);
+            let torn = cut(part, bad, found.valid_to, is_last, options, replayer.listener)?;
+            recovered.log_bytes -= torn.file_bytes - torn.at;
             recovered.torn = Some(torn);
         } else if is_last {
             recovered.log_bytes -= found.read_to - found.valid_to;
@@ -322,17 +330,17 @@ impl Recovered {
     }
 }
 
-/// Whether the end of a file may be cut off.
+/// Whether the end of a file may be cut off, which begins at `at` and has so many bytes and a reserve.
 fn cut(
     part: &Part,
-    bad: &Bad,
-    found: &Found,
+    (bad, bytes): (&Bad, u64),
+    at: u64,
     is_last: bool,
     options: &RecoverOptions,
     listener: &mut dyn Listener,
 ) -> Result<Torn, Refusal> {
-    let bytes = part.source.bytes - found.valid_to;
-    let is_small = bytes <= options.corrupt_tail_max_bytes;
+    // Where nothing is to be cut off, something is missing.
+    let is_small = bytes > 0 && bytes <= options.corrupt_tail_max_bytes;
     let is_cut = is_last && ((bad.is_torn && options.load_truncated) || (!bad.is_torn && is_small));
     if !is_cut {
         return Err(Refusal::bad(part, bad, bytes, is_last, options));
@@ -348,12 +356,13 @@ fn cut(
         warn(format!("!!! Warning: corrupt AOF file tail: {name} !!!"));
     }
     warn(format!("{name}: {}", bad.what));
-    warn(format!("!!! Truncating the AOF {name} at offset {} !!!", found.valid_to));
+    warn(format!("!!! Truncating the AOF {name} at offset {at} !!!"));
     warn(match bad.is_torn {
         true => format!("AOF {name} loaded anyway because aof-load-truncated is enabled"),
         false => {
             format!("AOF {name} loaded anyway because its tail is within aof-load-corrupt-tail-max-size")
         }
     });
-    Ok(Torn { path: part.source.path.clone(), at: found.valid_to, bytes, saved_as: None })
+    let file_bytes = part.source.bytes;
+    Ok(Torn { path: part.source.path.clone(), at, bytes, file_bytes, saved_as: None })
 }

@@ -148,7 +148,7 @@ impl Refusal {
             ],
         };
         let mut advice = look_at_log(part);
-        if !bad.is_torn && is_last && options.corrupt_tail_max_bytes > 0 {
+        if !bad.is_torn && is_last && (1..bytes).contains(&options.corrupt_tail_max_bytes) {
             advice = format!("{bytes} bytes are more than aof-load-corrupt-tail-max-size allows. {advice}");
         }
         Refusal { lines, advice }

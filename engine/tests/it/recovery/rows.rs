@@ -654,6 +654,30 @@ fn beyond_whole_blocks_that_are_missing_at_the_end_show_in_the_manifest() {
 }
 
 #[test]
+fn beyond_what_is_kept_of_a_torn_end_is_not_its_reserve() {
+    let log = blocks(&["SET a 1", "SET b 22"], synced);
+    let (first, end) = (blocks(&["SET a 1"], synced).len(), log.len() - 4);
+    let mut file = log[..end].to_vec();
+    reserve::push(&mut file, end as u64..512 << 10, false);
+    let home = Home::with_log(&[(INCR, &file)]);
+    let started = home.loads("a=1");
+    let torn = started.recovered.torn.as_ref().unwrap();
+    assert_eq!((torn.at, torn.bytes), (first as u64, (end - first) as u64));
+    assert_eq!(home.read(TORN), &log[first..end]);
+    assert_eq!(home.read(INCR_PATH), &log[..first]);
+    // The reserve is no part of a damaged end either.
+    let mut damaged = log.clone();
+    damaged[first + 40] ^= 1;
+    reserve::push(&mut damaged, log.len() as u64..512 << 10, true);
+    let mut home = Home::with_log(&[(INCR, &damaged)]);
+    home.options.corrupt_tail_max_bytes = (log.len() - first) as u64 - 1;
+    home.refuses(&["bytes are more than aof-load-corrupt-tail-max-size allows"]);
+    home.options.corrupt_tail_max_bytes += 1;
+    home.loads("a=1");
+    assert_eq!(home.read(TORN), &damaged[first..log.len()]);
+}
+
+#[test]
 fn beyond_a_reserve_may_lie_in_front_of_another_file() {
     // Another server has begun the next file, and knows of no reserve to cut off.
     let second = "appendonly.aof.2.incr.aof";
