@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use cairn_engine::base::crc64::Crc64;
+use cairn_engine::codec::aof::reserve;
 use rdb_tools::input::Input;
 
 /// Bytes asked of the system at a time: they stay in the second-level cache until they have been read.
@@ -82,6 +83,52 @@ impl Feed for Input {
 
     fn consume(&mut self, n: usize) {
         self.consume(n);
+    }
+}
+
+/// Looks, while another feed is read, for the reserve at its end.
+pub(crate) struct Ending<'f, F> {
+    feed: &'f mut F,
+    reserve: reserve::Ending,
+}
+
+impl<'f, F: Feed> Ending<'f, F> {
+    /// From where the feed is.
+    pub(crate) fn new(feed: &'f mut F) -> Self {
+        let reserve = reserve::Ending::new(feed.at());
+        Self { feed, reserve }
+    }
+
+    /// Where the reserve starts with which that ends which was consumed; its end, if there is none.
+    pub(crate) fn reserve_start(&self) -> u64 {
+        self.reserve.start()
+    }
+}
+
+impl<F: Feed> Feed for Ending<'_, F> {
+    fn at(&self) -> u64 {
+        self.feed.at()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.feed.bytes()
+    }
+
+    fn is_last(&self) -> bool {
+        self.feed.is_last()
+    }
+
+    fn end(&self) -> Option<u64> {
+        self.feed.end()
+    }
+
+    fn fill(&mut self, at_least: u64) -> io::Result<()> {
+        self.feed.fill(at_least)
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.reserve.push(&self.feed.bytes()[..n]);
+        self.feed.consume(n);
     }
 }
 

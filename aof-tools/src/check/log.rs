@@ -20,7 +20,7 @@ use rdb_tools::spill::Spill;
 
 use super::fate::Fate;
 use crate::blocks;
-use crate::feed::{Feed, InPlace, plain_file};
+use crate::feed::{Ending, Feed, InPlace, plain_file};
 use crate::resync::resync;
 use crate::scan::{Ended, Job, Note, PIECE_BYTES, Scan, Special, Tally, scan_file};
 use crate::set::{self, Log, Member, Role, folder_of, is_part, name_of, names_in};
@@ -463,7 +463,9 @@ impl FileCheck<'_> {
                 return Ok(());
             }
             let first_is_zero = input.bytes().first() == Some(&0);
-            let found = resync(&self.checker.vocabulary, input, in_blocks)?;
+            let mut behind = Ending::new(input);
+            let found = resync(&self.checker.vocabulary, &mut behind, in_blocks)?;
+            let reserve_start = behind.reserve_start();
             let at = input.position();
             match ended {
                 Ended::Record(error) => {
@@ -471,7 +473,12 @@ impl FileCheck<'_> {
                 }
                 Ended::Block(fault) => {
                     let judged = (fault.kind.to_string(), !found);
-                    self.bad_block(fault, at, found, judged);
+                    let mut to = at;
+                    if !found {
+                        to = reserve_start.max(blocks::wrong_from(&fault));
+                        self.file.reserve += at.saturating_sub(to);
+                    }
+                    self.bad_block(fault, to, found, judged);
                 }
                 Ended::Reached => {}
             }

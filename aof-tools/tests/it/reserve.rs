@@ -22,7 +22,7 @@ use cairn_engine::script::{Scripts, Versions};
 use cairn_engine::value::Limits;
 
 use crate::blocks::{self, INCR, MANIFEST, command};
-use crate::support::{aof_tools, check_aof, copy_folder};
+use crate::support::{self, aof_tools, check_aof, copy_folder};
 
 /// A log and the reserve behind it, up to this offset.
 fn with_reserve(log: &[u8], to: u64) -> Vec<u8> {
@@ -257,6 +257,30 @@ fn a_block_that_is_not_all_over_a_reserve_is_a_torn_end() {
         let report = json(folder.path(), &["check", "--json", MANIFEST], 1);
         assert_eq!(report["files"][2]["reserve"].as_u64(), Some(size - first as u64 - dropped));
     }
+}
+
+#[test]
+fn a_reserve_behind_a_torn_end_is_no_loss_in_a_pipe_either() {
+    let (log, first) = log();
+    let old = with_reserve(&log[..first], 8192);
+    let torn = [&log[..first + 700], &old[first + 700..]].concat();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("log.aof"), &torn).expect("a file");
+    let program = Path::new(env!("CARGO_BIN_EXE_aof-tools"));
+    let text = std::str::from_utf8(&torn).expect("text");
+    let told = |name: &str| {
+        let output = support::run(program, "aof-tools", folder.path(), &["check", "--json", name], text);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+        let what = report["findings"][0]["what"].as_str().expect("a text").to_owned();
+        (report["files"][0]["reserve"].as_u64(), what)
+    };
+    let (reserve, what) = told("-");
+    let lost = torn.len() as u64 - first as u64 - reserve.expect("a number");
+    assert!(
+        (699..=764).contains(&lost) && what.ends_with(&format!("{lost} bytes from here on are lost")),
+        "{what}"
+    );
+    assert_eq!(told("log.aof").0, reserve);
 }
 
 #[test]
