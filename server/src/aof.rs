@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::command::spec::WRITE;
 use cairn_engine::engine::Engine;
-use cairn_engine::persist::aof::{SyncPolicy, Unit, Wake};
+use cairn_engine::persist::aof::{AofState, SyncPolicy, Unit, Wake};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::dispatch::Called;
@@ -38,7 +38,7 @@ pub(crate) struct Aof {
     pub(crate) exec_writes: bool,
     /// True while EXEC runs.
     pub(crate) is_in_exec: bool,
-    /// What was wrong last, be it long since.
+    /// What is wrong, or what was when the log was turned off.
     last_error: String,
     /// True if some client may wait for the disk.
     pub(crate) has_sync_waiters: bool,
@@ -95,7 +95,7 @@ impl Aof {
         self.is_woken = true;
     }
 
-    /// What was wrong last; empty if nothing ever was.
+    /// What is wrong, or what was when the log was turned off; empty if nothing is.
     pub(crate) fn last_error(&self) -> &str {
         &self.last_error
     }
@@ -208,11 +208,16 @@ impl Server {
         self.aof.safe = engine.acked_position(self.now_instant);
         let health = engine.log_health();
         let error = health.is_failed().then(|| health.to_string());
+        let is_over =
+            !self.aof.last_error.is_empty() && error.is_none() && engine.aof_state() == AofState::On;
         if self.aof.committing.is_some() {
             self.observe_commit();
         }
         if error.is_some() || self.aof.error.is_some() {
             self.note_log_error(error);
+        }
+        if is_over {
+            self.aof.last_error.clear();
         }
         self.is_log_safe()
     }

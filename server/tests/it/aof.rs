@@ -324,6 +324,8 @@ fn once_there_is_room_again_writes_go_on() {
         sleep(Duration::from_millis(50));
     }
     server.wait_for_log("AOF write error looks solved. The server can write again.");
+    let info = client.call("INFO persistence");
+    assert!(info.lines().any(|line| line == "aof_last_error:"), "nothing is wrong any more: {info}");
     let digest = client.call("DEBUG DIGEST");
     let server = restart(server, &[]);
     assert_eq!(server.client().call("DEBUG DIGEST"), digest);
