@@ -8,6 +8,9 @@
 //! there; the next start would look for the data where `dir` says. So it is watched where that leads. An empty
 //! folder or volume there is moved to, with all data. As long as nothing is there, or something that is not ours
 //! to write over, writes are refused. Valkey 9.1 goes on in the folder that nobody will look into.
+//!
+//! So is the log, whose files may be moved or removed with their folder or without it: they are written anew.
+//! Another log that has come in their place is not written over: writes are refused as long as it is there.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -60,6 +63,17 @@ impl Place {
     }
 }
 
+/// What has become of the log's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LogFiles {
+    /// They are where they were, as far as can be said.
+    Here,
+    /// This one is gone.
+    Gone(PathBuf),
+    /// Those of another log are there.
+    Replaced,
+}
+
 /// Looks where `dir` leads, on a thread of its own: a file system whose server is gone lets nobody wait for
 /// the answer but that.
 #[derive(Debug, Default)]
@@ -74,8 +88,40 @@ pub(crate) struct Watch {
 #[derive(Debug)]
 struct Shared {
     dir: Mutex<PathBuf>,
-    /// It does not lead here.
+    /// The log's files.
+    files: Mutex<Vec<PathBuf>>,
+    /// It does not lead here, or a file of the log is not what it was.
     is_astray: AtomicBool,
+}
+
+/// What tells one file from another.
+type FileId = (u64, u64);
+
+fn id_of(path: &Path) -> Option<FileId> {
+    fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok()
+}
+
+impl Shared {
+    fn new(dir: PathBuf) -> Shared {
+        Shared { dir: Mutex::new(dir), files: Mutex::default(), is_astray: AtomicBool::new(false) }
+    }
+
+    /// Looks once. `known` is what was there when a name was first seen.
+    fn look(&self, known: &mut Vec<(PathBuf, Option<FileId>)>) {
+        let dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = std::mem::take(known);
+        let mut is_other = false;
+        for path in files {
+            let id = id_of(&path);
+            let first = before.iter().find(|(old, _)| *old == path).map_or(id, |(_, first)| *first);
+            is_other |= id.is_none() || id != first;
+            known.push((path, first));
+        }
+        if is_other || Place::of(&dir) != Place::Here {
+            self.is_astray.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Watch {
@@ -84,15 +130,13 @@ impl Watch {
         if !config.dir_lock {
             return;
         }
-        let shared = Arc::new(Shared { dir: Mutex::new(dir_of(config)), is_astray: AtomicBool::new(false) });
+        let shared = Arc::new(Shared::new(dir_of(config)));
         let own = Arc::clone(&shared);
         let look = move || {
+            let mut known = Vec::new();
             loop {
                 sleep(LOOK_EVERY);
-                let dir = own.dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if Place::of(&dir) != Place::Here {
-                    own.is_astray.store(true, Ordering::Relaxed);
-                }
+                own.look(&mut known);
             }
         };
         // Without a thread it is not watched, as in other servers.
@@ -104,6 +148,16 @@ impl Watch {
     fn look_at(&self, config: &Config) {
         if let Some(shared) = &self.shared {
             *shared.dir.lock().unwrap_or_else(PoisonError::into_inner) = dir_of(config);
+        }
+    }
+
+    /// These are the log's files now.
+    fn look_at_files(&self, files: Vec<PathBuf>) {
+        if let Some(shared) = &self.shared {
+            let mut known = shared.files.lock().unwrap_or_else(PoisonError::into_inner);
+            if *known != files {
+                *known = files;
+            }
         }
     }
 
@@ -219,14 +273,16 @@ impl Server {
 
     /// Follows what has become of the folder that `dir` names.
     pub(crate) fn tend_folder(&mut self) {
-        if self.engine.is_none() || !self.folder.is_called() {
+        let Some(engine) = &self.engine else { return };
+        self.folder.look_at_files(engine.aof_files());
+        if !self.folder.is_called() {
             return;
         }
         let dir = dir_of(&self.config);
         let name = dir.display();
         match Place::of(&dir) {
             Place::Here if self.folder.is_moving => self.go_on_moving(),
-            Place::Here => self.refuse_for_folder(None),
+            Place::Here => self.follow_log_files(),
             Place::Gone => self.refuse_for_folder(Some(format!(
                 "The data folder {name} is gone: what is written now would not be found by the next start. Put it \
                  back, or an empty one in its place."
@@ -244,6 +300,68 @@ impl Server {
                  found by the next start. Mount it, or an empty one in its place."
             ))),
             Place::Elsewhere => self.move_to_empty_folder(),
+        }
+    }
+
+    /// What has become of the log's files.
+    fn log_files(&self) -> LogFiles {
+        let Some(engine) = &self.engine else { return LogFiles::Here };
+        let files = engine.aof_files();
+        let is_gone =
+            |path: &PathBuf| fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let gone = files.iter().find(|path| is_gone(path)).cloned();
+        // One file is not as long as it is under its name.
+        let sizes = files.last().map(|path| fs::metadata(path).map(|meta| meta.len()).ok());
+        let is_other = match (sizes.flatten(), engine.open_aof_file_bytes()) {
+            (Some(there), Some(ours)) => there != ours,
+            _ => false,
+        };
+        let names: Vec<_> = files.iter().filter_map(|path| path.file_name()).collect();
+        let is_theirs = |name: &OsStr| {
+            let is_file = name.as_encoded_bytes().starts_with(&self.config.appendfilename);
+            is_file
+                && [".aof", ".rdb"].iter().any(|end| name.to_string_lossy().ends_with(end))
+                && !names.contains(&name)
+        };
+        let has_theirs = || {
+            let dir = files.first().and_then(|path| path.parent());
+            let manifest = engine.aof_manifest();
+            let is_history =
+                |name: &OsStr| manifest.entries().any(|(_, entry)| entry.name == name.as_bytes());
+            dir.and_then(|dir| fs::read_dir(dir).ok()).is_some_and(|entries| {
+                entries
+                    .flatten()
+                    .any(|entry| is_theirs(&entry.file_name()) && !is_history(&entry.file_name()))
+            })
+        };
+        match gone {
+            _ if is_other => LogFiles::Replaced,
+            Some(_) if has_theirs() => LogFiles::Replaced,
+            Some(path) => LogFiles::Gone(path),
+            None => LogFiles::Here,
+        }
+    }
+
+    /// Follows what has become of the log's files.
+    fn follow_log_files(&mut self) {
+        match self.log_files() {
+            LogFiles::Here => self.refuse_for_folder(None),
+            LogFiles::Gone(path) => {
+                self.refuse_for_folder(None);
+                let why = format!("{} is gone", path.display());
+                if let Some(engine) = &mut self.engine {
+                    engine.distrust_aof(&why, self.now_instant);
+                }
+                self.tend_log();
+            }
+            LogFiles::Replaced => {
+                let dir = dir_of(&self.config).join(OsStr::from_bytes(&self.config.appenddirname));
+                self.refuse_for_folder(Some(format!(
+                    "Another AOF is in {} now: what is written now would not be found by the next start. Put the \
+                     former one back, or take the other away.",
+                    dir.display()
+                )));
+            }
         }
     }
 

@@ -275,6 +275,25 @@ impl Engine {
         self.aof.know(manifest, self.snapshot_stats.last_save);
     }
 
+    /// Where the log's manifest lies and the files that hold the data, the one at the end last. Nothing while
+    /// there are none that can be believed.
+    pub fn aof_files(&self) -> Vec<PathBuf> {
+        self.aof.live_files()
+    }
+
+    /// Bytes of the file at the log's end, whatever its name leads to; `None` while it is being written to.
+    pub fn open_aof_file_bytes(&self) -> Option<u64> {
+        self.aof.open_file_bytes()
+    }
+
+    /// Somebody has changed the log's files: they are not believed any more, and writes are not acknowledged
+    /// until everything has been rewritten to fresh ones.
+    pub fn distrust_aof(&mut self, why: &str, now: Instant) {
+        let had_child = self.writes_base();
+        self.aof.distrust(why, now);
+        self.follow_child(had_child);
+    }
+
     /// Turns the log on. Its first base is begun by the next poll that may fork.
     pub fn start_aof(&mut self, now: Instant) {
         self.aof.start(now);

@@ -197,3 +197,80 @@ fn snapshots_go_where_an_empty_folder_has_come() {
     wait_for_write(&mut client, "OK");
     assert!(!away.join("dump.rdb").exists());
 }
+
+fn info(client: &mut Client, name: &str) -> String {
+    let info = client.call("INFO persistence");
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the field").to_owned()
+}
+
+#[test]
+fn log_files_that_are_moved_away_or_removed_are_missed_and_written_anew() {
+    let options = ["--appendonly", "yes"];
+    let mut dir = tempfile::tempdir().expect("a folder");
+    for what in ["folder", "base", "incr", "manifest"] {
+        let mut server = Server::start_in(dir, &options);
+        let mut client = server.client();
+        assert_eq!(client.call(&format!("SET before:{what} 1")), "OK");
+        let log = server.path("appendonlydir");
+        let rewrites = info(&mut client, "aof_rewrites");
+        match what {
+            "folder" => fs::rename(&log, server.path("away")).expect("renamed"),
+            _ => {
+                let name = names(&log).into_iter().find(|name| name.contains(what)).expect("a file");
+                fs::remove_file(log.join(name)).expect("removed");
+            }
+        }
+        let begun = Instant::now();
+        while info(&mut client, "aof_rewrites") == rewrites || !info(&mut client, "aof_last_error").is_empty()
+        {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {}", server.log());
+            sleep(Duration::from_millis(20));
+        }
+        assert!(server.log().contains("is gone. Writes are refused until"), "{}", server.log());
+        wait_for_write(&mut client, "OK");
+        assert_eq!(client.call(&format!("SET after:{what} 1")), "OK");
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+    }
+    let server = Server::start_in(dir, &options);
+    assert_eq!(server.client().call("DBSIZE"), "9");
+    assert!(server.path("away/appendonly.aof.manifest").exists(), "what was moved away is left alone");
+}
+
+#[test]
+fn another_log_that_comes_in_the_place_of_ours_is_not_written_over() {
+    let options = ["--appendonly", "yes"];
+    let mut server = Server::start(&options);
+    let mut client = server.client();
+    let (log, away) = (server.path("appendonlydir"), server.path("away"));
+    assert_eq!(client.call("SET before 1"), "OK");
+    sleep(Duration::from_millis(700));
+    fs::rename(&log, &away).expect("renamed");
+    fs::create_dir(&log).expect("a folder");
+    for name in names(&away) {
+        fs::copy(away.join(&name), log.join(&name)).expect("copied");
+    }
+    let incr = log.join("appendonly.aof.1.incr.aof");
+    fs::write(&incr, "").expect("a file");
+    wait_for_write(&mut client, "-MISCONF Another AOF is in ");
+    sleep(Duration::from_secs(1));
+    assert_eq!(fs::read(&incr).expect("a file"), b"");
+    assert_eq!(client.call("GET before"), "1");
+    fs::rename(&log, server.path("theirs")).expect("renamed");
+    fs::rename(&away, &log).expect("renamed");
+    wait_for_write(&mut client, "OK");
+    // The same with names that are not ours.
+    fs::rename(&log, &away).expect("renamed");
+    fs::create_dir(&log).expect("a folder");
+    fs::write(log.join("appendonly.aof.7.incr.aof"), "precious").expect("a file");
+    wait_for_write(&mut client, "-MISCONF Another AOF is in ");
+    fs::remove_dir_all(&log).expect("removed");
+    wait_for_write(&mut client, "OK");
+    assert_eq!(client.call("SET after 1"), "OK");
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+    let server = Server::start_in(dir, &options);
+    assert_eq!(server.client().call("MGET before probe after"), "[1 1 1]");
+}

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -348,6 +349,24 @@ impl Aof {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Where the manifest lies and then the files that hold the data, in order. Nothing while there are none that
+    /// can be believed.
+    #[must_use]
+    pub fn live_files(&self) -> Vec<PathBuf> {
+        if self.state != AofState::On || !self.is_named || self.is_given_up() {
+            return Vec::new();
+        }
+        let place = self.place();
+        let live = self.manifest.live().map(|(_, entry)| place.of(&entry.name));
+        std::iter::once(place.manifest()).chain(live).collect()
+    }
+
+    /// Bytes of the file that is open at the end, reserve and all; `None` while a job has it.
+    #[must_use]
+    pub fn open_file_bytes(&self) -> Option<u64> {
+        self.tail.as_ref()?.file().bytes().ok()
     }
 
     /// End of everything logged.

@@ -25,7 +25,8 @@ impl Place {
         self.dir.join(OsStr::from_bytes(name))
     }
 
-    fn manifest(&self) -> PathBuf {
+    /// The path of the manifest.
+    pub(super) fn manifest(&self) -> PathBuf {
         self.dir.join(format!("{}{}", self.filename, manifest::SUFFIX))
     }
 

@@ -258,7 +258,7 @@ impl Aof {
     }
 
     /// Believes the files of the log no longer, for another reason than a failed sync.
-    pub(in crate::persist) fn distrust(&mut self, why: &str, now: Instant) {
+    pub fn distrust(&mut self, why: &str, now: Instant) {
         self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
     }
 
