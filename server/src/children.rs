@@ -137,6 +137,7 @@ impl Server {
         match event {
             AofEvent::ChildDone { cow_bytes } => huge_pages::make_again(*cow_bytes),
             AofEvent::RewriteDone => self.children.done_at = Some(self.now_instant),
+            AofEvent::Renamed { took, .. } => self.observe_event("aof-rename", *took),
             AofEvent::RewriteStarted { pid } => self.note_rewriting_child(*pid),
             AofEvent::RewriteFailed(_) if self.is_aof_starting() => {
                 let name = "what was logged meanwhile begins anew with the next attempt";

@@ -94,12 +94,17 @@ impl Server {
         let Some(engine) = &mut self.engine else { return false };
         let begun = Instant::now();
         let (mut visited, mut gone) = (0u64, 0u64);
+        let (mut stepped, mut longest) = (Duration::ZERO, Duration::ZERO);
         let (elapsed, is_capped) = loop {
             let step = engine.expire_step(self.now, STEP_KEYS);
             let (step_visited, step_gone) = (step.visited as u64, step.expired + step.expired_fields);
             visited += step_visited;
             gone += step_gone;
             let elapsed = begun.elapsed();
+            if step.expired > 0 {
+                longest = longest.max(elapsed - stepped);
+            }
+            stepped = elapsed;
             let is_round = (step.wrapped && !step.is_unfinished) || step.visited == 0;
             let is_stale = step.is_unfinished || step_gone * 100 > step_visited * budget.stale_percent;
             if is_round || (elapsed >= budget.at_least && !is_stale) {
@@ -115,6 +120,7 @@ impl Server {
         *stale = part.min(100.0) * CYCLE_WEIGHT + *stale * (1.0 - CYCLE_WEIGHT);
         self.expire_time_caps += u64::from(is_capped);
         self.expire_time += elapsed;
+        self.observe_event("expire-del", longest);
         self.observe_event("expire-cycle", elapsed);
         is_capped
     }

@@ -2,8 +2,9 @@
 //!
 //! Knows no clock. Behaviour: valkey src/latency.c, src/sparkline.c. Of the events that Valkey 9.1 names, `aof-fstat`,
 //! `while-blocked-cron` and `command-unblocking` have nothing here that they would measure, and those of clusters,
-//! modules and defragmentation neither. `aof-rename`, `rdb-unlink-temp-file`, and `expire-del`, which takes long
-//! only with `lazyfree-lazy-expire no`, are not told.
+//! modules and defragmentation neither; `rdb-unlink-temp-file` is not told. Nobody waits for an `aof-rename` here, but
+//! it shows what the disk does. A key that a command finds expired counts with that command; `expire-del` is a step of
+//! the walk in which keys went, of which only a large one takes so long.
 
 use std::fmt::Write;
 

@@ -478,6 +478,21 @@ fn how_long_the_log_takes_is_remembered() {
     println!("the disk takes less than a millisecond");
 }
 
+/// What takes long by itself shows under the name that Valkey has for it.
+#[test]
+fn a_large_key_that_expires_is_a_latency_event() {
+    let server = Server::start(&["--latency-monitor-threshold", "1", "--lazyfree-lazy-expire", "no"]);
+    let mut client = server.client();
+    let add = "for i = 1, 200000 do redis.call('sadd', KEYS[1], 'member ' .. i) end";
+    client.call_words(&[b"EVAL", add.as_bytes(), b"1", b"large"]);
+    assert_eq!(client.call("PEXPIRE large 1"), "1");
+    let began = Instant::now();
+    while !client.call("LATENCY LATEST").contains("expire-del") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", client.call("LATENCY LATEST"));
+        sleep(Duration::from_millis(20));
+    }
+}
+
 /// Who makes an exception for a payload that no strict server takes finds its value again in any case.
 #[test]
 fn a_payload_of_a_version_to_come_is_replayed_by_a_strict_server() {

@@ -2,6 +2,7 @@
 //! look for them.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Something that has happened to the append only file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub enum AofEvent {
         from: String,
         /// The name.
         to: String,
+        /// How long that took.
+        took: Duration,
     },
     /// The new base is in use.
     RewriteDone,
@@ -120,7 +123,7 @@ impl fmt::Display for AofEvent {
                 "Background AOF rewrite terminated with success, {} MB of memory used by copy-on-write",
                 cow_bytes >> 20
             ),
-            Self::Renamed { what, from, to } => {
+            Self::Renamed { what, from, to, .. } => {
                 write!(f, "Successfully renamed the temporary AOF {what} file {from} into {to}")
             }
             Self::RewriteDone => f.write_str("Background AOF rewrite finished successfully"),

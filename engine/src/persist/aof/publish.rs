@@ -111,22 +111,32 @@ impl Aof {
         }
     }
 
-    fn take_published(&mut self, publishing: Publishing, result: Result<(), StepError>, now: Instant) {
-        let Publishing { manifest, kind, names, upto, bytes, base_bytes } = publishing;
-        if let Err(error) = result {
-            if error.is_unknown {
-                let new = |entry: &Entry| !self.manifest.entries().any(|(_, old)| old.name == entry.name);
-                let strays: Vec<Entry> =
-                    manifest.live().map(|(_, entry)| entry).filter(|entry| new(entry)).cloned().collect();
-                self.strays.extend(strays);
-            }
-            return self.fail(&error.to_string(), kind, now);
+    fn take_unpublished(&mut self, manifest: &Manifest, error: &StepError, kind: Kind, now: Instant) {
+        if error.is_unknown {
+            let new = |entry: &Entry| !self.manifest.entries().any(|(_, old)| old.name == entry.name);
+            let strays: Vec<Entry> =
+                manifest.live().map(|(_, entry)| entry).filter(|entry| new(entry)).cloned().collect();
+            self.strays.extend(strays);
         }
+        self.fail(&error.to_string(), kind, now);
+    }
+
+    fn take_published(
+        &mut self,
+        publishing: Publishing,
+        result: Result<Vec<Duration>, StepError>,
+        now: Instant,
+    ) {
+        let Publishing { manifest, kind, names, upto, bytes, base_bytes } = publishing;
+        let took = match result {
+            Ok(took) => took,
+            Err(error) => return self.take_unpublished(&manifest, &error, kind, now),
+        };
         self.adopt(manifest);
         self.tidy_at = Some(now);
-        for (what, Naming { from, to }) in ["base", "incr"].into_iter().zip(&names) {
+        for ((what, Naming { from, to }), took) in ["base", "incr"].into_iter().zip(&names).zip(took) {
             let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            self.events.push(AofEvent::Renamed { what, from: name(from), to: name(to) });
+            self.events.push(AofEvent::Renamed { what, from: name(from), to: name(to), took });
         }
         if kind == Kind::Fresh && !self.has_file() {
             return self.fail("the new increment could not be written", kind, now);

@@ -119,7 +119,8 @@ impl Rewrite {
 /// What came of a job on the lane of the folder.
 #[derive(Debug)]
 pub(super) enum FileDone {
-    Published(Result<(), StepError>),
+    /// How long it took to name each file.
+    Published(Result<Vec<Duration>, StepError>),
     Tidied(Tidied, Vec<Entry>),
 }
 

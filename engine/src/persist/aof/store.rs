@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::codec::aof::manifest::{self, Entry, Manifest};
 use crate::persist::storage::Storage;
@@ -70,7 +71,7 @@ pub(in crate::persist) fn write_manifest(
     place: &Place,
     text: &[u8],
 ) -> Result<(), StepError> {
-    publish(storage, place, &[], text)
+    publish(storage, place, &[], text).map(drop)
 }
 
 /// Whether a manifest is there.
@@ -148,6 +149,8 @@ pub(super) struct Naming {
 /// The unfinished manifest is durable before any file gets its name: where there was no manifest before, a
 /// start knows by it that files without one are those of a log that was about to begin.
 ///
+/// Returns how long it took to name each file.
+///
 /// # Errors
 /// `StepError`. Unless `is_unknown`, the old manifest is there and the new files are gone.
 pub(super) fn publish(
@@ -155,15 +158,19 @@ pub(super) fn publish(
     place: &Place,
     names: &[Naming],
     text: &[u8],
-) -> Result<(), StepError> {
+) -> Result<Vec<Duration>, StepError> {
+    let mut took = Vec::new();
     let (temp, dir) = (place.temp_manifest(), place.dir.as_path());
     let sync_dir = || storage.sync_dir(dir).map_err(failed("sync", dir));
     let published = write_temp(storage, &temp, text)
         .and_then(|()| sync_dir())
         .and_then(|()| {
-            let rename =
-                |name: &Naming| storage.rename(&name.from, &name.to).map_err(failed("rename", &name.from));
-            names.iter().try_for_each(rename)
+            names.iter().try_for_each(|name| {
+                let began = Instant::now();
+                storage.rename(&name.from, &name.to).map_err(failed("rename", &name.from))?;
+                took.push(began.elapsed());
+                Ok(())
+            })
         })
         // What it names must not be less durable than the manifest itself.
         .and_then(|()| if names.is_empty() { Ok(()) } else { sync_dir() })
@@ -180,7 +187,7 @@ pub(super) fn publish(
             let _ = storage.remove(&temp);
         }
     }
-    published
+    published.map(|()| took)
 }
 
 /// Gives the new manifest its name.
