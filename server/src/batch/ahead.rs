@@ -164,6 +164,10 @@ impl Batch {
                 continue;
             }
             let entry = &self.entries[call.entry as usize];
+            // What waits may lie elsewhere by now, and is parsed again.
+            if entry.is_held {
+                continue;
+            }
             let buf = entry.bytes(&self.arena);
             let arg = |i: usize| self.args[call.first_arg + i].of(buf);
             let found = keyspace.db(entry.db).entry_hashed(hash, arg(at));

@@ -253,6 +253,25 @@ fn inline_commands_behind_one_that_waits_run_as_they_were_sent() {
 }
 
 #[test]
+fn a_server_survives_members_and_an_inline_command_behind_one_that_waits() {
+    let server = Server::start(&[]);
+    let (mut a, mut b) = (server.client(), server.client());
+    let add = |n: i32| request(&[b"SADD", b"s", format!("member:{n}").as_bytes()]);
+    // What is looked up ahead goes by groups of commands: most of these are of a later one than the first.
+    // What comes before moves them far, once they wait.
+    let echo = request(&[b"ECHO", &[b'x'; 4000]]);
+    let members: Vec<u8> = (0..100).flat_map(add).collect();
+    a.send(&[&echo, &request(&[b"BLPOP", b"l", b"0"])[..], &members, b"SCARD s\r\n"].concat());
+    until_blocked(&mut b, 1);
+    assert_eq!(b.call("SCARD s"), "0");
+    assert_eq!(b.call("RPUSH l e"), "1");
+    assert_eq!(a.read().len(), 4000);
+    assert_eq!(a.read(), "[l e]");
+    (0..100).for_each(|_| assert_eq!(a.read(), "1"));
+    assert_eq!(a.read(), "100");
+}
+
+#[test]
 fn a_group_that_goes_breaks_no_transaction() {
     let server = Server::start(&[]);
     let (mut a, mut b, mut c) = (server.client(), server.client(), server.client());
