@@ -181,10 +181,11 @@ pub(crate) fn run_inside(
 /// What follows from a command while some client tracks keys.
 #[cold]
 fn after_tracked(server: &mut Server, client: u32, called: Called) {
-    let is_announcement =
-        matches!(called, Called::Ran(number) if server.commands.entry(number).full_name == "client|caching");
+    // Whatever else a connection says about itself in between leaves an announcement as it is.
+    let is_about_client =
+        matches!(called, Called::Ran(number) if server.commands.entry(number).spec.parent == Some("client"));
     let is_over = server.clients.get(client).is_some_and(|client| client.session.hold != Hold::Blocked);
-    if is_over && !is_announcement {
+    if is_over && !is_about_client {
         server.end_announcement(client);
     }
 }

@@ -58,10 +58,16 @@ fn write_keys(reply: &mut Reply, changed: &BTreeMap<Rc<[u8]>, Option<u32>>, exce
 
 impl Server {
     /// Notes what keys a command of a tracking client has read.
+    ///
+    /// What it has changed itself, as a key whose time had passed, is told first: it has read what is
+    /// there since, and that it changes again has to be told again.
     pub(crate) fn remember_reads(&mut self, index: u32, number: u16, args: Args<'_>) {
         let caching = self.clients.get(index).and_then(|client| client.session.caching.as_ref());
         if !caching.is_some_and(|caching| caching.remembers()) {
             return;
+        }
+        if self.engine.as_ref().is_some_and(|engine| !engine.effects().happened().is_empty()) {
+            self.tell_effects();
         }
         let token = self.clients.token(index);
         let keys = self.commands.entry(number).spec.key_positions(args.0).unwrap_or_default();

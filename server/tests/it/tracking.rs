@@ -46,9 +46,41 @@ fn announced_reads_only() {
         assert_eq!(reader.read(), format!("[invalidate [{key}]]"));
     }
     assert_eq!(reader.call("CLIENT TRACKINGINFO"), "{flags [on optin] redirect 0 prefixes []}");
+    // What it says about itself in between does not use an announcement up.
+    assert_eq!(reader.call("CLIENT CACHING YES"), "OK");
+    assert_eq!(reader.call("CLIENT TRACKINGINFO"), "{flags [on optin caching-yes] redirect 0 prefixes []}");
+    assert_eq!(reader.call("GET a"), "1");
+    assert_eq!(reader.call("GET b"), "1");
+    assert_eq!(writer.call("MSET b 2 a 2"), "OK");
+    assert_eq!(reader.read(), "[invalidate [a]]");
     assert!(reader.call("CLIENT CACHING NO").starts_with("-ERR CLIENT CACHING NO is only valid"));
     assert!(reader.call("CLIENT TRACKING ON OPTOUT").starts_with("-ERR You can't switch OPTIN/OPTOUT mode"));
     assert!(reader.call("CLIENT TRACKING ON BCAST").starts_with("-ERR You can't switch BCAST mode on/off"));
+}
+
+#[test]
+fn a_reader_that_finds_a_key_expired_hears_of_the_next_one() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let (mut reader, mut writer) = (resp3(&server, "CLIENT TRACKING ON"), server.client());
+    assert_eq!(writer.call("DEBUG SET-ACTIVE-EXPIRE 0"), "OK");
+    assert_eq!(reader.call("GET a"), "nil");
+    assert_eq!(writer.call("SET a 1 PX 30"), "OK");
+    assert_eq!(reader.read(), "[invalidate [a]]");
+    // The last of these removes it.
+    let mut was_there = false;
+    while reader.call("GET a") == "1" {
+        was_there = true;
+    }
+    if was_there {
+        assert_eq!(reader.read(), "[invalidate [a]]");
+    }
+    assert_eq!(writer.call("SET a 2"), "OK");
+    assert_eq!(reader.read(), "[invalidate [a]]");
+    // So it is with the count that PFCOUNT keeps in a key.
+    assert_eq!(writer.call("PFADD p x"), "1");
+    assert_eq!(reader.call("PFCOUNT p"), "1");
+    assert_eq!(writer.call("PFADD p y"), "1");
+    assert_eq!(reader.read(), "[invalidate [p]]");
 }
 
 #[test]
