@@ -11,7 +11,7 @@ use super::client_filter::Filter;
 use super::client_list::write_line;
 use super::wait::deadline_ms;
 use super::{Call, SessionCommand, SessionFn, auth, client_tracking};
-use crate::clients::{Closing, Replies};
+use crate::clients::{Client, Closing, Replies};
 use crate::pause::Paused;
 use crate::waiting::Ending;
 
@@ -250,10 +250,14 @@ fn list(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let filter = Filter::parse(args, false, call.server.config.databases)?;
     let caller = call.client;
     let mut text = Vec::new();
-    for (index, client) in call.server.clients.iter() {
-        if filter.matches(client, call.server) && !(filter.skip_me && index == caller) {
-            write_line(&mut text, index, client, call.server);
-        }
+    let is_meant = |&(index, client): &(u32, &Client)| {
+        filter.matches(client, call.server) && !(filter.skip_me && index == caller)
+    };
+    // A new connection takes the place of one that has gone, but it is the youngest.
+    let mut listed: Vec<(u32, &Client)> = call.server.clients.iter().filter(is_meant).collect();
+    listed.sort_unstable_by_key(|(_, client)| client.session.id);
+    for (index, client) in listed {
+        write_line(&mut text, index, client, call.server);
     }
     call.reply.verbatim(&text);
     Ok(())

@@ -97,6 +97,20 @@ fn clients_are_listed_and_killed() {
 }
 
 #[test]
+fn clients_are_listed_as_they_came() {
+    let server = Server::start(&[]);
+    let (mut first, gone, mut third) = (server.client(), server.client(), server.client());
+    assert_eq!(third.call("CLIENT ID"), "3");
+    drop(gone);
+    while !first.call("CLIENT LIST ID 2").is_empty() {}
+    // It takes the place of the one that has gone.
+    let mut fourth = server.client();
+    let list = fourth.call("CLIENT LIST ID 4 3 1");
+    let ids: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(ids, ["id=1", "id=3", "id=4"]);
+}
+
+#[test]
 fn replies_can_be_switched_off() {
     let server = Server::start(&[]);
     let mut client = server.client();
