@@ -132,6 +132,31 @@ flags! {
     TOUCHES_ARBITRARY_KEYS = 20, "touches_arbitrary_keys";
 }
 
+/// The ACL categories, in the order in which COMMAND INFO names those of a command.
+const CATEGORIES: [&str; 21] = [
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
 impl Flags {
     /// No flag.
     pub const NONE: Flags = Flags(0);
@@ -417,6 +442,7 @@ impl Spec {
     }
 
     /// Every ACL category, without the `@`: those of the group, those that follow from the flags, its own.
+    /// In the order in which Redis names them.
     pub fn acl_categories(&self) -> Vec<&'static str> {
         let mut all: Vec<&'static str> = Vec::new();
         let has = |flag| self.flags.has(flag);
@@ -447,7 +473,7 @@ impl Spec {
         for category in self.categories {
             all.push(category);
         }
-        all.sort_unstable();
+        all.sort_unstable_by_key(|name| CATEGORIES.iter().position(|category| category == name));
         all.dedup();
         all
     }

@@ -107,8 +107,9 @@ fn write_info(reply: &mut Reply, table: &CommandTable, number: u16) {
     reply.array(10);
     reply.bulk(full_name.as_bytes());
     reply.int(i64::from(spec.arity));
-    // Valkey does not show this one.
-    let mut flags: Vec<&str> = spec.flags.names().filter(|flag| *flag != "may_replicate").collect();
+    // Valkey does not show these.
+    let is_shown = |flag: &&str| !["may_replicate", "protected"].contains(flag);
+    let mut flags: Vec<&str> = spec.flags.names().filter(is_shown).collect();
     let legacy = legacy_range(spec.keys);
     if legacy.is_none_or(|range| range.hides_keys) {
         flags.push("movablekeys");

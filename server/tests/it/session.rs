@@ -127,8 +127,10 @@ fn commands_tell_about_themselves() {
     let count: usize = client.call("COMMAND COUNT").parse().expect("a number");
     assert!(count > 100, "{count}");
     let info = client.call("COMMAND INFO get client|id nope");
-    assert!(info.starts_with("[[get 2 [readonly fast] 1 1 1 [@fast @read @string] []"), "{info}");
+    assert!(info.starts_with("[[get 2 [readonly fast] 1 1 1 [@read @string @fast] []"), "{info}");
     assert!(info.contains("[client|id 2 [") && info.ends_with(" nil]"), "{info}");
+    let debug = client.call("COMMAND INFO debug");
+    assert!(debug.contains(" [admin noscript loading stale] 0 0 0 [@admin @slow @dangerous] "), "{debug}");
     assert_eq!(client.call("COMMAND GETKEYS mset a 1 b 2"), "[a b]");
     assert_eq!(client.call("COMMAND GETKEYS ping"), "-ERR The command has no key arguments");
     let without_word = client.call("COMMAND GETKEYS XREADGROUP GROUP g c a b 0");
