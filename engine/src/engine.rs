@@ -19,6 +19,7 @@ use crate::command::told::Told;
 use crate::command::wait::Wait;
 use crate::command::{Args, CommandError, Context, Data, DataCommand, KeyStats, OnExpired};
 use crate::keyspace::evict::{Evictor, Policy};
+use crate::keyspace::lazy::removal;
 use crate::keyspace::{Garbage, Keyspace, Laziness, LfuTuning, digest, expire};
 use crate::os::background::Dropper;
 use crate::persist::aof::{Aof, AofSettings, AofState, Wake};
@@ -399,8 +400,7 @@ impl Engine {
             self.key_stats.evicted += 1;
             self.effects.changed(db, key);
             self.effects.event(db, Classes::EVICTED, "evicted", key);
-            let command: &[u8] = if lazily { b"UNLINK" } else { b"DEL" };
-            self.effects.push_log(db, &[command, key]);
+            self.effects.push_log(db, &[removal(lazily), key]);
             if self.keyspace.has_garbage(db) {
                 self.take_out_garbage();
             }
@@ -458,7 +458,8 @@ impl Engine {
     /// Removes expired keys and fields, looking at about `budget` entries that may expire.
     pub fn expire_step(&mut self, now: UnixMs, budget: usize) -> expire::Step {
         self.keyspace.tick(now);
-        let mut told = Told::new(&mut self.effects);
+        let is_lazy = self.keyspace.db(0).laziness().expire;
+        let mut told = Told::new(&mut self.effects, is_lazy);
         let step = self.sweep.step_with(&mut self.keyspace, now, budget, |gone| told.tell(gone));
         drop(told);
         self.key_stats.expired += step.expired;

@@ -7,6 +7,7 @@ use crate::base::rng::Rng;
 use crate::base::time::UnixMs;
 use crate::codec::resp::Reply;
 use crate::keyspace::db::{AddError, Lookup};
+use crate::keyspace::lazy::removal;
 use crate::keyspace::{Db, Keyspace, Place};
 use crate::value::hash::{Hash, HashRef};
 use crate::value::list::{End, List, ListRef};
@@ -274,7 +275,8 @@ impl Data<'_> {
         self.db_mut().remove(key);
         self.stats.expired += 1;
         self.dirty += 1;
-        self.log_as(&[b"UNLINK", key]);
+        let is_lazy = self.db_ref().laziness().expire;
+        self.log_as(&[removal(is_lazy), key]);
         self.changed(key);
         self.event(Classes::EXPIRED, "expired", key);
     }
@@ -355,7 +357,8 @@ impl Data<'_> {
     #[cold]
     fn tell_expired(&mut self, key: &[u8]) {
         let db = self.db;
-        self.effects.push_log(db, &[b"UNLINK", key]);
+        let is_lazy = self.db_ref().laziness().expire;
+        self.effects.push_log(db, &[removal(is_lazy), key]);
         self.effects.event(db, Classes::EXPIRED, "expired", key);
         self.effects.changed(db, key);
     }

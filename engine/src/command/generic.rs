@@ -4,6 +4,7 @@
 
 use crate::base::glob;
 use crate::keyspace::EntryRef;
+use crate::keyspace::lazy::removal;
 use crate::transcode::dump;
 use crate::value::{IntText, ValueRef};
 
@@ -443,7 +444,8 @@ fn restore(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if expire_at.is_some_and(|at| ctx.data.has_passed(at)) {
         if was_there {
             ctx.data.wrote(Classes::GENERIC, "del", key);
-            ctx.data.log_as(&[b"UNLINK", key]);
+            let is_lazy = ctx.data.db_ref().laziness().server_del;
+            ctx.data.log_as(&[removal(is_lazy), key]);
         }
         ctx.reply.ok();
         return Ok(());

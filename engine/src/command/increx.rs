@@ -9,6 +9,7 @@ use crate::base::long_double::LongDouble;
 use crate::base::num;
 use crate::base::time::UnixMs;
 use crate::codec::resp::Reply;
+use crate::keyspace::lazy::removal;
 use crate::value::{IntText, StrRef, StringValue, Value};
 
 use super::effects::Classes;
@@ -310,7 +311,8 @@ fn store<N: Number>(
         if was_there {
             data.remove(key);
             data.wrote(Classes::GENERIC, "del", key);
-            data.log_as(&[b"UNLINK", key]);
+            let is_lazy = data.db_ref().laziness().server_del;
+            data.log_as(&[removal(is_lazy), key]);
         }
         return;
     }

@@ -3,6 +3,7 @@
 //! Behaviour: valkey src/t_set.c.
 
 use crate::codec::resp::Reply;
+use crate::keyspace::lazy::removal;
 use crate::value::IntText;
 use crate::value::set::{Set, SetRef};
 
@@ -195,7 +196,8 @@ fn pop_many(ctx: &mut Context<'_>, key: &[u8], count: usize) -> Outcome {
         ctx.data.remove(key);
         ctx.data.wrote_many(Classes::SET, "spop", key, taken as u64);
         ctx.data.tell_if_gone(key);
-        ctx.data.log_as(&[b"UNLINK", key]);
+        let is_lazy = ctx.data.db_ref().laziness().server_del;
+        ctx.data.log_as(&[removal(is_lazy), key]);
         return Ok(());
     }
     let is_logging = ctx.data.is_logging();

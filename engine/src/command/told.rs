@@ -5,6 +5,7 @@
 //! `dbReclaimExpiredFields`, `deleteExpiredKeyAndPropagate`.
 
 use crate::keyspace::expire::Gone;
+use crate::keyspace::lazy::removal;
 
 use super::effects::{Classes, Effects};
 
@@ -12,6 +13,7 @@ use super::effects::{Classes, Effects};
 #[derive(Debug)]
 pub struct Told<'a> {
     effects: &'a mut Effects,
+    is_lazy: bool,
     /// False if nobody wants to hear.
     is_heard: bool,
     /// A hash and its fields that have gone; nothing if there are none.
@@ -21,11 +23,11 @@ pub struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// Nothing yet.
-    pub fn new(effects: &'a mut Effects) -> Told<'a> {
+    /// Nothing yet. `is_lazy` says how keys are removed whose time has passed.
+    pub fn new(effects: &'a mut Effects, is_lazy: bool) -> Told<'a> {
         let wants = effects.wants();
         let is_heard = wants.keys || wants.log || wants.events != Classes::NONE;
-        Told { effects, is_heard, db: 0, key: Vec::new(), fields: Vec::new() }
+        Told { effects, is_lazy, is_heard, db: 0, key: Vec::new(), fields: Vec::new() }
     }
 
     /// Something goes.
@@ -36,7 +38,7 @@ impl<'a> Told<'a> {
         match gone {
             Gone::Key { db, key } => {
                 self.end_fields();
-                self.effects.push_log(db, &[b"DEL", key]);
+                self.effects.push_log(db, &[removal(self.is_lazy), key]);
                 self.effects.event(db, Classes::EXPIRED, "expired", key);
                 self.effects.changed(db, key);
             }
@@ -50,7 +52,7 @@ impl<'a> Told<'a> {
             }
             Gone::Emptied { db, key } => {
                 self.end_fields();
-                self.effects.push_log(db, &[b"DEL", key]);
+                self.effects.push_log(db, &[removal(self.is_lazy), key]);
                 self.effects.event(db, Classes::GENERIC, "del", key);
             }
         }
@@ -84,7 +86,7 @@ mod tests {
     fn fields_of_a_hash_go_together() {
         let mut effects = Effects::new();
         effects.set_wants(Wants { keys: true, events: Classes::ALL, log: true });
-        let mut told = Told::new(&mut effects);
+        let mut told = Told::new(&mut effects, true);
         told.tell(Gone::Field { db: 1, key: b"h", field: b"a" });
         told.tell(Gone::Field { db: 1, key: b"h", field: b"b" });
         told.tell(Gone::Emptied { db: 1, key: b"h" });
@@ -97,8 +99,8 @@ mod tests {
             log,
             [
                 r"1 *4\r\n$4\r\nHDEL\r\n$1\r\nh\r\n$1\r\na\r\n$1\r\nb\r\n",
-                r"1 *2\r\n$3\r\nDEL\r\n$1\r\nh\r\n",
-                r"0 *2\r\n$3\r\nDEL\r\n$1\r\nk\r\n",
+                r"1 *2\r\n$6\r\nUNLINK\r\n$1\r\nh\r\n",
+                r"0 *2\r\n$6\r\nUNLINK\r\n$1\r\nk\r\n",
                 r"0 *3\r\n$4\r\nHDEL\r\n$1\r\ng\r\n$1\r\nc\r\n",
             ]
         );

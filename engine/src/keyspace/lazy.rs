@@ -36,6 +36,12 @@ impl Laziness {
         Laziness { eviction: false, expire: false, server_del: false, user_del: false, user_flush: false };
 }
 
+/// The command by which a log says that a key was removed, lazily or not.
+#[must_use]
+pub fn removal(is_lazy: bool) -> &'static [u8] {
+    if is_lazy { b"UNLINK" } else { b"DEL" }
+}
+
 /// Something to be dropped, on any thread.
 #[derive(Debug)]
 pub enum Garbage {

@@ -9,11 +9,14 @@ use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::effects::{Classes, Effect, Happened, Wants};
 use cairn_engine::command::{self, Args};
 use cairn_engine::engine::{Caller, Engine};
+use cairn_engine::keyspace::{Laziness, LfuTuning};
 
 use crate::fresh;
 
 fn engine() -> Engine {
-    Engine::new(fresh::config(Path::new("")), UnixMs(1))
+    let mut engine = Engine::new(fresh::config(Path::new("")), UnixMs(1));
+    engine.tune(Laziness::ALL, LfuTuning::default());
+    engine
 }
 
 /// Runs a line; answers what it did: events as `event key`, changed keys as `*key`, log lines as `> ...`,
