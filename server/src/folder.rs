@@ -106,7 +106,8 @@ impl Shared {
         Shared { dir: Mutex::new(dir), files: Mutex::default(), is_astray: AtomicBool::new(false) }
     }
 
-    /// Looks once. `known` is what was there when a name was first seen.
+    /// Looks once. `known` is what was there before. A file that has come in the place of another, as manifests do
+    /// at each rewrite, is told once, one that is gone each time.
     fn look(&self, known: &mut Vec<(PathBuf, Option<FileId>)>) {
         let dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -114,9 +115,9 @@ impl Shared {
         let mut is_other = false;
         for path in files {
             let id = id_of(&path);
-            let first = before.iter().find(|(old, _)| *old == path).map_or(id, |(_, first)| *first);
-            is_other |= id.is_none() || id != first;
-            known.push((path, first));
+            let last = before.iter().find(|(old, _)| *old == path).map_or(id, |(_, last)| *last);
+            is_other |= id.is_none() || id != last;
+            known.push((path, id));
         }
         if is_other || Place::of(&dir) != Place::Here {
             self.is_astray.store(true, Ordering::Relaxed);
