@@ -7,6 +7,7 @@
 
 use cairn_engine::base::num;
 use cairn_engine::codec::rdb::{KeyHead, ObjectType as T, Version};
+use cairn_engine::value::string;
 
 /// Encodings that OBJECT ENCODING can answer for what a file can hold.
 pub const NAMES: [&str; 15] = [
@@ -68,27 +69,10 @@ pub fn of_string(value: &[u8], key_bytes: usize, expires: bool, version: Version
         return "int";
     }
     let is_embedded = match version.is_valkey_only() {
-        true => is_embedded_in_valkey_9(value.len(), key_bytes, expires),
+        true => string::is_embedded(value.len(), key_bytes, expires),
         false => value.len() <= MOST_EMBEDDED,
     };
     if is_embedded { "embstr" } else { "raw" }
-}
-
-/// Valkey 9 embeds what fits into two cache lines together with the key and its expiry: an object's head,
-/// a byte, the key and its head and NUL, the expiry, the value with a head of three bytes and NUL.
-/// Behaviour: valkey src/object.c, `shouldEmbedStringObject`.
-fn is_embedded_in_valkey_9(value_bytes: usize, key_bytes: usize, expires: bool) -> bool {
-    const ROOM_BYTES: usize = 128;
-    let key_head = match key_bytes {
-        0..32 => 1,
-        32..256 => 3,
-        256..0x1_0000 => 5,
-        _ => 9,
-    };
-    let key = 1 + key_head + key_bytes + 1;
-    let expiry = if expires { 8 } else { 0 };
-    let value = 3 + value_bytes + 1;
-    value_bytes < 256 && 8 + key + expiry + value <= ROOM_BYTES
 }
 
 /// The encoding of a list of the type [`T::ListQuicklist2`].

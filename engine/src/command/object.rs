@@ -49,8 +49,10 @@ const fn about(name: &'static str, since: &'static str) -> Spec {
 }
 
 fn encoding(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    match ctx.data.inspect(args.at(2)) {
-        Some(value) => ctx.reply.bulk(value.encoding_name().as_bytes()),
+    let key = args.at(2);
+    let expires = ctx.data.db_ref().expire_at(key).is_some();
+    match ctx.data.inspect(key) {
+        Some(value) => ctx.reply.bulk(value.encoding_name(key.len(), expires).as_bytes()),
         None => ctx.reply.null(),
     }
     Ok(())

@@ -219,12 +219,6 @@ impl Value {
     pub fn type_name(&self) -> &str {
         self.view().type_name()
     }
-
-    /// What OBJECT ENCODING answers.
-    #[must_use]
-    pub fn encoding_name(&self) -> &'static str {
-        self.view().encoding_name()
-    }
 }
 
 impl<'a> ValueRef<'a> {
@@ -290,11 +284,11 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// What OBJECT ENCODING answers.
+    /// What OBJECT ENCODING answers under a key of so many bytes.
     #[must_use]
-    pub fn encoding_name(self) -> &'static str {
+    pub fn encoding_name(self, key_bytes: usize, expires: bool) -> &'static str {
         match self {
-            Self::String(s) => s.encoding_name(),
+            Self::String(s) => s.encoding_name(key_bytes, expires),
             Self::List(list) => list.encoding_name(),
             Self::Set(set) => set.encoding_name(),
             Self::Hash(hash) => hash.encoding_name(),

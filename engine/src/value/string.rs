@@ -14,8 +14,24 @@ use crate::packed::IntText;
 use super::InlineBytes;
 use super::inline::{InlineTag, int_bytes};
 
-/// The longest string that OBJECT ENCODING calls `embstr`.
-pub const EMBSTR_MAX_BYTES: usize = 44;
+/// Whether a string of so many bytes, under a key of so many that may expire, is one that OBJECT ENCODING calls
+/// `embstr`: Valkey 9 embeds what fits into two cache lines together with its key and expiry: an object's head, a
+/// byte, the key and its head and NUL, the expiry, the value with a head of three bytes and NUL.
+/// Behaviour: valkey src/object.c, `shouldEmbedStringObject`.
+#[must_use]
+pub fn is_embedded(bytes: usize, key_bytes: usize, expires: bool) -> bool {
+    const ROOM_BYTES: usize = 128;
+    let key_head = match key_bytes {
+        0..32 => 1,
+        32..256 => 3,
+        256..0x1_0000 => 5,
+        _ => 9,
+    };
+    let key = 1 + key_head + key_bytes + 1;
+    let expiry = if expires { 8 } else { 0 };
+    let value = 3 + bytes + 1;
+    bytes < 256 && 8 + key + expiry + value <= ROOM_BYTES
+}
 
 /// Up to here an edit that grows a string leaves as much room again; above it, this much.
 const MAX_SPARE_BYTES: usize = 1024 * 1024;
@@ -280,12 +296,12 @@ impl<'a> StrRef<'a> {
         })
     }
 
-    /// What OBJECT ENCODING answers.
+    /// What OBJECT ENCODING answers under a key of so many bytes.
     #[must_use]
-    pub fn encoding_name(self) -> &'static str {
+    pub fn encoding_name(self, key_bytes: usize, expires: bool) -> &'static str {
         match self {
             Self::Int(_) => "int",
-            Self::Text(bytes) if bytes.len() <= EMBSTR_MAX_BYTES => "embstr",
+            Self::Text(bytes) if is_embedded(bytes.len(), key_bytes, expires) => "embstr",
             Self::Text(_) | Self::Edited(_) => "raw",
         }
     }

@@ -8,6 +8,7 @@ use cairn_engine::codec::rdb::{Family, ObjectType};
 use cairn_engine::keyspace::entry::{INLINE_PACKED_MAX_BYTES, INLINE_STRING_MAX_BYTES};
 use cairn_engine::value::Value;
 use cairn_engine::value::stream::Stream;
+use cairn_engine::value::string::is_embedded;
 
 use super::meter::{Key, StreamSeen};
 use super::seen::Seen;
@@ -20,8 +21,6 @@ const POINTER: u64 = 8;
 const TABLE: u64 = 88;
 /// What leads to a chunk of a stream's nodes or entries.
 const CHUNK_HEAD: u64 = 24;
-/// Longest string whose encoding is called embstr.
-const EMBEDDED: u64 = 44;
 
 fn class(bytes: u64) -> u64 {
     size_class(bytes as usize) as u64
@@ -53,9 +52,12 @@ pub(super) fn string(key: Key, len: u64, int: Option<i64>) -> (u64, Encoding) {
             let bytes = if value == 0 { 0 } else { bits.div_ceil(8) };
             (record(bytes.into()), Encoding::Int)
         }
-        None if len <= EMBEDDED => (record(len), Encoding::Embstr),
-        None if len <= INLINE_STRING_MAX_BYTES as u64 => (record(len), Encoding::Raw),
-        None => (boxed(key) + len, Encoding::Raw),
+        None => {
+            let is_embedded = is_embedded(len as usize, key.bytes as usize, key.expires);
+            let is_inside = len <= INLINE_STRING_MAX_BYTES as u64;
+            let bytes = if is_inside { record(len) } else { boxed(key) + len };
+            (bytes, if is_embedded { Encoding::Embstr } else { Encoding::Raw })
+        }
     }
 }
 

@@ -266,8 +266,9 @@ fn object(call: &mut Call<'_>, key: &[u8], fast: bool) -> Outcome {
     let keys = engine(call)?.keyspace_mut().db_mut(db);
     let (idle, lru) = (keys.idle_s(key).unwrap_or(0), lru_clock(keys.accessed_s(key).unwrap_or(0)));
     let freq = keys.freq(key, now);
+    let expires = keys.expire_at(key).is_some();
     let value = keys.get(key).ok_or(CommandError::NoSuchKey)?;
-    let encoding = value.encoding_name();
+    let encoding = value.encoding_name(key.len(), expires);
     // There is no object with an address: the value is a part of its key's record.
     let mut text = format!("Value at:0x0 refcount:1 encoding:{encoding}");
     if !fast {
@@ -337,7 +338,7 @@ fn value_table_stats(call: &mut Call<'_>, key: &[u8]) -> Outcome {
     let db = call.session().db;
     let entry = engine(call)?.keyspace().db(db).entry(key).ok_or(CommandError::NoSuchKey)?;
     let value = entry.view();
-    let has_table = matches!(value.encoding_name(), "hashtable" | "skiplist");
+    let has_table = matches!(value.encoding_name(key.len(), false), "hashtable" | "skiplist");
     let elements = match value {
         ValueRef::Set(set) if has_table => set.len(),
         ValueRef::Hash(hash) if has_table => hash.len(),

@@ -57,7 +57,7 @@ fn both(commands: &[Vec<String>]) -> [Option<Told>; 2] {
     let words = Words::new(&batch.bytes, &batch.words);
     let told = |entry: Entry| {
         let view = entry.view();
-        let (encoding, at) = (view.view().encoding_name().to_owned(), view.expire_at());
+        let (encoding, at) = (view.view().encoding_name(1, false).to_owned(), view.expire_at());
         (encoding, at, digest_value(Some(view)))
     };
     let mut keyspace = Keyspace::new(1, [1, 2]);

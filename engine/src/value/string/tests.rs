@@ -6,7 +6,7 @@ use super::{IncrError, StrRef, StringValue, byte_range};
 use crate::packed::IntText;
 
 fn encoding(bytes: &[u8]) -> &'static str {
-    StringValue::new(bytes).view().encoding_name()
+    StringValue::new(bytes).view().encoding_name(1, false)
 }
 
 #[test]
@@ -18,19 +18,25 @@ fn canonical_integers_become_numbers() {
 }
 
 #[test]
-fn strings_up_to_44_bytes_are_embedded() {
-    assert_eq!(encoding(&[b'x'; 44]), "embstr");
-    assert_eq!(encoding(&[b'x'; 45]), "raw");
+fn strings_are_embedded_that_fit_beside_their_key() {
+    // What Valkey 9.1.2 answers: bytes of the key, and of the longest such value, without and with an expiry.
+    for (key, longest, expiring) in [(1, 112, 104), (31, 82, 74), (32, 79, 71), (64, 47, 39), (80, 31, 23)] {
+        for (expires, most) in [(false, longest), (true, expiring)] {
+            let value = |bytes| StringValue::new(&vec![b'x'; bytes]);
+            assert_eq!(value(most).view().encoding_name(key, expires), "embstr");
+            assert_eq!(value(most + 1).view().encoding_name(key, expires), "raw");
+        }
+    }
 }
 
 #[test]
 fn an_edit_makes_a_string_raw() {
     let mut s = StringValue::new(b"12");
     assert_eq!(s.append(b"3"), 3);
-    assert_eq!(s.view().encoding_name(), "raw");
+    assert_eq!(s.view().encoding_name(1, false), "raw");
     assert_eq!(s.view().as_i64(), Some(123));
     assert_eq!(s.incr(1), Ok(124));
-    assert_eq!(s.view().encoding_name(), "int");
+    assert_eq!(s.view().encoding_name(1, false), "int");
 }
 
 #[test]
@@ -42,7 +48,7 @@ fn set_range_pads_with_zeros() {
     assert_eq!(s.view().to_vec(), b"aZZ\0xy");
     let mut n = StringValue::from_i64(5);
     assert_eq!(n.set_range(100, b""), 1);
-    assert_eq!(n.view().encoding_name(), "int");
+    assert_eq!(n.view().encoding_name(1, false), "int");
 }
 
 #[test]
