@@ -450,7 +450,8 @@ impl Background {
         }
     }
 
-    /// Reads reports and, if it has ended, says how. Never waits.
+    /// Reads reports and, if it has ended, says how. A child that gets no processor is lent this one: a
+    /// millisecond in ten.
     pub fn poll(&mut self) -> Option<Result<Saved, SaveError>> {
         let Runner::Child { child, unread } = &mut self.runner else { return self.outcome.take() };
         // The end is asked for first: what the child wrote before it is then all in the pipe.
@@ -459,7 +460,10 @@ impl Background {
             take_reports(unread, &mut self.progress, &mut self.outcome);
         }
         let ended = match ended {
-            Ok(None) => return None,
+            Ok(None) => {
+                child.lend_processor();
+                return None;
+            }
             Ok(Some(ended)) => ended,
             Err(error) => return Some(Err(SaveError::Fork(error))),
         };
