@@ -41,16 +41,17 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
             p += 1;
+            if pattern.get(p) == Some(&b'*') {
+                p += run_of_stars(&pattern[p..]);
+            }
             if p == pattern.len() {
                 return true;
             }
-            if pattern[p] != b'*' {
-                stars += 1;
-                if stars > MOST_STARS {
-                    return false;
-                }
-                retry = Some((p, t));
+            stars += 1;
+            if stars > MOST_STARS {
+                return false;
             }
+            retry = Some((p, t));
             continue;
         }
         if work_left == 0 {
@@ -71,7 +72,16 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
         p = star;
         t = from;
     }
-    pattern[p..].iter().all(|&b| b == b'*')
+    p == pattern.len() || run_of_stars(&pattern[p..]) == pattern.len() - p
+}
+
+/// How many stars `pattern` begins with. Many are counted at once: KEYS asks for each key, and there may be
+/// a megabyte of them.
+#[inline(never)]
+fn run_of_stars(pattern: &[u8]) -> usize {
+    const CHUNK: usize = 64;
+    let whole = pattern.chunks_exact(CHUNK).take_while(|chunk| **chunk == [b'*'; CHUNK]).count() * CHUNK;
+    whole + pattern[whole..].iter().take_while(|&&b| b == b'*').count()
 }
 
 /// The first position at or after `from` where a match of `rest` could start: when `rest` begins
