@@ -2,7 +2,7 @@
 //!
 //! The push is told before the pop, as Valkey does it. What waits is logged as the command that does the
 //! same without waiting. Behaviour: valkey src/t_list.c; LMOVEM and BLMOVEM: Redis 8.10, by its
-//! documentation and its tests.
+//! documentation and what client libraries expect.
 
 use smallvec::SmallVec;
 
@@ -186,10 +186,7 @@ const LMOVEM: DataCommand = DataCommand::new(
         let ends = Ends::parse(args)?;
         let wish = HowMany::parse(args, 5)?;
         if move_many(ctx, args, ends, wish)?.is_none() {
-            match wish.least {
-                Some(_) => ctx.reply.null_array(),
-                None => ctx.reply.array(0),
-            }
+            ctx.reply.null_array();
         }
         Ok(())
     },
