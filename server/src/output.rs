@@ -28,7 +28,7 @@ impl Server {
             return;
         }
         let hard_bytes = self.config.output_limits[client.class() as usize].hard_bytes;
-        let pending = client.connection.unsent().len() + bytes.len();
+        let pending = client.connection.unsent.len() + bytes.len();
         let counted = match self.counts_all_output {
             true if pending > 0 => pending + OUTPUT_BLOCK_BYTES,
             _ => count_output(pending),
@@ -41,7 +41,7 @@ impl Server {
             return;
         }
         let connection = &mut client.connection;
-        let is_flushed = connection.is_flushed();
+        let is_flushed = connection.unsent.is_empty();
         // Who waits for room is told by the poller when there is some.
         let is_waiting = client.interest != Interest::Read && !bytes.is_empty();
         let sent = match (is_flushed, is_waiting) {
@@ -49,8 +49,8 @@ impl Server {
             (true, _) => client.stream.write(bytes),
             (false, true) => Ok(0),
             (false, false) => {
-                connection.push(bytes);
-                client.stream.write(connection.unsent())
+                connection.unsent.push(bytes);
+                client.stream.write_unsent(&connection.unsent)
             }
         };
         let sent = match sent {
@@ -64,11 +64,11 @@ impl Server {
             }
         };
         if is_flushed {
-            connection.push(&bytes[sent..]);
+            connection.unsent.push(&bytes[sent..]);
         } else if is_waiting {
-            connection.push(bytes);
+            connection.unsent.push(bytes);
         } else {
-            connection.advance(sent);
+            connection.unsent.advance(sent);
         }
         if sent > 0 {
             client.active = self.now_instant;
@@ -77,7 +77,7 @@ impl Server {
             self.stats.output_bytes += sent as u64;
         }
         // Nothing waits, nothing is to be changed: most replies end here.
-        let is_done = client.connection.is_flushed()
+        let is_done = client.connection.unsent.is_empty()
             && client.interest == Interest::Read
             && client.closing == Closing::No
             && client.soft_limit_since.is_none()
@@ -97,7 +97,7 @@ impl Server {
         let hard_bytes = self.config.output_limits[client.class() as usize].hard_bytes;
         let is_first = client.connection.held().is_none();
         client.connection.hold(bytes, position, is_ack);
-        let held = client.connection.held().map_or(0, Held::len) + client.connection.unsent().len();
+        let held = client.connection.held().map_or(0, Held::len) + client.connection.unsent.len();
         if hard_bytes > 0 && count_output(held) as u64 >= hard_bytes {
             self.close_for_output(index);
             return;
@@ -131,7 +131,7 @@ impl Server {
         let token = self.clients.token(index);
         let is_ahead = !self.aof.held.is_empty() && self.is_ahead_of_log(index);
         let Some(client) = self.clients.get_mut(index) else { return };
-        let waiting = client.connection.unsent().len();
+        let waiting = client.connection.unsent.len();
         let closing = client.closing;
         let interest = match (waiting > 0, closing) {
             (true, Closing::No) if is_ahead => Interest::Write,
@@ -173,7 +173,7 @@ impl Server {
         client.soft_limit_since = since;
         let is_too_long = since.is_some_and(|since| now_seconds.saturating_sub(since) > limit.soft_seconds);
         let is_stranger = self.has_password && !client.session.was_authenticated;
-        if is_too_long || (is_stranger && client.connection.unsent().len() > STRANGER_OUTPUT_BYTES) {
+        if is_too_long || (is_stranger && client.connection.unsent.len() > STRANGER_OUTPUT_BYTES) {
             self.close_for_output(index);
         }
     }

@@ -59,7 +59,7 @@ fn write_fields(out: &mut Vec<u8>, index: u32, client: &Client, server: &Server,
         None => 0,
     };
     let input = &client.connection.input;
-    let waiting = client.connection.unsent().len();
+    let waiting = client.connection.unsent.len();
     let in_buffer = waiting.min(OUTPUT_BLOCK_BYTES);
     let _ = write!(
         out,

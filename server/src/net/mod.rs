@@ -5,3 +5,4 @@ pub(crate) mod held;
 pub(crate) mod listener;
 pub(crate) mod reactor;
 pub(crate) mod stream;
+pub(crate) mod unsent;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use super::unsent::Unsent;
+
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -47,6 +49,15 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Writes what goes without waiting of what waits.
+    pub(crate) fn write_unsent(&mut self, unsent: &Unsent) -> io::Result<usize> {
+        let (slices, count) = unsent.slices();
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(&slices[..count]),
+            Stream::Unix(stream) => stream.write_vectored(&slices[..count]),
         }
     }
 
