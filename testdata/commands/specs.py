@@ -3,6 +3,7 @@
 
 usage: specs.py VALKEY_PORT REDIS_PORT NAME... > specs.tsv
        specs.py VALKEY_PORT tips NAME... > tips.tsv
+       specs.py VALKEY_PORT docs NAME... > docs.tsv
 
 Arity, flags, categories and keys are those of COMMAND INFO of the first server; `since` is that of
 COMMAND DOCS of the second, because Redis had every one of these commands first. Lines where the two
@@ -81,7 +82,46 @@ def tips(port):
     return found
 
 
+def argument(facts):
+    """name~text:type=TOKEN#group?*+@since!deprecated(arguments), of what there is."""
+    text = facts["name"]
+    if facts.get("display_text", text) != text:
+        text += "~" + facts["display_text"]
+    text += ":" + facts["type"]
+    for mark, fact in (("=", "token"), ("#", "key_spec_index")):
+        if fact in facts:
+            text += mark + (str(facts[fact]) or "''")
+    for mark, flag in (("?", "optional"), ("*", "multiple"), ("+", "multiple_token")):
+        text += mark if flag in facts.get("flags", []) else ""
+    for mark, fact in (("@", "since"), ("!", "deprecated_since")):
+        text += mark + facts[fact] if fact in facts else ""
+    inner = facts.get("arguments")
+    return text + (f"({' '.join(map(argument, inner))})" if inner else "")
+
+
+def docs(port, names):
+    """What COMMAND DOCS tells of commands, subcommands too, but for its prose."""
+    rows = []
+
+    def add(name, doc):
+        marks = ",".join(doc.get("doc_flags", [])) or "-"
+        replaced = f"{doc['deprecated_since']} {doc['replaced_by']}" if "replaced_by" in doc else "-"
+        versions = ",".join(sorted(version for version, _ in doc.get("history", []))) or "-"
+        arguments = " ".join(map(argument, doc.get("arguments", []))) or "-"
+        rows.append("\t".join([name, marks, replaced, versions, arguments]))
+        for sub, facts in doc.get("subcommands", {}).items():
+            add(sub, facts)
+
+    for name, doc in Client(port).call("COMMAND", "DOCS", *names).items():
+        add(name, doc)
+    return sorted(rows)
+
+
 def main():
+    if sys.argv[2] == "docs":
+        print("# name\tdoc flags\tdeprecated since, and replaced by\thistory\targuments")
+        print("\n".join(docs(int(sys.argv[1]), sys.argv[3:])))
+        return
     if sys.argv[2] == "tips":
         found = tips(int(sys.argv[1]))
         names = [n for n in sorted(found) if n.split("|")[0] in sys.argv[3:] and found[n]]

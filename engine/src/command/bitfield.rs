@@ -22,8 +22,10 @@ const BITFIELD: DataCommand = DataCommand::new(
         Group::Bitmap,
         "3.2.0",
         -2,
-        "key [ GET encoding offset:int | [ OVERFLOW < WRAP | SAT | FAIL > ] \
-         < SET encoding offset:int value:int | INCRBY encoding offset:int increment:int > ]...",
+        "key operation=[ get-block=< GET: encoding offset:int > \
+         | write=< overflow-block=[ OVERFLOW: < WRAP | SAT | FAIL > ] \
+         write-operation=< set-block=< SET: encoding offset:int value:int > \
+         | incrby-block=< INCRBY: encoding offset:int increment:int > > > ]...",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec::one(1, READS_AND_MAY_UPDATE)])
@@ -34,7 +36,7 @@ const BITFIELD: DataCommand = DataCommand::new(
 );
 
 const BITFIELD_RO: DataCommand = DataCommand::new(
-    Spec::new("bitfield_ro", Group::Bitmap, "6.0.0", -2, "key [ GET encoding offset:int ]...")
+    Spec::new("bitfield_ro", Group::Bitmap, "6.0.0", -2, "key get-block=[ GET: encoding offset:int ]...")
         .flags(READONLY.or(FAST))
         .keys(&[KeySpec::one(1, READS)])
         .complexity("O(1) for each operation")

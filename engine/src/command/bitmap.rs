@@ -114,11 +114,17 @@ impl RangeArgs {
 }
 
 const BITCOUNT: DataCommand = DataCommand::new(
-    Spec::new("bitcount", Group::Bitmap, "2.6.0", -2, "key [ start:int [ end:int [ BYTE | BIT ] ] ]")
-        .flags(READONLY)
-        .keys(&[KeySpec::one(1, READS)])
-        .complexity("O(N) in the bytes counted")
-        .summary("Counts the bits that are set in the string at a key."),
+    Spec::new(
+        "bitcount",
+        Group::Bitmap,
+        "2.6.0",
+        -2,
+        "key range=[ start:int end-unit-block=[ end:int unit@7.0.0=[ BYTE | BIT ] ] ]",
+    )
+    .flags(READONLY)
+    .keys(&[KeySpec::one(1, READS)])
+    .complexity("O(N) in the bytes counted")
+    .summary("Counts the bits that are set in the string at a key."),
     bitcount,
 );
 
@@ -137,11 +143,17 @@ fn bitcount(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 const BITPOS: DataCommand = DataCommand::new(
-    Spec::new("bitpos", Group::Bitmap, "2.8.7", -3, "key bit:int [ start:int [ end:int [ BYTE | BIT ] ] ]")
-        .flags(READONLY)
-        .keys(&[KeySpec::one(1, READS)])
-        .complexity("O(N) in the bytes looked at")
-        .summary("Finds the first bit in the string at a key that is set, or clear."),
+    Spec::new(
+        "bitpos",
+        Group::Bitmap,
+        "2.8.7",
+        -3,
+        "key bit:int range=[ start:int end-unit-block=[ end:int unit@7.0.0=[ BYTE | BIT ] ] ]",
+    )
+    .flags(READONLY)
+    .keys(&[KeySpec::one(1, READS)])
+    .complexity("O(N) in the bytes looked at")
+    .summary("Finds the first bit in the string at a key that is set, or clear."),
     bitpos,
 );
 
@@ -175,7 +187,8 @@ const BITOP: DataCommand = DataCommand::new(
         Group::Bitmap,
         "2.6.0",
         -4,
-        "< AND | OR | XOR | NOT | DIFF | DIFF1 | ANDOR | ONE > destkey key...",
+        "operation=< AND | OR | XOR | NOT | DIFF@8.2.0 | DIFF1@8.2.0 | ANDOR@8.2.0 | ONE@8.2.0 > \
+         destkey key...",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[

@@ -75,7 +75,7 @@ expire_command!(
     EXPIRE,
     "expire",
     "1.0.0",
-    "key seconds:int [ NX | XX | GT | LT ]",
+    "key seconds:int condition@7.0.0=[ NX | XX | GT | LT ]",
     Unit::Seconds,
     "Makes a key expire after some seconds."
 );
@@ -83,7 +83,7 @@ expire_command!(
     PEXPIRE,
     "pexpire",
     "2.6.0",
-    "key milliseconds:int [ NX | XX | GT | LT ]",
+    "key milliseconds:int condition@7.0.0=[ NX | XX | GT | LT ]",
     Unit::Milliseconds,
     "Makes a key expire after some milliseconds."
 );
@@ -91,7 +91,7 @@ expire_command!(
     EXPIREAT,
     "expireat",
     "1.2.0",
-    "key unix-time-seconds:unix-time [ NX | XX | GT | LT ]",
+    "key unix-time-seconds:unix-time condition@7.0.0=[ NX | XX | GT | LT ]",
     Unit::UnixSeconds,
     "Makes a key expire at a Unix time in seconds."
 );
@@ -99,7 +99,7 @@ expire_command!(
     PEXPIREAT,
     "pexpireat",
     "2.6.0",
-    "key unix-time-milliseconds:unix-time [ NX | XX | GT | LT ]",
+    "key unix-time-milliseconds:unix-time condition@7.0.0=[ NX | XX | GT | LT ]",
     Unit::UnixMilliseconds,
     "Makes a key expire at a Unix time in milliseconds."
 );

@@ -312,7 +312,7 @@ const SCAN: DataCommand = DataCommand::new(
         Group::Generic,
         "2.8.0",
         -2,
-        "cursor:int [ MATCH pattern:pattern ] [ COUNT count:int ] [ TYPE type ]",
+        "cursor:int [ MATCH pattern:pattern ] [ COUNT count:int ] [ TYPE type@6.0.0 ]",
     )
     .flags(READONLY)
     .complexity("O(1) a call, O(N) for all keys")
@@ -369,7 +369,8 @@ const RESTORE: DataCommand = DataCommand::new(
         Group::Generic,
         "2.6.0",
         -4,
-        "key ttl:int serialized-value [ REPLACE ] [ ABSTTL ] [ IDLETIME seconds:int ] [ FREQ frequency:int ]",
+        "key ttl:int serialized-value [ REPLACE@3.0.0 ] [ ABSTTL@5.0.0 ] \
+         [ IDLETIME seconds:int@5.0.0 ] [ FREQ frequency:int@5.0.0 ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec::one(1, OVERWRITES)])

@@ -98,7 +98,8 @@ const GEOADD: DataCommand = DataCommand::new(
         Group::Geo,
         "3.2.0",
         -5,
-        "key [ NX | XX ] [ CH ] < longitude:double latitude:double member >...",
+        "key condition@6.2.0=[ NX | XX ] [ change=CH@6.2.0 ] \
+         data=< longitude:double latitude:double member >...",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec::one(1, UPDATES)])
@@ -174,7 +175,7 @@ const GEOPOS: DataCommand = DataCommand::new(
 );
 
 const GEODIST: DataCommand = DataCommand::new(
-    Spec::new("geodist", Group::Geo, "3.2.0", -4, "key member1 member2 [ M | KM | FT | MI ]")
+    Spec::new("geodist", Group::Geo, "3.2.0", -4, "key member1 member2 unit=[ M | KM | FT | MI ]")
         .flags(READONLY)
         .keys(&[KeySpec::one(1, READS)])
         .summary("Gives the distance between two members."),

@@ -363,10 +363,12 @@ const GEOSEARCH: DataCommand = DataCommand::new(
         Group::Geo,
         "6.2.0",
         -7,
-        "key [ FROMMEMBER member | FROMLONLAT < longitude:double latitude:double > ] \
-         < BYRADIUS < radius:double < M | KM | FT | MI > > | BYBOX < width:double height:double < M | KM | FT | MI > > \
-         | BYPOLYGON < num-vertices:int < longitude:double latitude:double >... > > \
-         [ ASC | DESC ] [ COUNT < count:int [ ANY ] > ] [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ]",
+        "key from=[ FROMMEMBER member | fromlonlat=< FROMLONLAT: longitude:double latitude:double > ] \
+         by=< circle=< BYRADIUS radius:double unit=< M | KM | FT | MI > > \
+         | box=< BYBOX width:double height:double unit=< M | KM | FT | MI > > \
+         | polygon@9.0.0=< BYPOLYGON num-vertices:int \
+         vertices=< longitude:double latitude:double >... > > order=[ ASC | DESC ] \
+         count-block=[ COUNT count:int [ ANY ] ] [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ]",
     )
     .flags(READONLY)
     .keys(&[KeySpec::one(1, READS)])
@@ -381,10 +383,13 @@ const GEOSEARCHSTORE: DataCommand = DataCommand::new(
         Group::Geo,
         "6.2.0",
         -8,
-        "destination:key source:key [ FROMMEMBER member | FROMLONLAT < longitude:double latitude:double > ] \
-         < BYRADIUS < radius:double < M | KM | FT | MI > > | BYBOX < width:double height:double < M | KM | FT | MI > > \
-         | BYPOLYGON < num-vertices:int < longitude:double latitude:double >... > > \
-         [ ASC | DESC ] [ COUNT < count:int [ ANY ] > ] [ STOREDIST ]",
+        "destination:key source:key \
+         from=[ FROMMEMBER member | fromlonlat=< FROMLONLAT: longitude:double latitude:double > ] \
+         by=< circle=< BYRADIUS radius:double unit=< M | KM | FT | MI > > \
+         | box=< BYBOX width:double height:double unit=< M | KM | FT | MI > > \
+         | polygon@9.0.0=< BYPOLYGON num-vertices:int \
+         vertices=< longitude:double latitude:double >... > > order=[ ASC | DESC ] \
+         count-block=[ COUNT count:int [ ANY ] ] [ STOREDIST ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec::one(1, OVERWRITES), KeySpec::one(2, READS)])
@@ -411,8 +416,9 @@ const GEORADIUS: DataCommand = DataCommand::new(
         Group::Geo,
         "3.2.0",
         -6,
-        "key longitude:double latitude:double radius:double < M | KM | FT | MI > [ WITHCOORD ] [ WITHDIST ] \
-         [ WITHHASH ] [ COUNT < count:int [ ANY ] > ] [ ASC | DESC ] [ STORE storekey | STOREDIST storedistkey ]",
+        "key longitude:double latitude:double radius:double unit=< M | KM | FT | MI > [ WITHCOORD ] \
+         [ WITHDIST ] [ WITHHASH ] count-block=[ COUNT count:int [ ANY@6.2.0 ] ] order=[ ASC | DESC ] \
+         store=[ STORE storekey~key | STOREDIST storedistkey~key ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&storing_keys(6))
@@ -428,8 +434,8 @@ const GEORADIUS_RO: DataCommand = DataCommand::new(
         Group::Geo,
         "3.2.10",
         -6,
-        "key longitude:double latitude:double radius:double < M | KM | FT | MI > [ WITHCOORD ] [ WITHDIST ] \
-         [ WITHHASH ] [ COUNT < count:int [ ANY ] > ] [ ASC | DESC ]",
+        "key longitude:double latitude:double radius:double unit=< M | KM | FT | MI > [ WITHCOORD ] \
+         [ WITHDIST ] [ WITHHASH ] count-block=[ COUNT count:int [ ANY@6.2.0 ] ] order=[ ASC | DESC ]",
     )
     .flags(READONLY)
     .keys(&[KeySpec::one(1, READS)])
@@ -444,8 +450,9 @@ const GEORADIUSBYMEMBER: DataCommand = DataCommand::new(
         Group::Geo,
         "3.2.0",
         -5,
-        "key member radius:double < M | KM | FT | MI > [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ] \
-         [ COUNT < count:int [ ANY ] > ] [ ASC | DESC ] [ STORE storekey | STOREDIST storedistkey ]",
+        "key member radius:double unit=< M | KM | FT | MI > [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ] \
+         count-block=[ COUNT count:int [ ANY ] ] order=[ ASC | DESC ] \
+         store=[ STORE storekey~key | STOREDIST storedistkey~key ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&storing_keys(5))
@@ -461,8 +468,8 @@ const GEORADIUSBYMEMBER_RO: DataCommand = DataCommand::new(
         Group::Geo,
         "3.2.10",
         -5,
-        "key member radius:double < M | KM | FT | MI > [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ] \
-         [ COUNT < count:int [ ANY ] > ] [ ASC | DESC ]",
+        "key member radius:double unit=< M | KM | FT | MI > [ WITHCOORD ] [ WITHDIST ] [ WITHHASH ] \
+         count-block=[ COUNT count:int [ ANY ] ] order=[ ASC | DESC ]",
     )
     .flags(READONLY)
     .keys(&[KeySpec::one(1, READS)])

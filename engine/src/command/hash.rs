@@ -39,7 +39,7 @@ pub(super) const COMMANDS: &[DataCommand] = &[
 ];
 
 const HSET: DataCommand = DataCommand::new(
-    Spec::new("hset", Group::Hash, "2.0.0", -4, "key < field value >...")
+    Spec::new("hset", Group::Hash, "2.0.0", -4, "key data=< field value >...")
         .flags(WRITE.or(DENYOOM).or(FAST))
         .keys(&[KeySpec::one(1, UPDATES)])
         .complexity("O(N) in the fields set")
@@ -52,7 +52,7 @@ const HSET: DataCommand = DataCommand::new(
 );
 
 const HMSET: DataCommand = DataCommand::new(
-    Spec::new("hmset", Group::Hash, "2.0.0", -4, "key < field value >...")
+    Spec::new("hmset", Group::Hash, "2.0.0", -4, "key data=< field value >...")
         .flags(WRITE.or(DENYOOM).or(FAST))
         .keys(&[KeySpec::one(1, UPDATES)])
         .complexity("O(N) in the fields set")
@@ -370,7 +370,7 @@ fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 const HRANDFIELD: DataCommand = DataCommand::new(
-    Spec::new("hrandfield", Group::Hash, "6.2.0", -2, "key [ count:int [ WITHVALUES ] ]")
+    Spec::new("hrandfield", Group::Hash, "6.2.0", -2, "key options=[ count:int [ WITHVALUES ] ]")
         .flags(READONLY)
         .keys(&[KeySpec::one(1, READS)])
         .complexity("O(N) in the fields given")

@@ -125,9 +125,10 @@ const HSETEX: DataCommand = DataCommand::new(
         Group::Hash,
         "8.0.0",
         -6,
-        "key [ NX | XX ] [ FNX | FXX ] [ EX seconds:int | PX milliseconds:int | EXAT \
-         unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL ] FIELDS \
-         numfields:int < field value >...",
+        "key key-condition=[ NX | XX ] fields-condition=[ FNX | FXX ] expiration=[ EX seconds:int \
+         | PX milliseconds:int | EXAT unix-time-seconds:unix-time \
+         | PXAT unix-time-milliseconds:unix-time | KEEPTTL ] \
+         fields=< FIELDS: numfields:int data=< field value >... >",
     )
     .flags(WRITE.or(DENYOOM).or(FAST))
     .keys(&[KeySpec::one(1, INSERTS)])
@@ -253,8 +254,9 @@ const HGETEX: DataCommand = DataCommand::new(
         Group::Hash,
         "8.0.0",
         -5,
-        "key [ EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:unix-time | PXAT \
-         unix-time-milliseconds:unix-time | PERSIST ] FIELDS numfields:int field...",
+        "key expiration=[ EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:unix-time \
+         | PXAT unix-time-milliseconds:unix-time | PERSIST ] \
+         fields=< FIELDS: numfields:int field... >",
     )
     .flags(WRITE.or(FAST))
     .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
@@ -361,7 +363,7 @@ fn tell_got(data: &mut Data<'_>, key: &[u8], change: Change, fields: &[&[u8]]) {
 }
 
 const HGETDEL: DataCommand = DataCommand::new(
-    Spec::new("hgetdel", Group::Hash, "8.0.0", -5, "key FIELDS numfields:int field...")
+    Spec::new("hgetdel", Group::Hash, "8.0.0", -5, "key fields=< FIELDS: numfields:int field... >")
         .flags(WRITE.or(FAST))
         .keys(&[KeySpec::one(1, READS_AND_DELETES)])
         .complexity("O(N) in the fields asked for")

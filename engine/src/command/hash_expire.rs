@@ -60,28 +60,31 @@ macro_rules! expire_command {
 expire_command!(
     HEXPIRE,
     "hexpire",
-    "key seconds:int [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    "key seconds:int condition=[ NX | XX | GT | LT ] fields=< FIELDS: numfields:int field... >",
     Unit::Seconds,
     "Makes fields expire after some seconds."
 );
 expire_command!(
     HPEXPIRE,
     "hpexpire",
-    "key milliseconds:int [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    "key milliseconds:int condition@9.0.0=[ NX | XX | GT | LT ] \
+         fields=< FIELDS: numfields:int field... >",
     Unit::Milliseconds,
     "Makes fields expire after some milliseconds."
 );
 expire_command!(
     HEXPIREAT,
     "hexpireat",
-    "key unix-time-seconds:unix-time [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    "key unix-time-seconds:unix-time condition@9.0.0=[ NX | XX | GT | LT ] \
+         fields=< FIELDS: numfields:int field... >",
     Unit::UnixSeconds,
     "Makes fields expire at a Unix time in seconds."
 );
 expire_command!(
     HPEXPIREAT,
     "hpexpireat",
-    "key unix-time-milliseconds:unix-time [ NX | XX | GT | LT ] FIELDS numfields:int field...",
+    "key unix-time-milliseconds:unix-time condition@9.0.0=[ NX | XX | GT | LT ] \
+         fields=< FIELDS: numfields:int field... >",
     Unit::UnixMilliseconds,
     "Makes fields expire at a Unix time in milliseconds."
 );
@@ -159,7 +162,7 @@ fn reply_numbers(ctx: &mut Context<'_>, answers: &[i64]) {
 macro_rules! ttl_command {
     ($const:ident, $name:literal, $unit:expr, $summary:literal) => {
         const $const: DataCommand = DataCommand::new(
-            Spec::new($name, Group::Hash, "7.4.0", -5, "key FIELDS numfields:int field...")
+            Spec::new($name, Group::Hash, "7.4.0", -5, "key fields=< FIELDS: numfields:int field... >")
                 .flags(READONLY.or(FAST))
                 .keys(&[KeySpec::one(1, READS)])
                 .complexity("O(N) in the fields named")
@@ -211,7 +214,7 @@ fn remaining(at: UnixMs, now: UnixMs, unit: Unit) -> i64 {
 }
 
 const HPERSIST: DataCommand = DataCommand::new(
-    Spec::new("hpersist", Group::Hash, "7.4.0", -5, "key FIELDS numfields:int field...")
+    Spec::new("hpersist", Group::Hash, "7.4.0", -5, "key fields=< FIELDS: numfields:int field... >")
         .flags(WRITE.or(FAST))
         .keys(&[KeySpec::one(1, UPDATES)])
         .complexity("O(N) in the fields named")

@@ -48,10 +48,11 @@ fn usage(args: &[Arg]) -> String {
 fn argument(arg: &Arg) -> String {
     let value = match &arg.kind {
         Kind::PureToken => String::new(),
-        Kind::Value(_) => format!("<{}>", arg.name),
+        Kind::Value(_) => format!("<{}>", arg.shown()),
         Kind::OneOf(of) => {
             let all: Vec<String> = of.iter().map(argument).collect();
-            if arg.optional && !arg.multiple { all.join("|") } else { format!("({})", all.join("|")) }
+            let is_plain = arg.optional && !arg.multiple && arg.token.is_none();
+            if is_plain { all.join("|") } else { format!("({})", all.join("|")) }
         }
         Kind::Block(of) => usage(of),
     };
@@ -60,11 +61,17 @@ fn argument(arg: &Arg) -> String {
         None if value.is_empty() => arg.name.clone(),
         None => value,
     };
+    // What comes again is without the token, unless that comes again, too.
+    let again = match &arg.kind {
+        Kind::Value(_) if !arg.repeats_token => format!("<{}>", arg.shown()),
+        _ => one.clone(),
+    };
     match (arg.optional, arg.multiple) {
         (false, false) => one,
         (true, false) => format!("[{one}]"),
-        (true, true) => format!("[{one} ...]"),
-        (false, true) => format!("{one} [{one} ...]"),
+        (true, true) if one == again => format!("[{one} ...]"),
+        (true, true) => format!("[{one} [{again} ...]]"),
+        (false, true) => format!("{one} [{again} ...]"),
     }
 }
 
@@ -82,6 +89,9 @@ mod tests {
         assert_eq!(shown("pattern:pattern..."), "<pattern> [<pattern> ...]");
         assert_eq!(shown("timeout:int [ WRITE | ALL ]"), "<timeout> [WRITE|ALL]");
         assert_eq!(shown("[ command-name ]..."), "[<command-name> ...]");
+        assert_eq!(shown("[ TYPE: < NORMAL | PUBSUB > ]"), "[TYPE (NORMAL|PUBSUB)]");
+        assert_eq!(shown("[ ID client-id~id:int... ]"), "[ID <id> [<id> ...]]");
+        assert_eq!(shown("condition@7.0.0=[ NX | XX ]"), "[NX|XX]");
         assert_eq!(shown("< parameter value >..."), "<parameter> <value> [<parameter> <value> ...]");
     }
 }

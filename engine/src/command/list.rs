@@ -237,7 +237,7 @@ fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 const LINSERT: DataCommand = DataCommand::new(
-    Spec::new("linsert", Group::List, "2.2.0", 5, "key < BEFORE | AFTER > pivot element")
+    Spec::new("linsert", Group::List, "2.2.0", 5, "key where=< BEFORE | AFTER > pivot element")
         .flags(WRITE.or(DENYOOM))
         .keys(&[KeySpec::one(1, INSERTS)])
         .complexity("O(N) in the elements before the pivot")

@@ -43,7 +43,7 @@ const LMOVE: DataCommand = DataCommand::new(
         Group::List,
         "6.2.0",
         5,
-        "source:key destination:key < LEFT | RIGHT > < LEFT | RIGHT >",
+        "source:key destination:key wherefrom=< LEFT | RIGHT > whereto=< LEFT | RIGHT >",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(KEYS)
@@ -76,7 +76,8 @@ const BLMOVE: DataCommand = DataCommand::new(
         Group::List,
         "6.2.0",
         6,
-        "source:key destination:key < LEFT | RIGHT > < LEFT | RIGHT > timeout:double",
+        "source:key destination:key wherefrom=< LEFT | RIGHT > whereto=< LEFT | RIGHT > \
+         timeout:double",
     )
     .flags(WRITE.or(DENYOOM).or(BLOCKING))
     .keys(KEYS)

@@ -26,7 +26,7 @@ const fn pop_word(end: End) -> &'static [u8] {
 macro_rules! pop_command {
     ($const:ident, $name:literal, $end:expr, $summary:literal) => {
         const $const: DataCommand = DataCommand::new(
-            Spec::new($name, Group::List, "1.0.0", -2, "key [ count:int ]")
+            Spec::new($name, Group::List, "1.0.0", -2, "key [ count:int@6.2.0 ]")
                 .flags(WRITE.or(FAST))
                 .keys(&[KeySpec::one(1, READS_AND_DELETES)])
                 .complexity("O(N) in the elements taken")
@@ -95,11 +95,17 @@ fn tell_popped(data: &mut Data<'_>, key: &[u8], end: End, count: usize) {
 }
 
 const LMPOP: DataCommand = DataCommand::new(
-    Spec::new("lmpop", Group::List, "7.0.0", -4, "numkeys:int key... < LEFT | RIGHT > [ COUNT count:int ]")
-        .flags(WRITE)
-        .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
-        .complexity("O(N + M), N keys named and M elements taken")
-        .summary("Takes elements of the first list that has any."),
+    Spec::new(
+        "lmpop",
+        Group::List,
+        "7.0.0",
+        -4,
+        "numkeys:int key... where=< LEFT | RIGHT > [ COUNT count:int ]",
+    )
+    .flags(WRITE)
+    .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
+    .complexity("O(N + M), N keys named and M elements taken")
+    .summary("Takes elements of the first list that has any."),
     |ctx, args| {
         let wish = MultiPop::parse(args, 1)?;
         if !multi_pop(ctx, &wish)? {
@@ -209,7 +215,7 @@ const BLMPOP: DataCommand = DataCommand::new(
         Group::List,
         "7.0.0",
         -5,
-        "timeout:double numkeys:int key... < LEFT | RIGHT > [ COUNT count:int ]",
+        "timeout:double numkeys:int key... where=< LEFT | RIGHT > [ COUNT count:int ]",
     )
     .flags(WRITE.or(BLOCKING))
     .keys(&[KeySpec::counted(2, READS_AND_DELETES)])

@@ -20,7 +20,7 @@ const DBSIZE: DataCommand = DataCommand::new(
 );
 
 const FLUSHALL: DataCommand = DataCommand::new(
-    Spec::new("flushall", Group::Server, "1.0.0", -1, "[ ASYNC | SYNC ]")
+    Spec::new("flushall", Group::Server, "1.0.0", -1, "flush-type=[ ASYNC@4.0.0 | SYNC@6.2.0 ]")
         .flags(WRITE)
         .categories(&["keyspace", "dangerous"])
         .complexity("O(N) in the number of keys")
@@ -41,7 +41,7 @@ const FLUSHALL: DataCommand = DataCommand::new(
 );
 
 const FLUSHDB: DataCommand = DataCommand::new(
-    Spec::new("flushdb", Group::Server, "1.0.0", -1, "[ ASYNC | SYNC ]")
+    Spec::new("flushdb", Group::Server, "1.0.0", -1, "flush-type=[ ASYNC@4.0.0 | SYNC@6.2.0 ]")
         .flags(WRITE)
         .categories(&["keyspace", "dangerous"])
         .complexity("O(N) in the number of keys")

@@ -135,7 +135,7 @@ fn positive_count(args: Args<'_>, i: usize) -> Result<usize, CommandError> {
 }
 
 const SPOP: DataCommand = DataCommand::new(
-    Spec::new("spop", Group::Set, "1.0.0", -2, "key [ count:int ]")
+    Spec::new("spop", Group::Set, "1.0.0", -2, "key [ count:int@3.2.0 ]")
         .flags(WRITE.or(FAST))
         .keys(&[KeySpec::one(1, READS_AND_DELETES)])
         .complexity("O(N) in the members taken")
@@ -227,7 +227,7 @@ fn log_removed(data: &mut Data<'_>, key: &[u8], members: &[Vec<u8>]) {
 }
 
 const SRANDMEMBER: DataCommand = DataCommand::new(
-    Spec::new("srandmember", Group::Set, "1.0.0", -2, "key [ count:int ]")
+    Spec::new("srandmember", Group::Set, "1.0.0", -2, "key [ count:int@2.6.0 ]")
         .flags(READONLY)
         .keys(&[KeySpec::one(1, READS)])
         .complexity("O(N) in the members given")

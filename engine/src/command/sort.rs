@@ -25,8 +25,9 @@ const SORT: DataCommand = DataCommand::new(
         Group::Generic,
         "1.0.0",
         -2,
-        "key [ BY by-pattern:pattern ] [ LIMIT offset:int count:int ] [ GET get-pattern:pattern ]... \
-         [ ASC | DESC ] [ ALPHA ] [ STORE destination:key ]",
+        "key [ BY by-pattern~pattern:pattern#1 ] limit=[ LIMIT: offset:int count:int ] \
+         [ GET get-pattern~pattern:pattern#1 ]... order=[ ASC | DESC ] [ sorting=ALPHA ] \
+         [ STORE destination:key#2 ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec::one(1, READS), BY_PATTERN, KeySpec::somewhere(OVERWRITES)])
@@ -43,8 +44,8 @@ const SORT_RO: DataCommand = DataCommand::new(
         Group::Generic,
         "7.0.0",
         -2,
-        "key [ BY by-pattern:pattern ] [ LIMIT offset:int count:int ] [ GET get-pattern:pattern ]... \
-         [ ASC | DESC ] [ ALPHA ]",
+        "key [ BY by-pattern~pattern:pattern#1 ] limit=[ LIMIT: offset:int count:int ] \
+         [ GET get-pattern~pattern:pattern#1 ]... order=[ ASC | DESC ] [ sorting=ALPHA ]",
     )
     .flags(READONLY)
     .keys(&[KeySpec::one(1, READS), BY_PATTERN])

@@ -309,7 +309,10 @@ impl KeySpec {
 /// `syntax` is the argument grammar, from which COMMAND DOCS and the tests derive: words in capitals
 /// are tokens, lower-case words are values (`name` or `name:type` with type one of string, int, double,
 /// key, pattern, unix-time; `key...` names are keys by themselves), `[ ]` optional, `< | >` or `[ | ]`
-/// choices, `...` after an item means one or more.
+/// choices, `...` after an item means one or more. What else COMMAND DOCS tells stands in the same words:
+/// `name=` before a bracket or a token names it, `TOKEN:` behind an opening bracket introduces all that is
+/// in there, `@` and a version say since when there is an argument, `!` since when it is given up,
+/// `name~text` what people are shown of a value, `#n` the group of keys that it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// Lower case; a subcommand has its own word only.

@@ -220,8 +220,9 @@ const XADD: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -5,
-        "key [ NOMKSTREAM ] [ KEEPREF | DELREF | ACKED ] [ < MAXLEN | MINID > [ = | ~ ] threshold [ LIMIT count:int ] ] < * | id > \
-         < field value >...",
+        "key [ NOMKSTREAM@6.2.0 ] condition@8.2.0=[ KEEPREF | DELREF | ACKED ] \
+         trim=[ strategy=< MAXLEN | MINID@6.2.0 > operator=[ equal== | approximately=~ ] threshold \
+         [ LIMIT count:int@6.2.0 ] ] id-selector=< auto-id=* | id > data=< field value >...",
     )
     .flags(WRITE.or(DENYOOM).or(FAST))
     .keys(&[KeySpec::one(1, UPDATES)])
@@ -402,7 +403,8 @@ const XTRIM: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -4,
-        "key < MAXLEN | MINID > [ = | ~ ] threshold [ LIMIT count:int ] [ KEEPREF | DELREF | ACKED ]",
+        "key trim=< strategy=< MAXLEN | MINID@6.2.0 > operator=[ equal== | approximately=~ ] \
+         threshold [ LIMIT count:int@6.2.0 ] > condition@8.2.0=[ KEEPREF | DELREF | ACKED ]",
     )
     .flags(WRITE)
     .keys(&[KeySpec::one(1, DELETES)])
@@ -438,7 +440,7 @@ const XSETID: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -3,
-        "key last-id [ ENTRIESADDED entries-added:int ] [ MAXDELETEDID max-deleted-id ]",
+        "key last-id [ ENTRIESADDED entries-added:int@7.0.0 ] [ MAXDELETEDID max-deleted-id@7.0.0 ]",
     )
     .flags(WRITE.or(DENYOOM).or(FAST))
     .keys(&[KeySpec::one(1, UPDATES)])

@@ -35,10 +35,16 @@ const XGROUP: DataCommand = DataCommand::new(
 )
 .with(&[
     DataCommand::new(
-        sub("create", "5.0.0", -5, "key group < id | $ > [ MKSTREAM ] [ ENTRIESREAD entries-read:int ]")
-            .flags(WRITE.or(DENYOOM))
-            .keys(&[KeySpec::one(2, INSERTS)])
-            .summary("Adds a group to a stream."),
+        sub(
+            "create",
+            "5.0.0",
+            -5,
+            "key group id-selector=< id | new-id=$ > [ MKSTREAM ] \
+         [ ENTRIESREAD entriesread~entries-read:int ]",
+        )
+        .flags(WRITE.or(DENYOOM))
+        .keys(&[KeySpec::one(2, INSERTS)])
+        .summary("Adds a group to a stream."),
         create,
     ),
     DataCommand::new(
@@ -64,10 +70,15 @@ const XGROUP: DataCommand = DataCommand::new(
         destroy,
     ),
     DataCommand::new(
-        sub("setid", "5.0.0", -5, "key group < id | $ > [ ENTRIESREAD entries-read:int ]")
-            .flags(WRITE)
-            .keys(&[KeySpec::one(2, UPDATES)])
-            .summary("Sets how far a group has read."),
+        sub(
+            "setid",
+            "5.0.0",
+            -5,
+            "key group id-selector=< id | new-id=$ > [ ENTRIESREAD entriesread~entries-read:int ]",
+        )
+        .flags(WRITE)
+        .keys(&[KeySpec::one(2, UPDATES)])
+        .summary("Sets how far a group has read."),
         set_id,
     ),
     DataCommand::new(
@@ -266,7 +277,7 @@ const XPENDING: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -3,
-        "key group [ [ IDLE min-idle-time:int ] start end count:int [ consumer ] ]",
+        "key group filters=[ [ IDLE min-idle-time:int@6.2.0 ] start end count:int [ consumer ] ]",
     )
     .flags(READONLY)
     .keys(&[KeySpec::one(1, READS)])
@@ -370,9 +381,9 @@ const XCLAIM: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -6,
-        "key group consumer min-idle-time:int id... [ IDLE ms:int ] \
-         [ TIME unix-time-milliseconds:unix-time ] [ RETRYCOUNT count:int ] [ FORCE ] [ JUSTID ] \
-         [ LASTID lastid ]",
+        "key group consumer min-idle-time id... [ IDLE ms:int ] [ TIME \
+         unix-time-milliseconds:unix-time ] [ RETRYCOUNT count:int ] [ FORCE ] [ JUSTID ] [ \
+         LASTID lastid ]",
     )
     .flags(WRITE.or(FAST))
     .keys(&[KeySpec::one(1, UPDATES)])

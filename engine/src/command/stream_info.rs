@@ -35,7 +35,7 @@ const XINFO: DataCommand = DataCommand::new(
         groups,
     ),
     DataCommand::new(
-        about("stream", -3, "key [ FULL [ COUNT count:int ] ]")
+        about("stream", -3, "key full-block=[ FULL [ COUNT count:int ] ]")
             .complexity("O(N) in the nodes of the stream")
             .summary("Tells about a stream."),
         stream,

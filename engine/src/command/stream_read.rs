@@ -33,7 +33,7 @@ const XREAD: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -4,
-        "[ COUNT count:int ] [ BLOCK milliseconds:int ] STREAMS key... id...",
+        "[ COUNT count:int ] [ BLOCK milliseconds:int ] streams=< STREAMS: key... id... >",
     )
     .flags(READONLY.or(BLOCKING))
     .keys(&[keys_after_streams(1, READS)])
@@ -48,8 +48,8 @@ const XREADGROUP: DataCommand = DataCommand::new(
         Group::Stream,
         "5.0.0",
         -7,
-        "GROUP group consumer [ COUNT count:int ] [ BLOCK milliseconds:int ] [ CLAIM min-idle-time:int ] [ NOACK ] \
-         STREAMS key... id...",
+        "group-block=< GROUP: group consumer > [ COUNT count:int ] [ BLOCK milliseconds:int ] \
+         [ CLAIM min-idle-time:int@8.4.0 ] [ NOACK ] streams=< STREAMS: key... id... >",
     )
     .flags(WRITE.or(BLOCKING))
     .keys(&[keys_after_streams(4, READS)])

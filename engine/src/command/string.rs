@@ -70,9 +70,11 @@ const SET: DataCommand = DataCommand::new(
         Group::String,
         "1.0.0",
         -3,
-        "key value [ NX | XX | IFEQ comparison-value | IFNE comparison-value | IFDEQ comparison-digest | \
-         IFDNE comparison-digest ] [ GET ] [ EX seconds:int | PX milliseconds:int | \
-         EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL ]",
+        "key value condition=[ NX@2.6.12 | XX@2.6.12 | IFEQ comparison-value@8.1.0 \
+         | IFNE comparison-value@8.4.0 | IFDEQ comparison-digest@8.4.0 \
+         | IFDNE comparison-digest@8.4.0 ] [ GET@6.2.0 ] expiration=[ EX seconds:int@2.6.12 \
+         | PX milliseconds:int@2.6.12 | EXAT unix-time-seconds:unix-time@6.2.0 \
+         | PXAT unix-time-milliseconds:unix-time@6.2.0 | KEEPTTL@6.0.0 ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec::one(1, READS_AND_MAY_UPDATE)])
@@ -348,8 +350,8 @@ const GETEX: DataCommand = DataCommand::new(
         Group::String,
         "6.2.0",
         -2,
-        "key [ EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:unix-time | \
-         PXAT unix-time-milliseconds:unix-time | PERSIST ]",
+        "key expiration=[ EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:unix-time \
+         | PXAT unix-time-milliseconds:unix-time | PERSIST ]",
     )
     .flags(WRITE.or(FAST))
     .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
@@ -411,7 +413,7 @@ fn mget(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 const MSET: DataCommand = DataCommand::new(
-    Spec::new("mset", Group::String, "1.0.1", -3, "< key value >...")
+    Spec::new("mset", Group::String, "1.0.1", -3, "data=< key value >...")
         .flags(WRITE.or(DENYOOM))
         .keys(&[KeySpec::rest(1, 2, OVERWRITES)])
         .complexity("O(N) in the number of keys")
@@ -442,7 +444,7 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>, name: &str) -> Outcome {
 }
 
 const MSETNX: DataCommand = DataCommand::new(
-    Spec::new("msetnx", Group::String, "1.0.1", -3, "< key value >...")
+    Spec::new("msetnx", Group::String, "1.0.1", -3, "data=< key value >...")
         .flags(WRITE.or(DENYOOM))
         .keys(&[KeySpec::rest(1, 2, FILLS)])
         .complexity("O(N) in the number of keys")
@@ -468,8 +470,9 @@ const MSETEX: DataCommand = DataCommand::new(
         Group::String,
         "8.4.0",
         -4,
-        "numkeys:int < key value >... [ NX | XX ] [ EX seconds:int | PX milliseconds:int | \
-         EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL ]",
+        "numkeys:int data=< key value >... condition=[ NX | XX ] expiration=[ EX seconds:int \
+         | PX milliseconds:int | EXAT unix-time-seconds:unix-time \
+         | PXAT unix-time-milliseconds:unix-time | KEEPTTL ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec {

@@ -27,7 +27,8 @@ const ZADD: DataCommand = DataCommand::new(
         Group::SortedSet,
         "1.2.0",
         -4,
-        "key [ NX | XX ] [ GT | LT ] [ CH ] [ INCR ] < score:double member >...",
+        "key condition@3.0.2=[ NX | XX ] comparison@6.2.0=[ GT | LT ] [ change=CH@3.0.2 ] \
+         [ increment=INCR@3.0.2 ] data=< score:double member >...",
     )
     .flags(WRITE.or(DENYOOM).or(FAST))
     .keys(&[KeySpec::one(1, UPDATES)])
@@ -37,7 +38,7 @@ const ZADD: DataCommand = DataCommand::new(
 );
 
 const ZINCRBY: DataCommand = DataCommand::new(
-    Spec::new("zincrby", Group::SortedSet, "1.2.0", 4, "key increment:double member")
+    Spec::new("zincrby", Group::SortedSet, "1.2.0", 4, "key increment:int member")
         .flags(WRITE.or(DENYOOM).or(FAST))
         .keys(&[KeySpec::one(1, READS_AND_UPDATES)])
         .complexity("O(log N) in the members of the set")
@@ -325,7 +326,7 @@ fn rank(ctx: &mut Context<'_>, args: Args<'_>, first: End, name: &str) -> Outcom
 }
 
 const ZRANDMEMBER: DataCommand = DataCommand::new(
-    Spec::new("zrandmember", Group::SortedSet, "6.2.0", -2, "key [ count:int [ WITHSCORES ] ]")
+    Spec::new("zrandmember", Group::SortedSet, "6.2.0", -2, "key options=[ count:int [ WITHSCORES ] ]")
         .flags(READONLY)
         .keys(&[KeySpec::one(1, READS)])
         .complexity("O(M log N), M members given of N")

@@ -372,7 +372,8 @@ give_command!(
     ZUNION,
     "zunion",
     Operation::Union,
-    "numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ] [ WITHSCORES ]",
+    "numkeys:int key... [ WEIGHTS weight:int... ] \
+         aggregate=[ AGGREGATE: < SUM | MIN | MAX | COUNT > ] [ WITHSCORES ]",
     "O(N + M log M), N members of all sets, M of the result",
     "Gives the members that any of several sorted sets has."
 );
@@ -380,7 +381,8 @@ give_command!(
     ZINTER,
     "zinter",
     Operation::Intersection,
-    "numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ] [ WITHSCORES ]",
+    "numkeys:int key... [ WEIGHTS weight:int... ] \
+         aggregate=[ AGGREGATE: < SUM | MIN | MAX | COUNT > ] [ WITHSCORES ]",
     "O(N K + M log M), N members in the smallest of K sets, M of the result",
     "Gives the members that all of several sorted sets have."
 );
@@ -397,7 +399,8 @@ store_command!(
     "zunionstore",
     "2.0.0",
     Operation::Union,
-    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ]",
+    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] \
+         aggregate=[ AGGREGATE: < SUM | MIN | MAX | COUNT > ]",
     "O(N + M log M), N members of all sets, M of the result",
     "Stores the members that any of several sorted sets has."
 );
@@ -406,7 +409,8 @@ store_command!(
     "zinterstore",
     "2.0.0",
     Operation::Intersection,
-    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] [ AGGREGATE < SUM | MIN | MAX | COUNT > ]",
+    "destination:key numkeys:int key... [ WEIGHTS weight:int... ] \
+         aggregate=[ AGGREGATE: < SUM | MIN | MAX | COUNT > ]",
     "O(N K + M log M), N members in the smallest of K sets, M of the result",
     "Stores the members that all of several sorted sets have."
 );

@@ -98,11 +98,17 @@ fn log_pop(data: &mut Data<'_>, key: &[u8], end: End, count: Option<usize>) {
 }
 
 const ZMPOP: DataCommand = DataCommand::new(
-    Spec::new("zmpop", Group::SortedSet, "7.0.0", -4, "numkeys:int key... < MIN | MAX > [ COUNT count:int ]")
-        .flags(WRITE)
-        .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
-        .complexity("O(K + M log N), K keys named, M members taken of N")
-        .summary("Takes members of the first sorted set that has any."),
+    Spec::new(
+        "zmpop",
+        Group::SortedSet,
+        "7.0.0",
+        -4,
+        "numkeys:int key... where=< MIN | MAX > [ COUNT count:int ]",
+    )
+    .flags(WRITE)
+    .keys(&[KeySpec::counted(1, READS_AND_DELETES)])
+    .complexity("O(K + M log N), K keys named, M members taken of N")
+    .summary("Takes members of the first sorted set that has any."),
     |ctx, args| {
         let asked = Asked::parse(args, 1)?;
         if !pop_first(ctx, args, &asked)? {
@@ -218,7 +224,7 @@ const BZMPOP: DataCommand = DataCommand::new(
         Group::SortedSet,
         "7.0.0",
         -5,
-        "timeout:double numkeys:int key... < MIN | MAX > [ COUNT count:int ]",
+        "timeout:double numkeys:int key... where=< MIN | MAX > [ COUNT count:int ]",
     )
     .flags(WRITE.or(BLOCKING))
     .keys(&[KeySpec::counted(2, READS_AND_DELETES)])

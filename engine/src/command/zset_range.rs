@@ -207,7 +207,8 @@ range_command!(
     ZRANGE,
     "zrange",
     "1.2.0",
-    "key start stop [ BYSCORE | BYLEX ] [ REV ] [ LIMIT < offset:int count:int > ] [ WITHSCORES ]",
+    "key start stop sortby@6.2.0=[ BYSCORE | BYLEX ] [ REV@6.2.0 ] \
+         limit@6.2.0=[ LIMIT: offset:int count:int ] [ WITHSCORES ]",
     None,
     "Gives a range of members."
 );
@@ -223,7 +224,7 @@ range_command!(
     ZRANGEBYSCORE,
     "zrangebyscore",
     "1.0.5",
-    "key min:double max:double [ WITHSCORES ] [ LIMIT < offset:int count:int > ]",
+    "key min:double max:double [ WITHSCORES@2.0.0 ] limit=[ LIMIT: offset:int count:int ]",
     Some((By::Score, false)),
     "Gives the members with scores in a range."
 );
@@ -231,7 +232,7 @@ range_command!(
     ZREVRANGEBYSCORE,
     "zrevrangebyscore",
     "2.2.0",
-    "key max:double min:double [ WITHSCORES ] [ LIMIT < offset:int count:int > ]",
+    "key max:double min:double [ WITHSCORES ] limit=[ LIMIT: offset:int count:int ]",
     Some((By::Score, true)),
     "Gives the members with scores in a range, the highest score first."
 );
@@ -239,7 +240,7 @@ range_command!(
     ZRANGEBYLEX,
     "zrangebylex",
     "2.8.9",
-    "key min max [ LIMIT < offset:int count:int > ]",
+    "key min max limit=[ LIMIT: offset:int count:int ]",
     Some((By::Lex, false)),
     "Gives the members in a range of bytes, if all scores are the same."
 );
@@ -247,7 +248,7 @@ range_command!(
     ZREVRANGEBYLEX,
     "zrevrangebylex",
     "2.8.9",
-    "key max min [ LIMIT < offset:int count:int > ]",
+    "key max min limit=[ LIMIT: offset:int count:int ]",
     Some((By::Lex, true)),
     "Gives the members in a range of bytes, the last first, if all scores are the same."
 );
@@ -286,7 +287,8 @@ const ZRANGESTORE: DataCommand = DataCommand::new(
         Group::SortedSet,
         "6.2.0",
         -5,
-        "dst:key src:key min max [ BYSCORE | BYLEX ] [ REV ] [ LIMIT < offset:int count:int > ]",
+        "dst:key src:key min max sortby=[ BYSCORE | BYLEX ] [ REV ] \
+         limit=[ LIMIT: offset:int count:int ]",
     )
     .flags(WRITE.or(DENYOOM))
     .keys(&[KeySpec::one(1, OVERWRITES), KeySpec::one(2, READS)])

@@ -76,20 +76,21 @@ impl Maker<'_> {
             {
                 self.words[at] = times.to_string();
             }
-            for _ in 0..times {
+            for i in 0..times {
+                if i == 0 || arg.repeats_token {
+                    self.words.extend(arg.token.map(str::to_owned));
+                }
                 self.one(arg);
             }
         }
     }
 
     fn one(&mut self, arg: &Arg) {
-        if let Some(token) = arg.token {
-            self.words.push(token.to_owned());
-        }
         match &arg.kind {
             Kind::PureToken => {}
             Kind::OneOf(choices) => {
                 let at = self.below(choices.len());
+                self.words.extend(choices[at].token.map(str::to_owned));
                 self.one(&choices[at]);
             }
             Kind::Block(args) => self.sequence(args),

@@ -99,10 +99,11 @@ fn every_spec_is_complete() {
 fn least_words(arg: &grammar::Arg) -> usize {
     let required =
         |args: &[grammar::Arg]| args.iter().filter(|a| !a.optional).map(least_words).sum::<usize>();
-    match &arg.kind {
-        grammar::Kind::PureToken => 1,
-        grammar::Kind::Value(_) => 1 + usize::from(arg.token.is_some()),
+    let of_itself = match &arg.kind {
+        grammar::Kind::PureToken => 0,
+        grammar::Kind::Value(_) => 1,
         grammar::Kind::OneOf(of) => of.iter().map(least_words).min().unwrap_or(0),
         grammar::Kind::Block(of) => required(of),
-    }
+    };
+    of_itself + usize::from(arg.token.is_some())
 }

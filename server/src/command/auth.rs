@@ -28,7 +28,7 @@ const HELLO_NOAUTH: CommandError = CommandError::text(
 );
 
 const AUTH: SessionCommand = SessionCommand::new(
-    Spec::new("auth", Group::Connection, "1.0.0", -2, "[ username ] password")
+    Spec::new("auth", Group::Connection, "1.0.0", -2, "[ username@6.0.0 ] password")
         .flags(NOSCRIPT.or(LOADING).or(STALE).or(FAST).or(NO_AUTH).or(ALLOW_BUSY))
         .summary("Tells the server who the client is."),
     auth,
@@ -72,7 +72,7 @@ const HELLO: SessionCommand = SessionCommand::new(
         Group::Connection,
         "6.0.0",
         -1,
-        "[ protover:int [ AUTH username password ] [ SETNAME clientname ] ]",
+        "arguments=[ protover:int auth=[ AUTH: username password ] [ SETNAME clientname ] ]",
     )
     .flags(NOSCRIPT.or(LOADING).or(STALE).or(FAST).or(NO_AUTH).or(ALLOW_BUSY))
     .summary("Chooses the protocol, and may tell who the client is."),

@@ -29,7 +29,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "caching",
         "6.0.0",
         3,
-        "< YES | NO >",
+        "mode=< YES | NO >",
         PLAIN,
         "Says whether the keys that the next command reads are tracked.",
         client_tracking::caching,
@@ -73,7 +73,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "import-source",
         "8.1.0",
         3,
-        "< ON | OFF >",
+        "enabled=< ON | OFF >",
         NOSCRIPT.or(LOADING).or(STALE),
         "Marks the connection as one that imports data, if the server is in import mode.",
         |call, args| {
@@ -103,7 +103,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "no-evict",
         "7.0.0",
         3,
-        "< ON | OFF >",
+        "enabled=< ON | OFF >",
         PLAIN.or(ADMIN),
         "Keeps the connection when clients take too much memory.",
         |call, args| {
@@ -116,7 +116,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "no-touch",
         "7.2.0",
         3,
-        "< ON | OFF >",
+        "enabled=< ON | OFF >",
         PLAIN,
         "Has the connection's commands not count as uses of their keys.",
         |call, args| {
@@ -129,7 +129,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "pause",
         "3.0.0",
         -3,
-        "timeout:int [ WRITE | ALL ]",
+        "timeout:int mode@6.2.0=[ WRITE | ALL ]",
         OPERATOR,
         "Has commands wait for some milliseconds: all, or those that write.",
         pause,
@@ -138,7 +138,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "reply",
         "3.2.0",
         3,
-        "< ON | OFF | SKIP >",
+        "action=< ON | OFF | SKIP >",
         PLAIN.or(NO_MULTI),
         "Chooses which commands are answered.",
         reply,
@@ -147,7 +147,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "setinfo",
         "7.2.0",
         4,
-        "< LIB-NAME libname | LIB-VER libver >",
+        "attr=< LIB-NAME libname | LIB-VER libver >",
         PLAIN,
         "Tells the client library's name or version.",
         setinfo,
@@ -179,7 +179,7 @@ const CLIENT: SessionCommand = SessionCommand::new(
         "unblock",
         "5.0.0",
         -3,
-        "client-id:int [ TIMEOUT | ERROR ]",
+        "client-id:int unblock-type=[ TIMEOUT | ERROR ]",
         OPERATOR,
         "Ends the waiting of a connection, as if its time had passed or with an error.",
         unblock,
@@ -193,25 +193,32 @@ const CLIENT: SessionCommand = SessionCommand::new(
 
 const PLAIN: Flags = NOSCRIPT.or(LOADING).or(STALE).or(ALLOW_BUSY);
 const OPERATOR: Flags = ADMIN.or(NOSCRIPT).or(LOADING).or(STALE);
-const KILL_SYNTAX: &str = "< ip-port | < \
-    TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > | ID client-id:int | \
-    USER username | ADDR addr | LADDR laddr | SKIPME < YES | NO > | MAXAGE maxage:int | NAME name | \
-    IDLE idle:int | FLAGS flags | LIB-NAME lib-name | LIB-VER lib-ver | DB db:int | CAPA capa | \
-    IP ip | NOT-TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > | \
-    NOT-ID not-client-id:int | NOT-USER not-username | NOT-ADDR not-addr | NOT-LADDR not-laddr | \
-    NOT-NAME not-name | NOT-FLAGS not-flags | NOT-LIB-NAME not-lib-name | NOT-LIB-VER not-lib-ver | \
-    NOT-DB not-db:int | NOT-CAPA not-capa | NOT-IP not-ip >... >";
-const TRACKING_SYNTAX: &str =
-    "< ON | OFF > [ REDIRECT client-id:int ] [ PREFIX prefix ]... [ BCAST ] [ OPTIN ] [ OPTOUT ] [ NOLOOP ]";
-const LIST_SYNTAX: &str = "[ TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > ] [ \
-    ID client-id:int... ] [ USER username ] [ ADDR addr ] [ LADDR laddr ] [ SKIPME < YES | NO > ] [ \
-    MAXAGE maxage:int ] [ NAME name ] [ IDLE idle:int ] [ FLAGS flags ] [ LIB-NAME lib-name ] [ \
-    LIB-VER lib-ver ] [ DB db:int ] [ CAPA capa ] [ IP ip ] [ \
-    NOT-TYPE < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > ] [ \
-    NOT-ID not-client-id:int ] [ NOT-USER not-username ] [ NOT-ADDR not-addr ] [ \
-    NOT-LADDR not-laddr ] [ NOT-NAME not-name ] [ NOT-FLAGS not-flags ] [ \
-    NOT-LIB-NAME not-lib-name ] [ NOT-LIB-VER not-lib-ver ] [ NOT-DB not-db:int ] [ \
-    NOT-CAPA not-capa ] [ NOT-IP not-ip ]";
+const KILL_SYNTAX: &str = "filter=< old-format~ip:port:string!2.8.12 | new-format=< [ ID client-id:int@2.8.12... ] \
+         | client-type@2.8.12=[ TYPE: < NORMAL | MASTER@3.2.0 | PRIMARY@8.0.0 | SLAVE | REPLICA@5.0.0 | PUBSUB > ] \
+         | [ USER username ] | [ ADDR addr~ip:port:string ] | [ LADDR laddr~ip:port:string@6.2.0 ] \
+         | skipme=[ SKIPME: < YES | NO > ] | [ MAXAGE maxage:int@8.0.0 ] | [ NAME name@9.0.0 ] \
+         | [ IDLE idle:int@9.0.0 ] | [ FLAGS flags@9.0.0 ] | [ LIB-NAME lib-name@9.0.0 ] \
+         | [ LIB-VER lib-ver@9.0.0 ] | [ DB db:int@9.0.0 ] | [ CAPA capa@9.0.0 ] | [ IP ip@9.0.0 ] \
+         | not-client-type@9.0.0=[ NOT-TYPE: < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > ] \
+         | [ NOT-ID not-client-id:int@9.0.0... ] | [ NOT-USER not-username@9.0.0 ] \
+         | [ NOT-ADDR not-addr~ip:port:string@9.0.0 ] | [ NOT-LADDR not-laddr~ip:port:string@9.0.0 ] \
+         | [ NOT-NAME not-name@9.0.0 ] | [ NOT-FLAGS not-flags@9.0.0 ] \
+         | [ NOT-LIB-NAME not-lib-name@9.0.0 ] | [ NOT-LIB-VER not-lib-ver@9.0.0 ] \
+         | [ NOT-DB not-db:int@9.0.0 ] | [ NOT-CAPA not-capa@9.0.0 ] | [ NOT-IP not-ip@9.0.0 ] >... >";
+const TRACKING_SYNTAX: &str = "status=< ON | OFF > [ REDIRECT client-id:int ] [ PREFIX prefix ]... [ BCAST ] [ OPTIN ] \
+         [ OPTOUT ] [ NOLOOP ]";
+const LIST_SYNTAX: &str = "client-type@5.0.0=[ TYPE: < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > ] \
+         [ ID client-id:int@6.2.0... ] [ USER username@8.1.0 ] [ ADDR addr~ip:port:string@8.1.0 ] \
+         [ LADDR laddr~ip:port:string@8.1.0 ] skipme@8.1.0=[ SKIPME: < YES | NO > ] \
+         [ MAXAGE maxage:int@8.1.0 ] [ NAME name@9.0.0 ] [ IDLE idle:int@9.0.0 ] \
+         [ FLAGS flags@9.0.0 ] [ LIB-NAME lib-name@9.0.0 ] [ LIB-VER lib-ver@9.0.0 ] \
+         [ DB db:int@9.0.0 ] [ CAPA capa@9.0.0 ] [ IP ip@9.0.0 ] \
+         not-client-type@9.0.0=[ NOT-TYPE: < NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB > ] \
+         [ NOT-ID not-client-id:int@9.0.0... ] [ NOT-USER not-username@9.0.0 ] \
+         [ NOT-ADDR not-addr~ip:port:string@9.0.0 ] [ NOT-LADDR not-laddr~ip:port:string@9.0.0 ] \
+         [ NOT-NAME not-name@9.0.0 ] [ NOT-FLAGS not-flags@9.0.0 ] \
+         [ NOT-LIB-NAME not-lib-name@9.0.0 ] [ NOT-LIB-VER not-lib-ver@9.0.0 ] \
+         [ NOT-DB not-db:int@9.0.0 ] [ NOT-CAPA not-capa@9.0.0 ] [ NOT-IP not-ip@9.0.0 ]";
 
 const fn sub(
     name: &'static str,

@@ -64,7 +64,7 @@ const COMMAND: SessionCommand = SessionCommand::new(
         "list",
         "7.0.0",
         -2,
-        "[ FILTERBY < MODULE module-name | ACLCAT category | PATTERN pattern:pattern > ]",
+        "filterby=[ FILTERBY: < MODULE module-name | ACLCAT category | PATTERN pattern:pattern > ]",
         "Answers names of commands.",
         list,
     ),
@@ -255,7 +255,10 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, number: u16) {
     let arguments = grammar::parse(spec.syntax).unwrap_or_default();
     reply.bulk(full_name.as_bytes());
     let changes = history::changes(full_name);
-    let parts = [!changes.is_empty(), !arguments.is_empty(), !subcommands.is_empty()];
+    let (is_internal, replaced) = (history::is_internal(full_name), history::replaced(full_name));
+    let has_flags = is_internal || replaced.is_some();
+    let mut parts = vec![has_flags, !changes.is_empty(), !arguments.is_empty(), !subcommands.is_empty()];
+    parts.extend([replaced.is_some(); 2]);
     reply.map(4 + parts.iter().filter(|is_there| **is_there).count());
     let facts = [
         ("summary", spec.summary),
@@ -266,6 +269,17 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, number: u16) {
     for (name, value) in facts {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
+    }
+    if has_flags {
+        reply.bulk(b"doc_flags");
+        reply.set(1);
+        reply.simple(if is_internal { "syscmd" } else { "deprecated" });
+    }
+    if let Some((since, by)) = replaced {
+        reply.bulk(b"deprecated_since");
+        reply.bulk(since.as_bytes());
+        reply.bulk(b"replaced_by");
+        reply.bulk(by.as_bytes());
     }
     if !changes.is_empty() {
         reply.bulk(b"history");
@@ -308,19 +322,23 @@ impl KeyGroups {
 fn write_arguments(reply: &mut Reply, arguments: &[Arg], keys: &mut KeyGroups) {
     reply.array(arguments.len());
     for argument in arguments {
-        let Arg { name, kind, token, optional, multiple } = argument;
+        let Arg { name, kind, token, optional, multiple, repeats_token, .. } = argument;
         let inner = match kind {
             Kind::OneOf(inner) | Kind::Block(inner) => Some(inner),
             Kind::PureToken | Kind::Value(_) => None,
         };
-        let flags: Vec<&str> = [(*optional, "optional"), (*multiple, "multiple")]
-            .iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, f)| *f)
-            .collect();
-        let group = matches!(kind, Kind::Value("key")).then(|| keys.take());
+        let flags: Vec<&str> =
+            [(*optional, "optional"), (*multiple, "multiple"), (*repeats_token, "multiple_token")]
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, f)| *f)
+                .collect();
+        let is_key = matches!(kind, Kind::Value("key"));
+        let group = argument.key_group.or_else(|| is_key.then(|| keys.take()));
         let is_leaf = inner.is_none();
-        let facts = [is_leaf, group.is_some(), token.is_some(), !flags.is_empty(), inner.is_some()];
+        let versions = [("since", argument.since), ("deprecated_since", argument.deprecated_since)];
+        let mut facts = vec![is_leaf, group.is_some(), token.is_some(), !flags.is_empty(), inner.is_some()];
+        facts.extend(versions.iter().map(|(_, version)| version.is_some()));
         reply.map(2 + facts.iter().filter(|is_there| **is_there).count());
         reply.bulk(b"name");
         reply.bulk(name.as_bytes());
@@ -328,7 +346,7 @@ fn write_arguments(reply: &mut Reply, arguments: &[Arg], keys: &mut KeyGroups) {
         reply.bulk(kind.name().as_bytes());
         if is_leaf {
             reply.bulk(b"display_text");
-            reply.bulk(name.as_bytes());
+            reply.bulk(argument.shown().as_bytes());
         }
         if let Some(group) = group {
             reply.bulk(b"key_spec_index");
@@ -337,6 +355,12 @@ fn write_arguments(reply: &mut Reply, arguments: &[Arg], keys: &mut KeyGroups) {
         if let Some(token) = token {
             reply.bulk(b"token");
             reply.bulk(token.as_bytes());
+        }
+        for (fact, version) in versions {
+            if let Some(version) = version {
+                reply.bulk(fact.as_bytes());
+                reply.bulk(version.as_bytes());
+            }
         }
         if !flags.is_empty() {
             reply.bulk(b"flags");

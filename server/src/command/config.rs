@@ -16,7 +16,7 @@ const CONFIG: SessionCommand = SessionCommand::new(
     |_, args| Err(help::unknown_subcommand(args)),
 )
 .with(&[
-    sub("get", "2.0.0", -3, "pattern:pattern...", OPERATOR, "Answers directives and their values.", get),
+    sub("get", "2.0.0", -3, "parameter...", OPERATOR, "Answers directives and their values.", get),
     sub("help", "5.0.0", 2, "", LOADING.or(STALE), "Prints this help.", |call, _| {
         help::write(call.reply, &CONFIG);
         Ok(())
@@ -36,7 +36,7 @@ const CONFIG: SessionCommand = SessionCommand::new(
         "set",
         "2.0.0",
         -4,
-        "< parameter value >...",
+        "data=< parameter value >...",
         OPERATOR,
         "Sets directives: all of them, or none.",
         set,

@@ -91,7 +91,7 @@ const FUNCTION: SessionCommand = SessionCommand::new(
         .complexity("O(1)"),
     sub("dump", 2, "", NOSCRIPT, "Answers all libraries as one payload.", dump)
         .complexity("O(N) in the number of functions"),
-    sub("flush", -2, "[ ASYNC | SYNC ]", NOSCRIPT.or(WRITE), "Deletes all libraries.", flush)
+    sub("flush", -2, "flush-type=[ ASYNC | SYNC ]", NOSCRIPT.or(WRITE), "Deletes all libraries.", flush)
         .complexity("O(N) in the number of functions"),
     sub("help", 2, "", LOADING.or(STALE), "Prints this help.", |call, _| {
         help::write(call.reply, &FUNCTION);
@@ -132,7 +132,7 @@ const FUNCTION: SessionCommand = SessionCommand::new(
     sub(
         "restore",
         -3,
-        "serialized-value [ FLUSH | APPEND | REPLACE ]",
+        "serialized-value policy=[ FLUSH | APPEND | REPLACE ]",
         NOSCRIPT.or(WRITE).or(DENYOOM),
         "Loads the libraries of a payload.",
         restore,

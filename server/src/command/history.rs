@@ -25,6 +25,19 @@ const WITH_SCORE: &[Change] = &[("7.2.0", "Option WITHSCORE.")];
 const MORE_FILTERS: &str = "Filters NAME, IDLE, FLAGS, LIB-NAME, LIB-VER, DB, CAPA and IP, and NOT- in front of these \
                             and of older ones.";
 
+/// Commands that servers send each other, or that tests of a server send.
+const INTERNAL: &[&str] = &["cluster|syncslots", "debug", "pfdebug", "pfselftest"];
+
+/// True for a command that is not for clients.
+pub(super) fn is_internal(full_name: &str) -> bool {
+    INTERNAL.contains(&full_name)
+}
+
+/// Since when another command is to be used in place of one, and which.
+pub(super) fn replaced(full_name: &str) -> Option<(&'static str, &'static str)> {
+    (full_name == "cluster|slaves").then_some(("5.0.0", "`CLUSTER REPLICAS`"))
+}
+
 /// Commands that have changed, by full name, in the order of the names.
 const CHANGED: &[(&str, &[Change])] = &[
     ("auth", &[("6.0.0", "A user name may come first.")]),
@@ -87,7 +100,13 @@ const CHANGED: &[(&str, &[Change])] = &[
     ("geosearch", SEARCH),
     ("geosearchstore", SEARCH),
     ("hdel", MANY_FIELDS),
-    ("hello", &[("6.2.0", "Without a version it only tells of the connection.")]),
+    (
+        "hello",
+        &[
+            ("6.2.0", "Without a version it only tells of the connection."),
+            ("8.1.0", "Field availability_zone, if the server has one."),
+        ],
+    ),
     ("hset", &[("4.0.0", "Several fields in one call.")]),
     ("info", &[("7.0.0", "Several sections in one call.")]),
     ("lpop", POP_COUNT),
@@ -112,6 +131,7 @@ const CHANGED: &[(&str, &[Change])] = &[
     ("rpushx", MANY_ELEMENTS_LATER),
     ("sadd", MANY_MEMBERS),
     ("scan", &[("6.0.0", "Option TYPE.")]),
+    ("script|flush", &[("6.2.0", "Modes ASYNC and SYNC.")]),
     (
         "set",
         &[
@@ -122,7 +142,7 @@ const CHANGED: &[(&str, &[Change])] = &[
             ("8.1.0", "Option IFEQ."),
         ],
     ),
-    ("shutdown", &[("7.0.0", "Options NOW, FORCE and ABORT.")]),
+    ("shutdown", &[("7.0.0", "Options NOW, FORCE and ABORT."), ("9.0.0", "Options SAFE and FAILOVER.")]),
     ("slowlog|get", &[("4.0.0", "Address and name of the client.")]),
     ("spop", &[("3.2.0", "Argument count.")]),
     ("srandmember", &[("2.6.0", "Argument count.")]),

@@ -22,8 +22,10 @@ use crate::migrations::{Failure, Peer};
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[MIGRATE];
 
-const SYNTAX: &str = "host:string port:int < key | \"\" > destination-db:int timeout:int [ COPY ] [ REPLACE ] \
-                      [ AUTH password:string | AUTH2 username:string password:string ] [ KEYS key... ]";
+const SYNTAX: &str = "host port:int key-selector=< key | empty-string= > destination-db:int timeout:int \
+         [ COPY@3.0.0 ] [ REPLACE@3.0.0 ] \
+         authentication=[ AUTH auth~password@4.0.7 | auth2@6.0.0=< AUTH2: username password > ] \
+         [ KEYS keys~key:key@3.0.6... ]";
 
 const MAYBE_MORE: KeyUse = KeyUse { mode: "RW", effects: &["access", "delete", "incomplete"] };
 

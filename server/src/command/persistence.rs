@@ -45,7 +45,7 @@ const SAVE: SessionCommand = SessionCommand::new(
 );
 
 const BGSAVE: SessionCommand = SessionCommand::new(
-    Spec::new("bgsave", Group::Server, "1.0.0", -1, "[ SCHEDULE | CANCEL ]")
+    Spec::new("bgsave", Group::Server, "1.0.0", -1, "operation=[ SCHEDULE@3.2.2 | CANCEL@8.1.0 ]")
         .flags(NO_ASYNC_LOADING.or(ADMIN).or(NOSCRIPT))
         .summary("Saves the data set in a child process."),
     bgsave,
@@ -140,7 +140,8 @@ const SHUTDOWN: SessionCommand = SessionCommand::new(
         Group::Server,
         "1.0.0",
         -1,
-        "[ NOSAVE | SAVE ] [ NOW ] [ FORCE ] [ SAFE ] [ FAILOVER ] [ ABORT ]",
+        "abort-selector=[ save-selector-block=< save-selector=[ NOSAVE | SAVE ] [ NOW@7.0.0 ] \
+         [ FORCE@7.0.0 ] [ SAFE@9.0.0 ] [ FAILOVER@9.0.0 ] > | ABORT@7.0.0 ]",
     )
     .flags(ADMIN.or(NOSCRIPT).or(LOADING).or(STALE).or(NO_MULTI).or(ALLOW_BUSY))
     .complexity("O(N) in the number of keys if it saves")

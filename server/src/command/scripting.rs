@@ -150,7 +150,7 @@ const SCRIPT: SessionCommand = SessionCommand::new(
         "flush",
         "2.6.0",
         -2,
-        "[ ASYNC | SYNC ]",
+        "flush-type@6.2.0=[ ASYNC | SYNC ]",
         NOSCRIPT.or(STALE),
         "Forgets every script.",
         |call, args| {

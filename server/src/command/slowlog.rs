@@ -62,7 +62,7 @@ const COMMANDLOG: SessionCommand = SessionCommand::new(
         "get",
         "8.1.0",
         4,
-        "count:int < SLOW | LARGE-REQUEST | LARGE-REPLY >",
+        "count:int type=< SLOW | LARGE-REQUEST | LARGE-REPLY >",
         LOG,
         "Answers the newest entries of a log, all of them for -1.",
         |call, args| {
@@ -102,7 +102,7 @@ const COMMANDLOG: SessionCommand = SessionCommand::new(
 
 const LOG: Flags = ADMIN.or(LOADING).or(STALE);
 const OPEN: Flags = LOADING.or(STALE);
-const TYPE: &str = "< SLOW | LARGE-REQUEST | LARGE-REPLY >";
+const TYPE: &str = "type=< SLOW | LARGE-REQUEST | LARGE-REPLY >";
 
 #[expect(clippy::too_many_arguments, reason = "the facts of a row")]
 const fn sub(

@@ -226,8 +226,8 @@ impl Maker {
             return;
         }
         let times = if arg.multiple { 1 + self.below(3) } else { 1 };
-        for _ in 0..times {
-            if let Some(token) = arg.token {
+        for i in 0..times {
+            if let Some(token) = arg.token.filter(|_| i == 0 || arg.repeats_token) {
                 out.push(token.to_owned());
             }
             match &arg.kind {

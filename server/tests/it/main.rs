@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod debug;
 mod differential;
+mod docs;
 mod extremes;
 mod folder;
 mod functions;
