@@ -9,7 +9,7 @@ use cairn_engine::codec::resp::{Protocol, Reply};
 use cairn_engine::command::spec::{
     ALLOW_BUSY, DENYOOM, Flags, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, PROTECTED, READONLY, WRITE,
 };
-use cairn_engine::command::{Args, CommandError, OnExpired};
+use cairn_engine::command::{Args, CommandError, OnExpired, shown};
 use cairn_engine::engine::Caller;
 
 use crate::clients::{Client, Closing, Hold, Replies, Session};
@@ -450,7 +450,7 @@ fn unknown(server: &mut Server, client: u32, argv: &[&[u8]]) -> Refusal {
         return Refusal { error: None, number: None };
     }
     let mut error = b"ERR unknown command '".to_vec();
-    error.extend_from_slice(&name[..name.len().min(ECHO_BYTES)]);
+    error.extend_from_slice(echoed(name, ECHO_BYTES));
     error.extend_from_slice(b"', with args beginning with: ");
     let head = error.len();
     for arg in argv.iter().skip(1) {
@@ -459,21 +459,26 @@ fn unknown(server: &mut Server, client: u32, argv: &[&[u8]]) -> Refusal {
             break;
         }
         error.push(b'\'');
-        error.extend_from_slice(&arg[..arg.len().min(ECHO_BYTES - used)]);
+        error.extend_from_slice(echoed(arg, ECHO_BYTES - used));
         error.extend_from_slice(b"' ");
     }
     Refusal { error: Some(error), number: None }
 }
 
+/// The beginning of a word of a client, as errors show it.
+fn echoed(word: &[u8], most: usize) -> &[u8] {
+    shown(&word[..word.len().min(most)])
+}
+
 /// The error for a word that no subcommand of a container has.
 pub(crate) fn unknown_subcommand_text(name: &str, word: &[u8]) -> String {
-    let word = String::from_utf8_lossy(&word[..word.len().min(ECHO_BYTES)]);
+    let word = String::from_utf8_lossy(echoed(word, ECHO_BYTES));
     format!("ERR unknown subcommand '{word}'. Try {} HELP.", name.to_ascii_uppercase())
 }
 
 fn unknown_subcommand(name: &str, word: &[u8]) -> Refusal {
     let mut error = b"ERR unknown subcommand '".to_vec();
-    error.extend_from_slice(&word[..word.len().min(ECHO_BYTES)]);
+    error.extend_from_slice(echoed(word, ECHO_BYTES));
     error.extend_from_slice(format!("'. Try {} HELP.", name.to_ascii_uppercase()).as_bytes());
     // No command was meant, so none counts as refused.
     Refusal { error: Some(error), number: None }

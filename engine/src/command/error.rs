@@ -65,6 +65,11 @@ impl CommandError {
         CommandError::Text(Cow::Borrowed(text))
     }
 
+    /// A text with a word of a client in it, which is shown as `shown` shows it.
+    pub fn naming(before: &str, word: &[u8], behind: &str) -> CommandError {
+        CommandError::Bytes([before.as_bytes(), shown(word), behind.as_bytes()].concat())
+    }
+
     /// The least integer, where its opposite is needed.
     pub const LEAST_INTEGER: CommandError = CommandError::text(
         "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
@@ -104,4 +109,9 @@ impl CommandError {
             CommandError::Bytes(text) => return Cow::Owned(String::from_utf8_lossy(text).into_owned()),
         })
     }
+}
+
+/// A word of a client as errors show it: up to its first NUL, where Redis' texts end.
+pub fn shown(word: &[u8]) -> &[u8] {
+    &word[..memchr::memchr(0, word).unwrap_or(word.len())]
 }

@@ -130,8 +130,7 @@ impl Conditions {
             } else if args.is(i, "LT") {
                 found.if_less = true;
             } else {
-                let option = String::from_utf8_lossy(args.at(i)).into_owned();
-                return Err(CommandError::Text(format!("ERR Unsupported option {option}").into()));
+                return Err(CommandError::naming("ERR Unsupported option ", args.at(i), ""));
             }
         }
         if found.if_none && (found.if_any || found.if_greater || found.if_less) {

@@ -7,19 +7,19 @@ use super::{Args, Command, CommandError};
 
 /// The error for a container called with a word that none of its subcommands has.
 pub fn unknown_subcommand(args: Args<'_>) -> CommandError {
-    let container = String::from_utf8_lossy(args.at(0)).to_ascii_uppercase();
-    let word = args.get(1).map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
-    CommandError::Text(format!("ERR unknown subcommand '{word}'. Try {container} HELP.").into())
+    let word = args.get(1).unwrap_or_default();
+    CommandError::naming("ERR unknown subcommand '", word, &format!("'. Try {} HELP.", container(args)))
 }
 
 /// The error for a subcommand whose arguments cannot be understood.
 pub fn bad_subcommand_arguments(args: Args<'_>) -> CommandError {
-    let container = String::from_utf8_lossy(args.at(0)).to_ascii_uppercase();
-    let word = args.get(1).map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
-    CommandError::Text(
-        format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP.")
-            .into(),
-    )
+    let word = args.get(1).unwrap_or_default();
+    let end = format!("'. Try {} HELP.", container(args));
+    CommandError::naming("ERR unknown subcommand or wrong number of arguments for '", word, &end)
+}
+
+fn container(args: Args<'_>) -> String {
+    String::from_utf8_lossy(args.at(0)).to_ascii_uppercase()
 }
 
 /// Writes a container's HELP: each subcommand with its arguments, and below it what it does.

@@ -183,8 +183,7 @@ fn pfdebug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         let changed = make_dense(&mut ctx.data, key)?;
         ctx.reply.int(i64::from(changed));
     } else {
-        let word = String::from_utf8_lossy(args.at(1));
-        return Err(CommandError::Text(format!("ERR Unknown PFDEBUG subcommand '{word}'").into()));
+        return Err(CommandError::naming("ERR Unknown PFDEBUG subcommand '", args.at(1), "'"));
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ use crate::value::Element;
 
 pub use args::Args;
 pub use context::{Context, Data, Hashes, KeyStats, OnExpired, PREFETCH_KEYS};
-pub use error::CommandError;
+pub use error::{CommandError, shown};
 pub use spec::Spec;
 
 /// Runs a data command.

@@ -76,8 +76,7 @@ fn type_argument(name: &[u8]) -> Result<&[u8], CommandError> {
     if may_be_type(name) {
         return Ok(name);
     }
-    let name = String::from_utf8_lossy(name);
-    Err(CommandError::Text(format!("ERR unknown type name '{name}'").into()))
+    Err(CommandError::naming("ERR unknown type name '", name, "'"))
 }
 
 /// Argument `i` as a cursor.

@@ -14,7 +14,6 @@ use crate::value::stream::{
 };
 
 use super::effects::Classes;
-use super::help;
 use super::spec::{
     DELETES, DENYOOM, FAST, Group, INSERTS, KeySpec, LOADING, READONLY, READS, STALE, Spec, UPDATES, WRITE,
 };
@@ -23,6 +22,7 @@ use super::stream::{
 };
 use super::stream_log::{GroupName, PendingWords};
 use super::{Args, CommandError, Context, Data, DataCommand, Outcome};
+use super::{error, help};
 
 /// Every command of this file.
 pub(super) const COMMANDS: &[DataCommand] = &[XGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM];
@@ -105,10 +105,9 @@ fn tell(data: &mut Data<'_>, key: &[u8], event: &'static str) {
     data.event(Classes::STREAM, event, key);
 }
 
-/// A name as it stands in an error text, up to the first NUL.
+/// A name as it stands in an error text.
 pub(super) fn shown(name: &[u8]) -> String {
-    let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
-    String::from_utf8_lossy(&name[..end]).into_owned()
+    String::from_utf8_lossy(error::shown(name)).into_owned()
 }
 
 /// There is a stream, but no such group.

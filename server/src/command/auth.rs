@@ -103,8 +103,7 @@ fn hello(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             check_name(args.at(i + 1))?;
             i += 2;
         } else {
-            let option = String::from_utf8_lossy(args.at(i));
-            return Err(CommandError::Text(format!("ERR Syntax error in HELLO option '{option}'").into()));
+            return Err(CommandError::naming("ERR Syntax error in HELLO option '", args.at(i), "'"));
         }
     }
     if let Some((user, password)) = login {

@@ -356,11 +356,11 @@ fn unblock(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
 
 fn setinfo(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let (is_name, is_version) = (args.is(2, "LIB-NAME"), args.is(2, "LIB-VER"));
-    let attribute = String::from_utf8_lossy(args.at(2)).into_owned();
     if !is_name && !is_version {
-        return Err(CommandError::Text(format!("ERR Unrecognized option '{attribute}'").into()));
+        return Err(CommandError::naming("ERR Unrecognized option '", args.at(2), "'"));
     }
     if !auth::is_printable_word(args.at(3)) {
+        let attribute = String::from_utf8_lossy(args.at(2));
         let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
         return Err(CommandError::Text(text.into()));
     }

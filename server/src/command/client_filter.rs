@@ -107,19 +107,18 @@ fn text_error(text: String) -> CommandError {
 
 /// The condition of a word and its value.
 fn condition(option: &[u8], negated: bool, value: &[u8], databases: i64) -> Result<What, CommandError> {
-    let shown = || String::from_utf8_lossy(value).into_owned();
     let only_of = |known: &str, kind: &str| {
         if value.iter().all(|letter| known.as_bytes().contains(letter)) {
-            return Ok(shown());
+            return Ok(String::from_utf8_lossy(value).into_owned());
         }
         let place =
             if negated { format!("NOT-{}", kind.to_ascii_uppercase()) } else { "provided".to_owned() };
-        Err(text_error(format!("ERR Unknown {kind} found in the {place} filter: {}", shown())))
+        Err(CommandError::naming(&format!("ERR Unknown {kind} found in the {place} filter: "), value, ""))
     };
     Ok(match option {
         b"type" => What::Class(class(value)?),
         b"user" if value == b"default" => What::DefaultUser,
-        b"user" => return Err(text_error(format!("ERR No such user '{}'", shown()))),
+        b"user" => return Err(CommandError::naming("ERR No such user '", value, "'")),
         b"addr" => What::Addr(value.to_vec()),
         b"laddr" => What::Laddr(value.to_vec()),
         b"name" => What::Name(value.to_vec()),
@@ -183,7 +182,7 @@ fn class(word: &[u8]) -> Result<Option<Class>, CommandError> {
         b"normal" => Ok(Some(Class::Normal)),
         b"pubsub" => Ok(Some(Class::Pubsub)),
         b"master" | b"primary" | b"slave" | b"replica" => Ok(None),
-        _ => Err(text_error(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word)))),
+        _ => Err(CommandError::naming("ERR Unknown client type '", word, "'")),
     }
 }
 

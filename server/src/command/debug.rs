@@ -7,7 +7,7 @@ use std::time::Duration;
 use cairn_engine::base::num;
 use cairn_engine::codec::resp::Reply;
 use cairn_engine::command::spec::{ADMIN, Group, LOADING, NOSCRIPT, PROTECTED, STALE, Spec};
-use cairn_engine::command::{Args, CommandError, Outcome};
+use cairn_engine::command::{Args, CommandError, Outcome, help};
 use cairn_engine::engine::Engine;
 use cairn_engine::transcode::dump;
 use cairn_engine::value::list::NodeRef;
@@ -226,12 +226,7 @@ fn debug(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
             call.reply.ok();
             Ok(())
         }
-        _ => {
-            let word = String::from_utf8_lossy(args.at(1));
-            let text =
-                format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP.");
-            Err(CommandError::Text(text.into()))
-        }
+        _ => Err(help::bad_subcommand_arguments(args)),
     }
 }
 

@@ -104,8 +104,7 @@ const fn sub(
 fn graph(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     let now = call.server.now.secs();
     let Some(series) = call.server.observer.latency.series(args.at(2)) else {
-        let event = String::from_utf8_lossy(args.at(2));
-        return Err(CommandError::Text(format!("ERR No samples available for event '{event}'").into()));
+        return Err(CommandError::naming("ERR No samples available for event '", args.at(2), "'"));
     };
     call.reply.verbatim(series.graph(now).as_bytes());
     Ok(())

@@ -15,6 +15,7 @@ pub(crate) mod title;
 use std::borrow::Cow;
 
 use cairn_engine::base::{glob, words};
+use cairn_engine::command::shown;
 
 pub(crate) use table::{Config, Enable, LogFormat, LogLevel, LogTime, Supervised};
 
@@ -153,7 +154,7 @@ impl Config {
         rights: Rights,
     ) -> Result<Vec<&'static str>, SetError> {
         let mut new = self.clone();
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        let text = |name: &[u8]| String::from_utf8_lossy(shown(name)).into_owned();
         let mut found: Vec<(Directive, &'static str)> = Vec::new();
         for (name, _) in pairs {
             let directive = find(name).ok_or_else(|| SetError::Unknown(text(name)))?;

@@ -108,6 +108,22 @@ fn unknown_commands_are_told_with_their_arguments() {
 }
 
 #[test]
+fn errors_showed_words_past_their_first_nul() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let mut told = |words: &[&[u8]]| client.call_tree(words).text().to_owned();
+    let args = "', with args beginning with: ";
+    assert_eq!(told(&[b"fo\0o", b"a\0b", b"c"]), format!("-ERR unknown command 'fo{args}'a' 'c' "));
+    assert_eq!(told(&[b"\0"]), format!("-ERR unknown command '{args}"));
+    assert_eq!(told(&[b"client", b"fo\0o"]), "-ERR unknown subcommand 'fo'. Try CLIENT HELP.");
+    assert_eq!(told(&[b"hello", b"3", b"x\0y"]), "-ERR Syntax error in HELLO option 'x'");
+    assert_eq!(told(&[b"client", b"kill", b"type", b"a\0b"]), "-ERR Unknown client type 'a'");
+    let unknown = "-ERR Unknown option or number of arguments for CONFIG SET - 'po'";
+    assert_eq!(told(&[b"config", b"set", b"po\0rt", b"1"]), unknown);
+    assert_eq!(told(&[b"client", b"setinfo", b"a\0b", b"x"]), "-ERR Unrecognized option 'a'");
+}
+
+#[test]
 fn quit_answers_what_came_before() {
     let server = Server::start(&[]);
     let mut client = server.client();
