@@ -16,6 +16,17 @@ const TIPS: &[(&[&str], &[&str])] = &[
         &[
             "client|info",
             "client|list",
+            "cluster|bumpepoch",
+            "cluster|count-failure-reports",
+            "cluster|getkeysinslot",
+            "cluster|info",
+            "cluster|links",
+            "cluster|myshardid",
+            "cluster|nodes",
+            "cluster|replicas",
+            "cluster|shards",
+            "cluster|slaves",
+            "cluster|slots",
             "dump",
             "hrandfield",
             "hscan",
@@ -109,7 +120,11 @@ const TIPS: &[(&[&str], &[&str])] = &[
     (&["request_policy:all_nodes", "response_policy:agg_sum"], &["latency|reset"]),
     (&["request_policy:multi_shard"], &["mget"]),
     (&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"], &["randomkey"]),
-    (&["nondeterministic_output", "request_policy:special", "response_policy:special"], &["scan"]),
+    (
+        &["nondeterministic_output", "request_policy:special", "response_policy:special"],
+        &["clusterscan", "scan"],
+    ),
+    (&["nondeterministic_output", "request_policy:all_shards"], &["cluster|slot-stats"]),
 ];
 
 /// The tips of a command, given by its full name. O(commands with tips).

@@ -84,6 +84,22 @@ const CHANGED: &[(&str, &[Change])] = &[
         ],
     ),
     ("client|pause", &[("6.2.0", "A mode: WRITE, or ALL.")]),
+    (
+        "cluster|count-failure-reports",
+        &[("9.0.0", "Reports on a node that is known to have failed do not count.")],
+    ),
+    ("cluster|meet", &[("4.0.0", "A port of the cluster's bus.")]),
+    ("cluster|replicate", &[("9.0.0", "NO ONE, in place of a node.")]),
+    ("cluster|setslot", &[("8.0.0", "Option TIMEOUT.")]),
+    ("cluster|shards", &[("9.1.0", "Field id of a shard, field availability-zone of a node.")]),
+    (
+        "cluster|slots",
+        &[
+            ("4.0.0", "Names of nodes."),
+            ("7.0.0", "More on how a node is reached."),
+            ("9.1.0", "Field availability-zone of a node."),
+        ],
+    ),
     ("command|info", &[("7.0.0", "Without names it tells of all commands.")]),
     ("config|get", &[("7.0.0", "Several patterns in one call.")]),
     ("config|set", &[("7.0.0", "Several directives in one call.")]),

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod client_filter;
 pub(crate) mod client_list;
 pub(crate) mod client_tracking;
+mod cluster;
 pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod connection;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static SessionCommand> {
         auth::COMMANDS,
         backup::COMMANDS,
         client::COMMANDS,
+        cluster::COMMANDS,
         commands::COMMANDS,
         config::COMMANDS,
         connection::COMMANDS,

@@ -145,6 +145,42 @@ fn commands_tell_about_themselves() {
 }
 
 #[test]
+fn cluster_was_no_command_where_others_say_that_there_is_none() {
+    const DISABLED: &str = "-ERR This instance has cluster support disabled";
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let refused = [
+        "CLUSTER INFO",
+        "CLUSTER HELP",
+        "CLUSTER MYID",
+        "CLUSTER SLOTS",
+        "CLUSTER ADDSLOTS x",
+        "CLUSTER COUNTKEYSINSLOT 0",
+        "CLUSTER RESET SOFT",
+        "CLUSTERSCAN 0",
+        "ASKING",
+    ];
+    for line in refused {
+        assert_eq!(client.call(line), DISABLED, "{line}");
+    }
+    assert_eq!(client.call("CLUSTER KEYSLOT {user}.a"), client.call("CLUSTER KEYSLOT user"));
+    assert_eq!(client.call("CLUSTER KEYSLOT user"), "5474");
+    let read_only = "-ERR Write commands are not allowed from read-only scripts.";
+    let script: &[&[u8]] = &[b"EVAL_RO", b"return redis.pcall('cluster', 'setslot', '1', 'stable')", b"0"];
+    assert_eq!(client.call_tree(script).text(), read_only);
+    assert_eq!(client.call("CLUSTER foo"), "-ERR unknown subcommand 'foo'. Try CLUSTER HELP.");
+    assert_eq!(client.call("CLUSTER"), "-ERR wrong number of arguments for 'cluster' command");
+    let arity = "-ERR wrong number of arguments for 'cluster|info' command";
+    assert_eq!(client.call("CLUSTER INFO x"), arity);
+    assert_eq!(client.call("MULTI"), "OK");
+    assert_eq!(client.call("CLUSTER SHARDS"), "QUEUED");
+    assert_eq!(client.call("EXEC"), format!("[{DISABLED}]"));
+    // Without a cluster these two have nothing to change, and say so by OK.
+    assert_eq!(client.call("READONLY"), "OK");
+    assert_eq!(client.call("READWRITE"), "OK");
+}
+
+#[test]
 fn info_counts() {
     let server = Server::start(&[]);
     let mut client = server.client();
