@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::base::num;
 use crate::value::list::{End, List};
+use crate::value::zset::{Zset, ZsetRef};
 use crate::value::{Element, IntText, Value, ValueRef};
 
 use super::effects::Classes;
@@ -166,6 +167,7 @@ fn sort(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let mut options = Options::parse(args, read_only)?;
     ctx.data.counts_reads = true;
     let (all, is_ordered) = elements(ctx.data.view(args.at(1)))?;
+    make_large(&mut ctx.data, args.at(1), &all);
     if !options.sorts && !is_ordered && (options.store.is_some() || ctx.data.for_script) {
         // What is stored must be the same wherever the command runs, and so must what a script makes of it.
         (options.sorts, options.alpha, options.by) = (true, true, None);
@@ -199,6 +201,15 @@ fn sort(ctx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Changes a small sorted set to the large form, as Redis does to walk through it: OBJECT ENCODING tells. No
+/// data change, so nobody is told of it.
+fn make_large(data: &mut Data<'_>, key: &[u8], all: &Elements) {
+    if all.len() > 0 && matches!(data.db_ref().get(key), Some(ValueRef::Zset(ZsetRef::Listpack(_)))) {
+        // It is there, and it is of this type.
+        let _ = data.edit_zset(key, Zset::grow);
+    }
 }
 
 fn store(ctx: &mut Context<'_>, key: &[u8], all: &Elements, order: &[usize], get: &[Pattern<'_>]) {

@@ -297,7 +297,7 @@ impl Zset {
     }
 
     /// Changes to the large form.
-    fn grow(&mut self, limits: &Limits) {
+    pub fn grow(&mut self, limits: &Limits) {
         if let Self::Listpack(pack) = self {
             *self = Self::Tree(Box::new(build::tree_of(pack.view(), limits.seed)));
         }
