@@ -192,6 +192,11 @@ impl Config {
         if row.name == "client-output-buffer-limit" {
             return OutputLimits::update(&mut self.output_limits, &words);
         }
+        // And the one whose value hangs on another.
+        let is_template = row.name == "proc-title-template";
+        if is_template && !words.first().is_some_and(|text| title::is_title(text, &self.unixsocket)) {
+            return Err("template format is invalid or contains unknown variables".into());
+        }
         (row.set)(self, &words)
     }
 

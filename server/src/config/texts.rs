@@ -5,7 +5,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::kind::{Kind, only, quoted};
-use super::title;
 
 /// Any bytes; empty ones mean that nothing is set.
 pub(crate) struct Text;
@@ -139,18 +138,14 @@ impl Kind for Folder {
     }
 }
 
-/// Pieces of a process title: braces pair up, and what is in them is known.
+/// Pieces of a process title, which `Config` checks.
 pub(crate) struct TitleTemplate;
 
 impl Kind for TitleTemplate {
     type Value = Vec<u8>;
 
     fn parse(&self, args: &[&[u8]]) -> Result<Vec<u8>, String> {
-        let template = only(args);
-        match title::expand(template, &<[u8]>::to_vec) {
-            Some(_) => Ok(template.to_vec()),
-            None => Err("template format is invalid or contains unknown variables".into()),
-        }
+        Ok(only(args).to_vec())
     }
 
     fn show(&self, value: &Vec<u8>) -> Vec<u8> {

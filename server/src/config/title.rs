@@ -29,13 +29,26 @@ pub(crate) fn expand(template: &[u8], value: &dyn Fn(&[u8]) -> Vec<u8>) -> Optio
         rest = &rest[close + 1..];
     }
     title.extend_from_slice(rest);
-    let title = title.trim_ascii();
-    (!title.is_empty()).then(|| title.to_vec())
+    let is_text = |b: &u8| *b != b' ';
+    let start = title.iter().position(is_text)?;
+    let end = title.iter().rposition(is_text)?;
+    Some(title[start..=end].to_vec())
+}
+
+/// True if a process could be given this title. What the process is called and its mode are not known
+/// yet: there must be more, as in Valkey.
+pub(crate) fn is_title(template: &[u8], unixsocket: &[u8]) -> bool {
+    let value = |name: &[u8]| match name {
+        b"title" | b"server-mode" => Vec::new(),
+        b"unixsocket" => unixsocket.to_vec(),
+        _ => name.to_vec(),
+    };
+    expand(template, &value).is_some()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::expand;
+    use super::{expand, is_title};
 
     fn title(template: &str) -> Option<String> {
         let value = |name: &[u8]| [b"<", name, b">"].concat();
@@ -51,5 +64,14 @@ mod tests {
         assert_eq!(title("{title"), None);
         assert_eq!(title("a {"), None);
         assert_eq!(title(" "), None);
+    }
+
+    #[test]
+    fn a_template_that_might_be_empty_was_taken() {
+        let refused = ["{title}", " {title} {server-mode} ", "{unixsocket}", "", "{title", "{nobody}"];
+        assert_eq!(refused.map(|template| is_title(template.as_bytes(), b"")), [false; 6]);
+        let taken = ["{title}x", "{listen-addr}", "{port}", "{tls-port}", "{config-file}", "{{", "{title}\n"];
+        assert_eq!(taken.map(|template| is_title(template.as_bytes(), b"")), [true; 7]);
+        assert!(is_title(b"{unixsocket}", b"/tmp/s"));
     }
 }
