@@ -94,7 +94,7 @@ pub(crate) fn call(
             matches!(called, Called::Ran(number) if server.commands.entry(number).spec.is_subscription());
         // RESET ends CLIENT REPLY OFF, and is one that CLIENT REPLY SKIP passes over.
         let is_reset =
-            matches!(called, Called::Ran(number) if server.commands.entry(number).spec.name == "reset");
+            matches!(called, Called::Ran(number) if server.commands.entry(number).full_name == "reset");
         if is_reset && replies == Replies::SkipNext {
             reply.truncate(start);
         }
@@ -257,7 +257,7 @@ fn admit(server: &mut Server, client: u32, found: Option<u16>, argv: &[&[u8]]) -
         return Err(Refusal::new(number, DEBUG_DISABLED));
     }
     let transaction = server.clients.get(client).and_then(|client| client.session.transaction.as_ref());
-    let is_queued = transaction.is_some() && !RUN_AT_ONCE.contains(&spec.name);
+    let is_queued = transaction.is_some() && !RUN_AT_ONCE.contains(&entry.full_name.as_str());
     let mut flags = spec.flags;
     let mut runs_while_loading = flags.has(LOADING);
     if let Some(transaction) = transaction {

@@ -305,12 +305,12 @@ impl Server {
     /// server or a connection. Scripts in scripts, transactions and what ends something stay denied.
     fn is_allowed_to_tests(&self, number: u16, client: u32) -> bool {
         const STAY_DENIED: [&str; 4] = ["monitor", "quit", "reset", "shutdown"];
-        let Entry { spec, runs_scripts, .. } = self.commands.entry(number);
+        let Entry { spec, full_name, runs_scripts, .. } = self.commands.entry(number);
         self.scripting.allows_denied
             && matches!(spec.group, Group::Server | Group::Connection)
             && !runs_scripts
             && !spec.flags.has(NO_MULTI)
-            && !STAY_DENIED.contains(&spec.name)
+            && !STAY_DENIED.contains(&full_name.as_str())
             && (!spec.flags.has(PROTECTED) || self.is_allowed(self.config.enable_debug_command, client))
     }
 

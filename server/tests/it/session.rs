@@ -211,6 +211,20 @@ fn info_counts() {
 }
 
 #[test]
+fn a_subcommand_named_reset_ran_at_once_in_a_transaction() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    assert_eq!(client.call("MULTI"), "OK");
+    for line in ["LATENCY RESET", "SLOWLOG RESET", "COMMANDLOG RESET slow", "CLUSTER RESET"] {
+        assert_eq!(client.call(line), "QUEUED", "{line}");
+    }
+    assert_eq!(client.call("EXEC"), "[0 OK OK -ERR This instance has cluster support disabled]");
+    assert_eq!(client.call("MULTI"), "OK");
+    assert_eq!(client.call("RESET"), "RESET");
+    assert_eq!(client.call("EXEC"), "-ERR EXEC without MULTI");
+}
+
+#[test]
 fn a_skipped_reset_answers_nothing() {
     let server = Server::start(&[]);
     let mut client = server.client();
