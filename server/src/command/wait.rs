@@ -50,10 +50,8 @@ fn waitaof(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
     if !(0..=1).contains(&local) {
         return Err(CommandError::text("ERR value is out of range, value must between 0 and 1"));
     }
-    let replicas = args.int(2)?;
-    if replicas < 0 {
-        return Err(CommandError::MustBePositive);
-    }
+    // What is no integer is told in the same words as a negative one, as in Valkey.
+    let replicas = args.int(2).ok().filter(|n| *n >= 0).ok_or(CommandError::MustBePositive)?;
     let deadline = deadline_ms(args, 3, call.server.now)?;
     if local > 0 && !call.server.config.appendonly {
         return Err(CommandError::text(WAITAOF_OFF));

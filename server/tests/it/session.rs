@@ -225,6 +225,17 @@ fn a_subcommand_named_reset_ran_at_once_in_a_transaction() {
 }
 
 #[test]
+fn waitaof_told_of_replicas_that_are_no_number_in_other_words() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let positive = "-ERR value is out of range, must be positive";
+    assert_eq!(client.call("WAITAOF 0 x -1"), positive);
+    assert_eq!(client.call("WAITAOF 0 -1 x"), positive);
+    assert_eq!(client.call("WAITAOF x -1 0"), "-ERR value is not an integer or out of range");
+    assert_eq!(client.call("WAITAOF 2 x 0"), "-ERR value is out of range, value must between 0 and 1");
+}
+
+#[test]
 fn a_skipped_reset_answers_nothing() {
     let server = Server::start(&[]);
     let mut client = server.client();
