@@ -96,7 +96,10 @@ fn info(call: &mut Call<'_>, args: Args<'_>) -> Outcome {
 
 fn write(server: &Server, wanted: &[&[u8]]) -> String {
     let is_wanted = |section: &Section| {
-        let named = |word: &[u8]| word.eq_ignore_ascii_case(section.name.as_bytes());
+        let named = |word: &[u8]| {
+            let is_list = section.name == "modules" && word.eq_ignore_ascii_case(b"module_list");
+            is_list || word.eq_ignore_ascii_case(section.name.as_bytes())
+        };
         let is_in_all = section.shown != Shown::ByName;
         let all = |word: &[u8]| {
             is_in_all && (word.eq_ignore_ascii_case(b"all") || word.eq_ignore_ascii_case(b"everything"))

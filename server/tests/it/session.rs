@@ -236,6 +236,14 @@ fn waitaof_told_of_replicas_that_are_no_number_in_other_words() {
 }
 
 #[test]
+fn info_did_not_know_the_modules_by_their_other_name() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    assert!(client.call("INFO module_list").starts_with("# Modules"));
+    assert_eq!(client.call("INFO MODULE_LIST"), client.call("INFO modules"));
+}
+
+#[test]
 fn a_skipped_reset_answers_nothing() {
     let server = Server::start(&[]);
     let mut client = server.client();
