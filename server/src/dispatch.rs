@@ -199,7 +199,10 @@ fn hush(server: &mut Server, client: u32, before: Replies, start: usize, reply: 
         (_, Replies::On) => {}
         (Replies::SkipNext, _) => {
             reply.truncate(start);
-            client.session.replies = Replies::On;
+            // Who waits is not answered later, either: that ends with the waiting.
+            if client.session.hold != Hold::Blocked {
+                client.session.replies = Replies::On;
+            }
         }
         _ => reply.truncate(start),
     }

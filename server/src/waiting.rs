@@ -168,6 +168,9 @@ impl Server {
     fn release(&mut self, client: u32) {
         if let Some(waiter) = self.clients.get_mut(client) {
             waiter.session.hold = Hold::No;
+            if waiter.session.replies == Replies::SkipNext {
+                waiter.session.replies = Replies::On;
+            }
             self.resumed.push(client);
             self.count_run(client);
         }

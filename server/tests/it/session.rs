@@ -244,6 +244,26 @@ fn info_did_not_know_the_modules_by_their_other_name() {
 }
 
 #[test]
+fn a_skipped_command_that_waited_was_answered_afterwards() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for waits in ["BLPOP q 0.01", "BLMOVE q r LEFT LEFT 0.01", "XREAD BLOCK 10 STREAMS q 1", "WAIT 1 10"] {
+        client.send(format!("CLIENT REPLY SKIP\r\n{waits}\r\nECHO a\r\nECHO b\r\n").as_bytes());
+        assert_eq!((client.read(), client.read()), ("a".into(), "b".into()), "{waits}");
+    }
+    // And what came was taken.
+    let mut waiting = server.client();
+    waiting.send(b"CLIENT REPLY SKIP\r\nBLPOP q 0\r\nECHO a\r\n");
+    let is_waiting = (0..2000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        client.call("INFO clients").contains("blocked_clients:1")
+    });
+    assert!(is_waiting, "{}", client.call("INFO clients"));
+    assert_eq!(client.call("RPUSH q 1 2"), "2");
+    assert_eq!((waiting.read(), client.call("LRANGE q 0 -1")), ("a".into(), "[2]".into()));
+}
+
+#[test]
 fn a_skipped_reset_answers_nothing() {
     let server = Server::start(&[]);
     let mut client = server.client();
