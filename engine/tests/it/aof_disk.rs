@@ -51,12 +51,17 @@ impl Server {
     }
 
     fn run(&mut self, line: &str) {
+        self.log(line);
+        self.engine.flush_log(Instant::now());
+    }
+
+    /// Runs and logs a command; nothing is written yet.
+    fn log(&mut self, line: &str) {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let command = command::all().find(|c| line.starts_with(c.spec.name)).expect("a command");
         let mut reply = Reply::new(Protocol::Resp2);
         self.engine.apply(command, Args(&words), Caller::new(0, NOW), &mut reply);
         self.engine.log_settled(Unit::Transaction, NOW);
-        self.engine.flush_log(Instant::now());
     }
 
     fn wait(&mut self, until: impl Fn(&Engine) -> bool) {
@@ -241,6 +246,32 @@ fn a_log_that_another_server_appends_to_is_left_to_it() {
         let aside = fs::read(aof.join("appendonly.aof.1.incr.aof.foreign")).unwrap();
         let is_there = aside.windows(foreign.len()).any(|window| window == foreign);
         assert!(is_there || policy == SyncPolicy::EverySec, "what the other has written last is kept");
+    }
+}
+
+#[test]
+fn what_another_server_has_appended_is_not_written_over_at_the_end() {
+    for policy in [SyncPolicy::Always, SyncPolicy::EverySec] {
+        let dir = tempfile::tempdir().unwrap();
+        let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
+        let mut server = Server::new(dir.path(), policy);
+        let settings = server.engine.aof_settings().clone();
+        server.engine.configure_aof(AofSettings { reserve: None, ..settings });
+        server.run("set a 1");
+        server.wait_for_ack();
+        let mut file = fs::read(&incr).unwrap();
+        file.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$5\r\nother\r\n$1\r\n1\r\n");
+        fs::write(&incr, &file).unwrap();
+        // What a client sends together with SHUTDOWN is logged and in no file.
+        server.log("set b 2");
+        let closed = server.engine.close_aof(Instant::now(), NOW).unwrap_err();
+        assert!(closed.to_string().contains("another process writes to it"), "{closed}");
+        assert_eq!(fs::read(&incr).unwrap(), file, "{policy:?}");
+        server.wait(|engine| !engine.log_health().is_failed());
+        server.engine.close_aof(Instant::now(), NOW).unwrap();
+        let digest = server.engine.digest();
+        drop(server);
+        assert_eq!(start(dir.path()).unwrap().digest(), digest, "nothing is lost");
     }
 }
 

@@ -289,8 +289,14 @@ impl Aof {
         }
         let is_synced = self.is_synced();
         let Some(tail) = &mut self.tail else { return Err(CloseError("the log has no file".to_owned())) };
-        // What another process has written stays, and what was acknowledged is there.
-        let is_foreign = matches!(tail.check(), Err(CommitError::Foreign(_)));
+        let is_foreign = match tail.check() {
+            // What another process has written stays, so what is not in the file yet has to go to another one.
+            Err(CommitError::Foreign(why)) if !self.block.is_empty() => {
+                self.leave_file(&why, now);
+                return failed(&self.health);
+            }
+            looked => looked.is_err(),
+        };
         if !self.block.is_empty() {
             match tail.append(&mut self.block, is_synced) {
                 Ok(()) => {
@@ -305,7 +311,7 @@ impl Aof {
                 }
             }
         }
-        let trimmed = if is_foreign && self.block.is_empty() { Ok(()) } else { tail.trim() };
+        let trimmed = if is_foreign { Ok(()) } else { tail.trim() };
         let synced = match trimmed {
             Ok(()) => tail.sync(),
             Err(CommitError::Sync(error)) => Err(error),

@@ -247,7 +247,7 @@ impl Aof {
     }
 
     /// Leaves the file to another process that writes to it. It keeps a name, as fresh files replace it.
-    fn leave_file(&mut self, why: &str, now: Instant) {
+    pub(super) fn leave_file(&mut self, why: &str, now: Instant) {
         if let (Some(last), true) = (self.manifest.incr.last(), self.is_named) {
             let place = self.place();
             let aside = [&last.name, FOREIGN_SUFFIX].concat();
