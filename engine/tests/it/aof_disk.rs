@@ -211,6 +211,33 @@ fn what_another_server_appends_while_a_log_is_read_is_not_cut_off() {
 }
 
 #[test]
+fn what_another_server_does_to_any_file_while_a_log_is_read_is_not_passed_over() {
+    for other in ["base.rdb", "1.incr.aof", "2.incr.aof", "manifest"] {
+        let dir = tempfile::tempdir().unwrap();
+        let aof = dir.path().join("appendonlydir");
+        let mut server = Server::new(dir.path(), SyncPolicy::Always);
+        server.run("set a 1");
+        server.wait_for_ack();
+        drop(server);
+        let mut two = manifest(&aof);
+        let mut next = two.incr[0].clone();
+        (next.name, next.seq) = (b"appendonly.aof.2.incr.aof".to_vec(), 2);
+        two.incr.push(next);
+        fs::write(aof.join("appendonly.aof.manifest"), two.format_checked()).unwrap();
+        fs::write(aof.join("appendonly.aof.2.incr.aof"), "").unwrap();
+        let name = names(&aof).into_iter().find(|name| name.ends_with(other)).unwrap();
+        let path = aof.join(name);
+        let before = fs::read(&path).unwrap();
+        let refused =
+            start_heard_by(dir.path(), &mut Stranger { waits_for: "DB loaded from incr", incr: &path });
+        assert!(refused.is_err(), "{other}");
+        let after = fs::read(&path).unwrap();
+        assert!(after.starts_with(&before) && after.ends_with(b"other\r\n$1\r\n1\r\n"), "{other}");
+        assert_eq!(names(&aof).len(), 4, "{other}");
+    }
+}
+
+#[test]
 fn a_log_that_another_server_appends_to_is_left_to_it() {
     for policy in [SyncPolicy::Always, SyncPolicy::EverySec] {
         let dir = tempfile::tempdir().unwrap();

@@ -6,13 +6,45 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::time::UnixMs;
+use crate::codec::aof::manifest::Manifest;
 use crate::persist::aof::store::{Place, write_manifest};
 use crate::persist::storage::{Storage, dir_of, must_have};
 
 use super::file::read_from;
-use super::look::path_in;
+use super::look::{Look, Part, path_in, read_manifest};
 use super::refusal::{Refusal, words};
 use super::{Level, Listener, Log, Note, RecoverOptions, Recovered, Torn};
+
+/// Sees to it that nobody has changed the log while it was read: a stock server does not know our lock.
+///
+/// # Errors
+/// Somebody has. Nothing was changed here.
+pub(super) fn must_be_as_found(storage: &dyn Storage, look: &Look, log: &Log) -> Result<(), Refusal> {
+    const CANNOT: &str = "Error going on with the AOF file";
+    for Part { source, .. } in &log.parts {
+        must_have(storage, &source.path, source.bytes)
+            .map_err(|error| Refusal::io(CANNOT, &source.path, &error))?;
+    }
+    let path = &look.manifest_path;
+    let found = storage.meta(path).map_err(|error| Refusal::io(CANNOT, path, &error))?;
+    let found = found.map(|_| read_manifest(storage, path)).transpose()?;
+    let is_same = match (&look.manifest, &found) {
+        // What is history goes at any time.
+        (Some(Ok(before)), Some(now)) => {
+            let names = |manifest: &Manifest| -> Vec<Vec<u8>> {
+                manifest.live().map(|(_, entry)| entry.name.clone()).collect()
+            };
+            names(before) == names(now)
+        }
+        (None, None) => true,
+        _ => false,
+    };
+    if is_same {
+        return Ok(());
+    }
+    let error = io::Error::other("it names other files than when it was read: another process writes to it");
+    Err(Refusal::io(CANNOT, path, &error))
+}
 
 /// Does it.
 ///

@@ -186,7 +186,7 @@ pub(super) fn part_of(name: &[u8]) -> Option<(FileKind, i64)> {
     num::parse_i64(seq).filter(|seq| *seq > 0).map(|seq| (kind, seq))
 }
 
-fn read_manifest(storage: &dyn Storage, path: &Path) -> Result<Manifest, Refusal> {
+pub(super) fn read_manifest(storage: &dyn Storage, path: &Path) -> Result<Manifest, Refusal> {
     let advice = || look_at(path);
     let cannot = |error: &io::Error| {
         let why = words(error);

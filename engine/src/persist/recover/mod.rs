@@ -196,6 +196,7 @@ pub fn recover(
             let now = into.now;
             let mut recovered = load_log(storage, into, options, &log, listener)?;
             if options.enabled {
+                change::must_be_as_found(storage, &look, &log)?;
                 change::apply(storage, options, &log, &mut recovered, now, listener)?;
             }
             Ok(recovered)
