@@ -515,6 +515,14 @@ impl Engine {
         saved
     }
 
+    /// Until there is a snapshot where one is to come, has no server start empty there.
+    ///
+    /// # Errors
+    /// `SaveError`; nothing is there then, or no one knows.
+    pub fn announce_save(&self, why: &str) -> Result<(), SaveError> {
+        snapshot::announce(self.storage.as_ref(), &self.rdb_path, why)
+    }
+
     /// True while a child saves.
     pub fn is_saving(&self) -> bool {
         self.running.is_some()

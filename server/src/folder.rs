@@ -400,10 +400,22 @@ impl Server {
             self.turn_aof_off();
         } else if !self.config.save.is_empty() {
             self.cancel_save();
+            self.announce_save();
             // A failure is logged there, and writes are refused for it.
             let _ = self.start_save();
         }
         self.go_on_moving();
+    }
+
+    /// Has no start take the folder for an empty one while the first snapshot is being written there. Of a log the
+    /// manifest says so.
+    fn announce_save(&mut self) {
+        const WHY: &str =
+            "The data were about to be saved here: they are in the folder that was here before.";
+        let announced = self.engine.as_ref().map(|engine| engine.announce_save(WHY));
+        if let Some(Err(error)) = announced {
+            self.log.warning(format_args!("{error}"));
+        }
     }
 
     /// Has the log begin anew where the data are to go, and writes go on when it has.

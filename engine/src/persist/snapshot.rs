@@ -196,6 +196,25 @@ fn publish(storage: &dyn Storage, temp: &Path, path: &Path) -> Result<(), SaveEr
     storage.sync_dir(dir).map_err(failed("sync folder", dir))
 }
 
+/// Has a file stand at `path`, where a first snapshot is about to come, unless there is one: with a head and no end,
+/// so that no server starts on it, where without it one would start empty. It says `why` to people.
+///
+/// # Errors
+/// See `SaveError`.
+pub fn announce(storage: &dyn Storage, path: &Path, why: &str) -> Result<(), SaveError> {
+    if storage.meta(path).map_err(failed("look at", path))?.is_some() {
+        return Ok(());
+    }
+    let mut head = Writer::new(Vec::new(), WriterOptions { compress: false, checksum: false });
+    let Ok(()) = head.start(LOWEST).and_then(|()| head.aux(b"note", why.as_bytes()));
+    let Ok(head) = head.into_drain();
+    let temp = temp_path(path, std::process::id());
+    let mut file = storage.create(&temp).map_err(failed("create", &temp))?;
+    file.write_all(&head).map_err(failed("write", &temp))?;
+    file.sync().map_err(failed("sync", &temp))?;
+    publish(storage, &temp, path)
+}
+
 pub(super) fn write_temp(
     storage: &dyn Storage,
     temp: &Path,

@@ -198,6 +198,40 @@ fn snapshots_go_where_an_empty_folder_has_come() {
     assert!(!away.join("dump.rdb").exists());
 }
 
+/// What a server says that does not start on this folder.
+fn refusal(dir: &Path, options: &[&str]) -> String {
+    let out = tempfile::tempdir().expect("a folder");
+    let (mut child, _) = start_there(out.path(), dir, options);
+    assert_eq!(wait_for(&mut child).code(), Some(1));
+    fs::read_to_string(out.path().join("stdout")).expect("the log")
+}
+
+#[test]
+fn who_is_killed_while_the_data_go_to_an_empty_folder_does_not_start_empty() {
+    let aof = &["--appendonly", "yes"][..];
+    for options in [aof, &["--save", "900 1"]] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (data, away) = (dir.path().join("data"), dir.path().join("away"));
+        fs::create_dir(&data).expect("a folder");
+        let all = [&["--dir", "data", "--enable-debug-command", "yes"], options].concat();
+        let mut server = Server::start_in(dir, &all);
+        let mut client = server.client();
+        assert_eq!(client.call("DEBUG POPULATE 100"), "OK");
+        assert_eq!(client.call("CONFIG SET rdb-key-save-delay 1000000"), "OK");
+        fs::rename(&data, &away).expect("renamed");
+        fs::create_dir(&data).expect("a folder");
+        server.wait_for_log(if options == aof { "rewriting started" } else { "Background saving started" });
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let before = names(&data);
+        let said = refusal(&data, options);
+        assert!(said.contains("No such file or directory") || said.contains("Unexpected EOF"), "{said}");
+        let left = |name: &String| !name.starts_with("temp-");
+        let (before, after) = (before.into_iter().filter(left), names(&data).into_iter().filter(left));
+        assert_eq!(before.collect::<Vec<_>>(), after.collect::<Vec<_>>());
+    }
+}
+
 fn info(client: &mut Client, name: &str) -> String {
     let info = client.call("INFO persistence");
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the field").to_owned()
