@@ -9,8 +9,9 @@
 //! folder or volume there is moved to, with all data. As long as nothing is there, or something that is not ours
 //! to write over, writes are refused. Valkey 9.1 goes on in the folder that nobody will look into.
 //!
-//! So is the log, whose files may be moved or removed with their folder or without it: they are written anew.
-//! Another log that has come in their place is not written over: writes are refused as long as it is there.
+//! So is the log, whose files may be moved or removed with their folder or without it, or replaced by copies: they
+//! are written anew. Another log that has come in their place is not written over: writes are refused as long as it
+//! is there.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -68,7 +69,7 @@ impl Place {
 enum LogFiles {
     /// They are where they were, as far as can be said.
     Here,
-    /// This one is gone.
+    /// This one is gone; a copy may have its name.
     Gone(PathBuf),
     /// Those of another log are there.
     Replaced,
@@ -311,35 +312,22 @@ impl Server {
         let is_gone =
             |path: &PathBuf| fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         let gone = files.iter().find(|path| is_gone(path)).cloned();
-        // One file is not as long as it is under its name.
-        let sizes = files.last().map(|path| fs::metadata(path).map(|meta| meta.len()).ok());
-        let is_other = match (sizes.flatten(), engine.open_aof_file_bytes()) {
-            (Some(there), Some(ours)) => there != ours,
-            _ => false,
-        };
-        let names: Vec<_> = files.iter().filter_map(|path| path.file_name()).collect();
-        let is_theirs = |name: &OsStr| {
-            let is_file = name.as_encoded_bytes().starts_with(&self.config.appendfilename);
-            is_file
-                && [".aof", ".rdb"].iter().any(|end| name.to_string_lossy().ends_with(end))
-                && !names.contains(&name)
-        };
-        let has_theirs = || {
-            let dir = files.first().and_then(|path| path.parent());
-            let manifest = engine.aof_manifest();
-            let is_history =
-                |name: &OsStr| manifest.entries().any(|(_, entry)| entry.name == name.as_bytes());
-            dir.and_then(|dir| fs::read_dir(dir).ok()).is_some_and(|entries| {
-                entries
-                    .flatten()
-                    .any(|entry| is_theirs(&entry.file_name()) && !is_history(&entry.file_name()))
-            })
-        };
-        match gone {
-            _ if is_other => LogFiles::Replaced,
-            Some(_) if has_theirs() => LogFiles::Replaced,
-            Some(path) => LogFiles::Gone(path),
-            None => LogFiles::Here,
+        let (last, open) = (files.last().cloned(), engine.open_aof_file());
+        let there = last.as_ref().and_then(|path| fs::metadata(path).ok());
+        match (last, open) {
+            _ if files.is_empty() => LogFiles::Here,
+            // Ours is nowhere, so nobody can put it back.
+            (Some(last), Some(open)) if !open.has_name => match engine.has_other_aof() {
+                true => LogFiles::Replaced,
+                false => LogFiles::Gone(last),
+            },
+            // One file is not as long as it is under its name.
+            (_, Some(open)) if there.is_some_and(|meta| meta.len() != open.bytes) => LogFiles::Replaced,
+            _ => match gone {
+                Some(_) if engine.has_other_aof() => LogFiles::Replaced,
+                Some(path) => LogFiles::Gone(path),
+                None => LogFiles::Here,
+            },
         }
     }
 
@@ -349,7 +337,8 @@ impl Server {
             LogFiles::Here => self.refuse_for_folder(None),
             LogFiles::Gone(path) => {
                 self.refuse_for_folder(None);
-                let why = format!("{} is gone", path.display());
+                let what = if path.exists() { "is another file now" } else { "is gone" };
+                let why = format!("{} {what}", path.display());
                 if let Some(engine) = &mut self.engine {
                     engine.distrust_aof(&why, self.now_instant);
                 }

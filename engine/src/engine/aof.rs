@@ -15,6 +15,7 @@ use crate::persist::aof::{
 };
 use crate::persist::backup::Backup;
 use crate::persist::snapshot::Progress;
+use crate::persist::storage::LogState;
 
 impl Engine {
     /// Settings of the append only file.
@@ -281,9 +282,15 @@ impl Engine {
         self.aof.live_files()
     }
 
-    /// Bytes of the file at the log's end, whatever its name leads to; `None` while it is being written to.
-    pub fn open_aof_file_bytes(&self) -> Option<u64> {
-        self.aof.open_file_bytes()
+    /// What has become of the file at the log's end, whatever its name leads to; `None` while it is being written
+    /// to.
+    pub fn open_aof_file(&self) -> Option<LogState> {
+        self.aof.open_file()
+    }
+
+    /// Whether another log has come to where this one is.
+    pub fn has_other_aof(&self) -> bool {
+        self.aof.has_other_log()
     }
 
     /// Somebody has changed the log's files: they are not believed any more, and writes are not acknowledged

@@ -43,6 +43,33 @@ pub fn open_direct(file: &File) -> io::Result<File> {
     }
 }
 
+/// Size of an open file in bytes, and how many names it has. Asks for no more than that: a network file system
+/// would write out all it has of the file to tell when that was changed.
+///
+/// # Errors
+/// What the call said.
+pub fn size_and_names(file: &File) -> io::Result<(u64, u64)> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+        // SAFETY: the descriptor is open for as long as `file` is borrowed, the path is a C string, and the call
+        // writes no more than a `statx`, all of which may be zero.
+        #[allow(unsafe_code)]
+        let (done, found) = unsafe {
+            let mask = libc::STATX_SIZE | libc::STATX_NLINK;
+            let path = c"".as_ptr();
+            let done = libc::statx(file.as_raw_fd(), path, libc::AT_EMPTY_PATH, mask, found.as_mut_ptr());
+            (done, found.assume_init())
+        };
+        if done == 0 {
+            return Ok((found.stx_size, u64::from(found.stx_nlink)));
+        }
+    }
+    // An old kernel, or another one.
+    let found = file.metadata()?;
+    Ok((found.len(), std::os::unix::fs::MetadataExt::nlink(&found)))
+}
+
 /// Locks a folder against other processes, by flock on a descriptor of its own. The lock lasts until
 /// the descriptor is closed here and in every fork child that kept it. `None` if another has it.
 ///

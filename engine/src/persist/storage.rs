@@ -75,17 +75,26 @@ pub trait LogFile: Debug + Send + Sync {
     /// Which of both failed. The bytes may be there nevertheless, any part of them.
     fn write_over(&self, at: u64, bytes: &[u8]) -> Result<(), WriteOverError>;
 
-    /// The file's size now.
+    /// What has become of the file.
     ///
     /// # Errors
     /// What the disk said.
-    fn bytes(&self) -> io::Result<u64>;
+    fn look(&self) -> io::Result<LogState>;
 
     /// Cuts the file to so many bytes; appending goes on there.
     ///
     /// # Errors
     /// What the disk said.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
+}
+
+/// What has become of a file that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogState {
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it has a name, be it another one. What is written to one without goes when it is closed.
+    pub has_name: bool,
 }
 
 /// A write that did not get to its end.
@@ -253,6 +262,8 @@ pub const PAGE_BYTES: u64 = 4096;
 #[derive(Debug)]
 struct DiskLog {
     file: File,
+    /// Whether the file system tells how many names a file has.
+    counts_names: bool,
     direct: Mutex<Direct>,
 }
 
@@ -353,8 +364,9 @@ impl LogFile for DiskLog {
         self.sync().map_err(WriteOverError::Sync)
     }
 
-    fn bytes(&self) -> io::Result<u64> {
-        self.file.metadata().map(|meta| meta.len())
+    fn look(&self) -> io::Result<LogState> {
+        let (bytes, names) = os::file::size_and_names(&self.file)?;
+        Ok(LogState { bytes, has_name: names > 0 || !self.counts_names })
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
@@ -436,7 +448,8 @@ impl Storage for Disk {
 
     fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        Ok(Arc::new(DiskLog { file, direct: Mutex::new(Direct::Untried) }))
+        let counts_names = os::file::size_and_names(&file).is_ok_and(|(_, names)| names > 0);
+        Ok(Arc::new(DiskLog { file, counts_names, direct: Mutex::new(Direct::Untried) }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

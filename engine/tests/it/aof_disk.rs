@@ -238,6 +238,75 @@ fn what_another_server_does_to_any_file_while_a_log_is_read_is_not_passed_over()
 }
 
 #[test]
+fn the_end_of_a_log_whose_file_was_replaced_or_cut_is_refused_until_all_of_it_is_in_fresh_files() {
+    for (policy, is_cut) in [
+        (SyncPolicy::Always, false),
+        (SyncPolicy::Always, true),
+        (SyncPolicy::EverySec, false),
+        (SyncPolicy::EverySec, true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
+        let mut server = Server::new(dir.path(), policy);
+        let settings = server.engine.aof_settings().clone();
+        server.engine.configure_aof(AofSettings { reserve: None, ..settings });
+        server.run("set a 1");
+        server.wait_for_ack();
+        let copied = fs::read(&incr).unwrap();
+        server.run("set b 2");
+        server.wait_for_ack();
+        if is_cut {
+            fs::write(&incr, &copied).unwrap();
+        } else {
+            let copy = dir.path().join("copy");
+            fs::write(&copy, &copied).unwrap();
+            fs::rename(copy, &incr).unwrap();
+        }
+        server.engine.close_aof(Instant::now(), NOW).unwrap_err();
+        // A kill before the fresh files are there.
+        server.engine.poll_aof(Instant::now(), NOW, 0);
+        assert!(server.engine.is_rewriting());
+        let refused = start(dir.path()).expect_err("there is less than was acknowledged");
+        assert!(refused.contains("the manifest says at least"), "{refused}");
+        server.wait(|engine| !engine.log_health().is_failed());
+        server.engine.close_aof(Instant::now(), NOW).unwrap();
+        let digest = server.engine.digest();
+        drop(server);
+        assert_eq!(start(dir.path()).unwrap().digest(), digest, "nothing is lost");
+    }
+}
+
+#[test]
+fn a_folder_whose_log_was_removed_is_not_started_on_before_it_is_there_again() {
+    for what in ["folder", "base", "incr", "manifest", "base and manifest", "incr and manifest"] {
+        let dir = tempfile::tempdir().unwrap();
+        let aof = dir.path().join("appendonlydir");
+        let mut server = Server::new(dir.path(), SyncPolicy::Always);
+        server.run("set a 1");
+        server.wait_for_ack();
+        for name in names(&aof) {
+            if what == "folder" || what.split(" and ").any(|part| name.contains(part)) {
+                fs::remove_file(aof.join(name)).unwrap();
+            }
+        }
+        if what == "folder" {
+            fs::remove_dir(&aof).unwrap();
+        }
+        server.engine.distrust_aof("it is gone", Instant::now());
+        server.engine.poll_aof(Instant::now(), NOW, 0);
+        assert!(server.engine.is_rewriting());
+        let digest = server.engine.digest();
+        match start(dir.path()) {
+            Ok(engine) => assert_eq!((what, engine.digest()), ("manifest", digest)),
+            Err(refused) => assert!(refused.contains("No such file or directory"), "{refused}"),
+        }
+        server.wait(|engine| !engine.log_health().is_failed() && engine.aof_manifest().history.is_empty());
+        drop(server);
+        assert_eq!(start(dir.path()).unwrap().digest(), digest, "{what}");
+    }
+}
+
+#[test]
 fn a_log_that_another_server_appends_to_is_left_to_it() {
     for policy in [SyncPolicy::Always, SyncPolicy::EverySec] {
         let dir = tempfile::tempdir().unwrap();

@@ -232,6 +232,22 @@ fn who_is_killed_while_the_data_go_to_an_empty_folder_does_not_start_empty() {
     }
 }
 
+#[test]
+fn who_is_killed_while_a_log_that_was_removed_is_made_anew_does_not_start_empty() {
+    let options = ["--appendonly", "yes", "--enable-debug-command", "yes"];
+    let mut server = Server::start(&options);
+    let mut client = server.client();
+    assert_eq!(client.call("SET k v"), "OK");
+    assert_eq!(client.call("DEBUG POPULATE 100"), "OK");
+    assert_eq!(client.call("CONFIG SET rdb-key-save-delay 1000000"), "OK");
+    fs::remove_dir_all(server.path("appendonlydir")).expect("removed");
+    server.wait_for_log("rewriting started");
+    server.signal(Signal::SIGKILL);
+    server.wait();
+    let said = refusal(server.dir.path(), &options);
+    assert!(said.contains("No such file or directory"), "{said}");
+}
+
 fn info(client: &mut Client, name: &str) -> String {
     let info = client.call("INFO persistence");
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the field").to_owned()
@@ -307,4 +323,65 @@ fn another_log_that_comes_in_the_place_of_ours_is_not_written_over() {
     let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
     let server = Server::start_in(dir, &options);
     assert_eq!(server.client().call("MGET before probe after"), "[1 1 1]");
+}
+
+#[test]
+fn a_log_file_that_a_copy_has_replaced_takes_no_acknowledged_write_with_it() {
+    for policy in ["always", "everysec", "no"] {
+        let options = ["--appendonly", "yes", "--appendfsync", policy];
+        let mut server = Server::start(&options);
+        let mut client = server.client();
+        assert_eq!(client.call("SET before 1"), "OK");
+        let incr = server.path("appendonlydir/appendonly.aof.1.incr.aof");
+        let copy = server.path("copy");
+        fs::copy(&incr, &copy).expect("copied");
+        // Only the file that goes has it.
+        assert_eq!(client.call("SET late 1"), "OK");
+        let copied = fs::read(&copy).expect("the copy");
+        fs::rename(&copy, &incr).expect("renamed");
+        // So often it is looked at least.
+        sleep(Duration::from_millis(15));
+        wait_for_write(&mut client, "OK");
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let aside = server.path("appendonlydir/appendonly.aof.1.incr.aof.foreign");
+        assert_eq!(fs::read(aside).expect("it is kept"), copied, "{policy}");
+        let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+        let server = Server::start_in(dir, &options);
+        assert_eq!(server.client().call("MGET before late probe"), "[1 1 1]", "{policy}");
+    }
+}
+
+/// All that there is below a folder.
+fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    names(dir).into_iter().map(|name| (name.clone(), fs::read(dir.join(name)).expect("a file"))).collect()
+}
+
+#[test]
+fn a_log_that_was_removed_is_not_written_over_the_one_in_its_place() {
+    let options = ["--appendonly", "yes", "--enable-debug-command", "yes"];
+    let theirs = Server::start(&options);
+    assert_eq!(theirs.client().call("DEBUG POPULATE 100"), "OK");
+    assert_eq!(theirs.client().call("BGREWRITEAOF"), "Background append only file rewriting started");
+    let begun = Instant::now();
+    while names(&theirs.path("appendonlydir")).len() != 3 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", theirs.log());
+        sleep(Duration::from_millis(20));
+    }
+    let theirs = contents(&theirs.path("appendonlydir"));
+    let server = Server::start(&options);
+    let mut client = server.client();
+    let log = server.path("appendonlydir");
+    assert_eq!(client.call("SET before 1"), "OK");
+    fs::remove_dir_all(&log).expect("removed");
+    fs::create_dir(&log).expect("a folder");
+    theirs.iter().for_each(|(name, bytes)| fs::write(log.join(name), bytes).expect("written"));
+    wait_for_write(&mut client, "-MISCONF");
+    sleep(Duration::from_millis(1500));
+    let kept = |name: &str| !name.ends_with(".foreign") && !name.starts_with("temp-");
+    let left: Vec<_> = contents(&log).into_iter().filter(|(name, _)| kept(name)).collect();
+    assert_eq!(left, theirs);
+    wait_for_write(&mut client, "-MISCONF");
+    fs::remove_dir_all(&log).expect("removed");
+    wait_for_write(&mut client, "OK");
 }

@@ -290,8 +290,9 @@ impl Aof {
         let is_synced = self.is_synced();
         let Some(tail) = &mut self.tail else { return Err(CloseError("the log has no file".to_owned())) };
         let is_foreign = match tail.check() {
-            // What another process has written stays, so what is not in the file yet has to go to another one.
-            Err(CommitError::Foreign(why)) if !self.block.is_empty() => {
+            // What another process has written stays, so what is not in the file yet has to go to another one, as
+            // does all of a file that nobody finds.
+            Err(CommitError::Foreign(why)) if !self.block.is_empty() || tail.is_missed() => {
                 self.leave_file(&why, now);
                 return failed(&self.health);
             }

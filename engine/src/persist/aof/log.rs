@@ -22,7 +22,7 @@ use crate::base::time::UnixMs;
 use crate::codec::aof::block::Pending;
 use crate::codec::aof::manifest::{Entry, Manifest};
 use crate::persist::apart::Apart;
-use crate::persist::storage::Storage;
+use crate::persist::storage::{LogState, Storage};
 
 /// Name of the thread that syncs.
 const LOG_LANE: &str = "cairn-aof";
@@ -222,8 +222,8 @@ pub struct Aof {
     /// When the oldest byte was written that no sync under way covers.
     pub(super) unsynced_since: Option<Instant>,
     pub(super) last_sync: Option<Instant>,
-    /// When it was looked last whether another process writes to the file.
-    pub(super) looked_at: Option<Instant>,
+    /// False if the manifest that is there has yet to say how long the last file was which is missed.
+    pub(super) is_missing_noted: bool,
     /// When a failed write is tried again.
     pub(super) retry_at: Option<Instant>,
     /// When the next attempt at fresh files may begin.
@@ -280,7 +280,7 @@ impl Aof {
             syncing_since: None,
             unsynced_since: None,
             last_sync: None,
-            looked_at: None,
+            is_missing_noted: true,
             retry_at: None,
             fresh_at: None,
             fresh_failures: 0,
@@ -363,10 +363,10 @@ impl Aof {
         std::iter::once(place.manifest()).chain(live).collect()
     }
 
-    /// Bytes of the file that is open at the end, reserve and all; `None` while a job has it.
+    /// What has become of the file that is open at the end; `None` while a job has it.
     #[must_use]
-    pub fn open_file_bytes(&self) -> Option<u64> {
-        self.tail.as_ref()?.file().bytes().ok()
+    pub fn open_file(&self) -> Option<LogState> {
+        self.tail.as_ref()?.file().look().ok()
     }
 
     /// End of everything logged.

@@ -14,6 +14,7 @@ mod gather;
 mod lane;
 mod lifecycle;
 mod log;
+mod other;
 mod publish;
 mod rewrite;
 mod settings;

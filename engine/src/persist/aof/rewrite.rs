@@ -413,7 +413,8 @@ impl Aof {
         let path = self.settings.dir.join(temp_incr_name(&self.settings.filename));
         let is_ready = self.make_dir().and_then(|()| match self.state {
             AofState::Starting => self.note_off(),
-            AofState::On | AofState::Off => Ok(()),
+            AofState::On => self.note_missing(),
+            AofState::Off => Ok(()),
         });
         let made = is_ready.and_then(|()| {
             Tail::create(&*self.storage, &path, self.settings.checksum)

@@ -83,6 +83,21 @@ pub(super) fn has_manifest(storage: &dyn Storage, place: &Place) -> Result<bool,
     storage.meta(&path).map(|meta| meta.is_some()).map_err(failed("look at", &path))
 }
 
+/// The manifest that is there; `None` if none is.
+///
+/// # Errors
+/// What the disk said.
+pub(super) fn read_manifest(
+    storage: &dyn Storage,
+    place: &Place,
+) -> io::Result<Option<Result<Manifest, manifest::Error>>> {
+    match read(storage, &place.manifest()) {
+        Ok(text) => Ok(Some(Manifest::parse(&text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Ends what a crash has interrupted: where there is no manifest, but an unfinished one, that is all which
 /// tells what the files are, and the next manifest would be written over it. It is put in place if the
 /// log `is_used`; otherwise the files that it names go.

@@ -10,6 +10,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::base::crc64::Crc64;
 use crate::codec::aof::block::Pending;
@@ -18,6 +19,10 @@ use crate::persist::aof::lifecycle::LastFile;
 use crate::persist::aof::log::CommitError;
 use crate::persist::aof::settings::Reserve;
 use crate::persist::storage::{LogFile, PAGE_BYTES, Storage, WriteOverError, must_have};
+
+/// So often it is looked, where nothing else asks for it, whether the file is still what it was left as: that takes
+/// as long as a third of a small write.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// An open file of commands to append to.
 #[derive(Debug, Clone)]
@@ -38,6 +43,8 @@ pub(super) struct Tail {
     is_checked: bool,
     /// Whether a failed write may have left something behind its end, or over a reserve.
     is_soiled: bool,
+    /// When `check_sometimes` looked last.
+    looked_at: Option<Instant>,
 }
 
 impl Tail {
@@ -73,6 +80,7 @@ impl Tail {
             last_page: Vec::new(),
             is_checked,
             is_soiled: false,
+            looked_at: None,
         }
     }
 
@@ -117,19 +125,39 @@ impl Tail {
         self.synced_bytes = self.synced_bytes.max(bytes);
     }
 
-    /// Sees to it that the file is as long as it was left here.
+    /// Sees to it that the file is as long as it was left here, and that there is a way to it.
     ///
     /// # Errors
     /// `Foreign` if it is not.
     pub(super) fn check(&self) -> Result<(), CommitError> {
-        match self.file.bytes() {
-            Ok(found) if found != self.end && !self.is_soiled => Err(CommitError::Foreign(format!(
+        match self.file.look() {
+            Ok(found) if !found.has_name => Err(CommitError::Foreign(
+                "the last of its files was removed, or another one has come in its place".to_owned(),
+            )),
+            Ok(found) if found.bytes != self.end && !self.is_soiled => Err(CommitError::Foreign(format!(
                 "another process writes to it: {} bytes are there, and {} were written",
-                found, self.end
+                found.bytes, self.end
             ))),
             // Who cannot be asked shows that when it is written to.
             _ => Ok(()),
         }
+    }
+
+    /// As `check`, unless it was looked a moment ago.
+    ///
+    /// # Errors
+    /// As of `check`.
+    pub(super) fn check_sometimes(&mut self, now: Instant) -> Result<(), CommitError> {
+        if self.looked_at.is_some_and(|at| now.saturating_duration_since(at) < LOOK_EVERY) {
+            return Ok(());
+        }
+        self.looked_at = Some(now);
+        self.check()
+    }
+
+    /// Whether bytes that were written are not where a start would look for them; false if nobody can say.
+    pub(super) fn is_missed(&self) -> bool {
+        self.file.look().is_ok_and(|found| !found.has_name || found.bytes < self.bytes)
     }
 
     /// Sees to it that a block of so many bytes can be written over a reserve, if the disk has room.

@@ -17,8 +17,6 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Under `everysec` nothing more is acknowledged while there are bytes that wait longer than this for a
 /// sync.
 const SYNC_AT_MOST: Duration = Duration::from_secs(2);
-/// So often it is looked, before a write that no sync follows, whether another process writes to the file.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is added to the name of a file that another process writes to.
 const FOREIGN_SUFFIX: &[u8] = b".foreign";
 /// Room that an empty block keeps.
@@ -79,13 +77,8 @@ impl Aof {
             return self.commit_block(now);
         }
         let is_synced = self.is_synced();
-        let is_unseen = self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_EVERY);
         let Some(tail) = &mut self.tail else { return };
-        let looked = if is_unseen { tail.check() } else { Ok(()) };
-        if is_unseen {
-            self.looked_at = Some(now);
-        }
-        match looked.and_then(|()| tail.append(&mut self.block, is_synced)) {
+        match tail.check_sometimes(now).and_then(|()| tail.append(&mut self.block, is_synced)) {
             Ok(()) => {
                 self.block.clear(KEEP_BYTES);
                 self.units = 0;
@@ -246,19 +239,40 @@ impl Aof {
         }
     }
 
-    /// Leaves the file to another process that writes to it. It keeps a name, as fresh files replace it.
+    /// Leaves the file to another process that writes to it, or has put another one in its place.
     pub(super) fn leave_file(&mut self, why: &str, now: Instant) {
+        self.keep_foreign_file();
+        self.note_missed();
+        self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
+    }
+
+    /// What is at the log's end gets a second name, as fresh files replace it.
+    fn keep_foreign_file(&self) {
         if let (Some(last), true) = (self.manifest.incr.last(), self.is_named) {
             let place = self.place();
             let aside = [&last.name, FOREIGN_SUFFIX].concat();
             // Best effort: the data are in memory.
             let _ = self.storage.link(&place.of(&last.name), &place.of(&aside));
         }
-        self.distrust(why, now);
+    }
+
+    /// If what was written to the last file is not under its name any more, a start must not take what is there for
+    /// all of it: the manifest is to say so before fresh files are made.
+    fn note_missed(&mut self) {
+        let Some(tail) = self.tail.as_ref().filter(|tail| self.is_named && tail.is_missed()) else { return };
+        let bytes = tail.bytes();
+        if let Some(last) = self.manifest.incr.last_mut() {
+            last.marks.end = Some(bytes);
+            self.is_missing_noted = false;
+        }
     }
 
     /// Believes the files of the log no longer, for another reason than a failed sync.
     pub fn distrust(&mut self, why: &str, now: Instant) {
+        if self.open_file().is_some_and(|file| !file.has_name) {
+            self.keep_foreign_file();
+        }
+        self.note_missed();
         self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
     }
 
@@ -341,13 +355,16 @@ pub(super) fn append_and_sync(
 ) -> Result<(), CommitError> {
     if let (false, Some(reserve)) = (block.is_empty(), reserve) {
         tail.make_reserve(block.most_bytes(), reserve)?;
-        return tail.append_durably(block, is_synced);
+        tail.append_durably(block, is_synced)?;
+    } else {
+        if !block.is_empty() {
+            tail.check()?;
+            tail.append(block, is_synced)?;
+        }
+        tail.sync().map_err(CommitError::Sync)?;
     }
-    if !block.is_empty() {
-        tail.check()?;
-        tail.append(block, is_synced)?;
-    }
-    tail.sync().map_err(CommitError::Sync)
+    // What is in a file that nobody finds is not durable.
+    tail.check_sometimes(Instant::now())
 }
 
 /// An error of the system in its own words, without the number that Rust adds.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Direct, Disk, DiskLog, LogFile, PAGE_BYTES, Storage, WriteOverError, dir_of};
+use super::{Direct, Disk, DiskLog, LogFile, LogState, PAGE_BYTES, Storage, WriteOverError, dir_of};
 
 fn read(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -38,6 +38,20 @@ fn a_log_goes_on_where_it_is_told_whoever_opens_or_cuts_it() {
 }
 
 #[test]
+fn a_log_tells_whether_it_has_a_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, moved) = (dir.path().join("log"), dir.path().join("moved"));
+    let log = Disk.open_log(&path).unwrap();
+    log.write_at(0, b"hello").unwrap();
+    assert_eq!(log.look().unwrap(), LogState { bytes: 5, has_name: true });
+    fs::rename(&path, &moved).unwrap();
+    assert_eq!(log.look().unwrap(), LogState { bytes: 5, has_name: true });
+    fs::write(&path, "another").unwrap();
+    fs::rename(&path, &moved).unwrap();
+    assert_eq!(log.look().unwrap(), LogState { bytes: 5, has_name: false });
+}
+
+#[test]
 fn pages_are_written_over_whether_or_not_the_page_cache_can_be_passed() {
     let dir = tempfile::tempdir().unwrap();
     for is_passed in [true, false] {
@@ -46,7 +60,7 @@ fn pages_are_written_over_whether_or_not_the_page_cache_can_be_passed() {
         fs::write(&path, vec![b'#'; 4 * page]).unwrap();
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         let direct = if is_passed { Direct::Untried } else { Direct::Impossible };
-        let log = DiskLog { file, direct: Mutex::new(direct) };
+        let log = DiskLog { file, counts_names: true, direct: Mutex::new(direct) };
         // What the page cache has of it by now is not what is read afterwards.
         assert_eq!(read(&path).len(), 4 * page);
         let moved = dir.path().join("moved");

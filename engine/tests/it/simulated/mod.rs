@@ -48,7 +48,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use cairn_engine::base::time::UnixMs;
 use cairn_engine::persist::storage::{
-    DirLock, InputFile, LogFile, Meta, OutputFile, PAGE_BYTES, ShortWrite, Storage, WriteOverError,
+    DirLock, InputFile, LogFile, LogState, Meta, OutputFile, PAGE_BYTES, ShortWrite, Storage, WriteOverError,
 };
 
 pub(crate) use faults::{Call, FAULTS, Fault, Plan};
@@ -317,9 +317,14 @@ impl LogFile for Log {
         self.sync().map_err(WriteOverError::Sync)
     }
 
-    fn bytes(&self) -> io::Result<u64> {
+    fn look(&self) -> io::Result<LogState> {
         let state = self.disk.state();
-        Ok(state.file(self.file).map_or(0, |file| file.current.len() as u64))
+        let bytes = state.file(self.file).map_or(0, |file| file.current.len() as u64);
+        let names = |node: &Node| match node {
+            Node::File(_) => false,
+            Node::Dir(dir) => dir.current.values().any(|id| *id == self.file),
+        };
+        Ok(LogState { bytes, has_name: state.model.nodes.iter().any(names) })
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {

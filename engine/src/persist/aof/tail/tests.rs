@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use crate::base::rng::Rng;
 use crate::codec::aof::block::{Reader, Step};
-use crate::persist::storage::{Disk, ShortWrite};
+use crate::persist::storage::{Disk, LogState, ShortWrite};
 
 const RESERVE: Reserve = Reserve { least: 64, most: 3000 };
 
@@ -120,8 +120,8 @@ impl LogFile for CutLate {
         self.0.write_over(at, bytes)
     }
 
-    fn bytes(&self) -> io::Result<u64> {
-        self.0.bytes()
+    fn look(&self) -> io::Result<LogState> {
+        self.0.look()
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
