@@ -107,18 +107,19 @@ impl Shared {
         Shared { dir: Mutex::new(dir), files: Mutex::default(), is_astray: AtomicBool::new(false) }
     }
 
-    /// Looks once. `known` is what was there before. A file that has come in the place of another, as manifests do
-    /// at each rewrite, is told once, one that is gone each time.
+    /// Looks once. `known` is what was there before. Manifests are replaced at each rewrite, which is told once. Of
+    /// the other files none comes in the place of another: that is told each time, as is one that is gone.
     fn look(&self, known: &mut Vec<(PathBuf, Option<FileId>)>) {
         let dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let before = std::mem::take(known);
         let mut is_other = false;
-        for path in files {
+        for (i, path) in files.into_iter().enumerate() {
             let id = id_of(&path);
             let last = before.iter().find(|(old, _)| *old == path).map_or(id, |(_, last)| *last);
             is_other |= id.is_none() || id != last;
-            known.push((path, id));
+            let is_manifest = i == 0;
+            known.push((path, if is_manifest { id } else { last.or(id) }));
         }
         if is_other || Place::of(&dir) != Place::Here {
             self.is_astray.store(true, Ordering::Relaxed);
@@ -178,6 +179,11 @@ impl Watch {
 
 fn dir_of(config: &Config) -> PathBuf {
     Path::new(OsStr::from_bytes(&config.dir)).to_owned()
+}
+
+/// Whether what a name leads to is not this file.
+fn is_another(there: Option<&fs::Metadata>, file: Option<FileId>) -> bool {
+    there.zip(file).is_some_and(|(there, file)| (there.dev(), there.ino()) != file)
 }
 
 /// Whether a file that is made here is there. Some file systems name one folder by two numbers.
@@ -322,7 +328,11 @@ impl Server {
                 false => LogFiles::Gone(last),
             },
             // One file is not as long as it is under its name.
-            (_, Some(open)) if there.is_some_and(|meta| meta.len() != open.bytes) => LogFiles::Replaced,
+            (_, Some(open)) if there.as_ref().is_some_and(|meta| meta.len() != open.bytes) => {
+                LogFiles::Replaced
+            }
+            // It is a copy, and ours has another name: a link that a backup has made, for one.
+            (Some(last), Some(open)) if is_another(there.as_ref(), open.id) => LogFiles::Gone(last),
             _ => match gone {
                 Some(_) if engine.has_other_aof() => LogFiles::Replaced,
                 Some(path) => LogFiles::Gone(path),
@@ -337,10 +347,12 @@ impl Server {
             LogFiles::Here => self.refuse_for_folder(None),
             LogFiles::Gone(path) => {
                 self.refuse_for_folder(None);
-                let what = if path.exists() { "is another file now" } else { "is gone" };
-                let why = format!("{} {what}", path.display());
+                let name = path.display();
                 if let Some(engine) = &mut self.engine {
-                    engine.distrust_aof(&why, self.now_instant);
+                    match path.exists() {
+                        true => engine.leave_aof(&format!("{name} is another file now"), self.now_instant),
+                        false => engine.distrust_aof(&format!("{name} is gone"), self.now_instant),
+                    }
                 }
                 self.tend_log();
             }

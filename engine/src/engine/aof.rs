@@ -301,6 +301,13 @@ impl Engine {
         self.follow_child(had_child);
     }
 
+    /// The same where another file has come in the place of the last one: that is kept under a second name.
+    pub fn leave_aof(&mut self, why: &str, now: Instant) {
+        let had_child = self.writes_base();
+        self.aof.leave_file(why, now);
+        self.follow_child(had_child);
+    }
+
     /// Turns the log on. Its first base is begun by the next poll that may fork.
     pub fn start_aof(&mut self, now: Instant) {
         self.aof.start(now);

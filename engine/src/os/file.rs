@@ -43,12 +43,23 @@ pub fn open_direct(file: &File) -> io::Result<File> {
     }
 }
 
-/// Size of an open file in bytes, and how many names it has. Asks for no more than that: a network file system
-/// would write out all it has of the file to tell when that was changed.
+/// What there is to an open file.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Its size.
+    pub bytes: u64,
+    /// How many names it has.
+    pub names: u64,
+    /// Its device, and its number there.
+    pub id: (u64, u64),
+}
+
+/// Looks at an open file. Asks for no more than what it tells: a network file system would write out all it has of
+/// the file to say when that was changed.
 ///
 /// # Errors
 /// What the call said.
-pub fn size_and_names(file: &File) -> io::Result<(u64, u64)> {
+pub fn about(file: &File) -> io::Result<About> {
     #[cfg(target_os = "linux")]
     {
         let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
@@ -56,18 +67,21 @@ pub fn size_and_names(file: &File) -> io::Result<(u64, u64)> {
         // writes no more than a `statx`, all of which may be zero.
         #[allow(unsafe_code)]
         let (done, found) = unsafe {
-            let mask = libc::STATX_SIZE | libc::STATX_NLINK;
+            let mask = libc::STATX_SIZE | libc::STATX_NLINK | libc::STATX_INO;
             let path = c"".as_ptr();
             let done = libc::statx(file.as_raw_fd(), path, libc::AT_EMPTY_PATH, mask, found.as_mut_ptr());
             (done, found.assume_init())
         };
         if done == 0 {
-            return Ok((found.stx_size, u64::from(found.stx_nlink)));
+            let device = libc::makedev(found.stx_dev_major, found.stx_dev_minor);
+            let (bytes, names) = (found.stx_size, u64::from(found.stx_nlink));
+            return Ok(About { bytes, names, id: (device, found.stx_ino) });
         }
     }
     // An old kernel, or another one.
+    use std::os::unix::fs::MetadataExt;
     let found = file.metadata()?;
-    Ok((found.len(), std::os::unix::fs::MetadataExt::nlink(&found)))
+    Ok(About { bytes: found.len(), names: found.nlink(), id: (found.dev(), found.ino()) })
 }
 
 /// Locks a folder against other processes, by flock on a descriptor of its own. The lock lasts until

@@ -95,6 +95,8 @@ pub struct LogState {
     pub bytes: u64,
     /// Whether it has a name, be it another one. What is written to one without goes when it is closed.
     pub has_name: bool,
+    /// Its device and its number there, if they can be relied on.
+    pub id: Option<(u64, u64)>,
 }
 
 /// A write that did not get to its end.
@@ -264,6 +266,8 @@ struct DiskLog {
     file: File,
     /// Whether the file system tells how many names a file has.
     counts_names: bool,
+    /// What tells the file from others, if it did when it was opened.
+    id: Option<(u64, u64)>,
     direct: Mutex<Direct>,
 }
 
@@ -365,8 +369,9 @@ impl LogFile for DiskLog {
     }
 
     fn look(&self) -> io::Result<LogState> {
-        let (bytes, names) = os::file::size_and_names(&self.file)?;
-        Ok(LogState { bytes, has_name: names > 0 || !self.counts_names })
+        let found = os::file::about(&self.file)?;
+        let has_name = found.names > 0 || !self.counts_names;
+        Ok(LogState { bytes: found.bytes, has_name, id: self.id.filter(|id| *id == found.id) })
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
@@ -448,8 +453,11 @@ impl Storage for Disk {
 
     fn open_log(&self, path: &Path) -> io::Result<Arc<dyn LogFile>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        let counts_names = os::file::size_and_names(&file).is_ok_and(|(_, names)| names > 0);
-        Ok(Arc::new(DiskLog { file, counts_names, direct: Mutex::new(Direct::Untried) }))
+        let about = os::file::about(&file).ok();
+        let counts_names = about.is_some_and(|about| about.names > 0);
+        let named = fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        let id = about.map(|about| about.id).filter(|id| Some(*id) == named);
+        Ok(Arc::new(DiskLog { file, counts_names, id, direct: Mutex::new(Direct::Untried) }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -296,13 +296,15 @@ fn another_log_that_comes_in_the_place_of_ours_is_not_written_over() {
     let (log, away) = (server.path("appendonlydir"), server.path("away"));
     assert_eq!(client.call("SET before 1"), "OK");
     sleep(Duration::from_millis(700));
-    fs::rename(&log, &away).expect("renamed");
-    fs::create_dir(&log).expect("a folder");
-    for name in names(&away) {
-        fs::copy(away.join(&name), log.join(&name)).expect("copied");
+    let next = server.path("next");
+    fs::create_dir(&next).expect("a folder");
+    for name in names(&log) {
+        fs::copy(log.join(&name), next.join(&name)).expect("copied");
     }
+    fs::write(next.join("appendonly.aof.1.incr.aof"), "").expect("a file");
+    fs::rename(&log, &away).expect("renamed");
+    fs::rename(&next, &log).expect("renamed");
     let incr = log.join("appendonly.aof.1.incr.aof");
-    fs::write(&incr, "").expect("a file");
     wait_for_write(&mut client, "-MISCONF Another AOF is in ");
     sleep(Duration::from_secs(1));
     assert_eq!(fs::read(&incr).expect("a file"), b"");
@@ -349,6 +351,31 @@ fn a_log_file_that_a_copy_has_replaced_takes_no_acknowledged_write_with_it() {
         let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
         let server = Server::start_in(dir, &options);
         assert_eq!(server.client().call("MGET before late probe"), "[1 1 1]", "{policy}");
+    }
+}
+
+#[test]
+fn a_copy_of_a_log_file_takes_no_acknowledged_write_though_a_link_keeps_the_former_one() {
+    // With a reserve the copy stays as long as the file.
+    for policy in ["always", "everysec"] {
+        let options = ["--appendonly", "yes", "--appendfsync", policy];
+        let mut server = Server::start(&options);
+        let mut client = server.client();
+        assert_eq!(client.call("SET before 1"), "OK");
+        let incr = server.path("appendonlydir/appendonly.aof.1.incr.aof");
+        let (link, copy) = (server.path("link"), server.path("copy"));
+        fs::hard_link(&incr, &link).expect("a link");
+        // It is looked twice a second what is there.
+        sleep(Duration::from_millis(1200));
+        fs::copy(&incr, &copy).expect("copied");
+        fs::rename(&copy, &incr).expect("renamed");
+        server.wait_for_log("is another file now");
+        wait_for_write(&mut client, "OK");
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+        let server = Server::start_in(dir, &options);
+        assert_eq!(server.client().call("MGET before probe"), "[1 1]", "{policy}");
     }
 }
 

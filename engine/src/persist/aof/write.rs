@@ -240,7 +240,7 @@ impl Aof {
     }
 
     /// Leaves the file to another process that writes to it, or has put another one in its place.
-    pub(super) fn leave_file(&mut self, why: &str, now: Instant) {
+    pub fn leave_file(&mut self, why: &str, now: Instant) {
         self.keep_foreign_file();
         self.note_missed();
         self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
@@ -269,9 +269,6 @@ impl Aof {
 
     /// Believes the files of the log no longer, for another reason than a failed sync.
     pub fn distrust(&mut self, why: &str, now: Instant) {
-        if self.open_file().is_some_and(|file| !file.has_name) {
-            self.keep_foreign_file();
-        }
         self.note_missed();
         self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
     }

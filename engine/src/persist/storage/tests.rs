@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,17 +39,19 @@ fn a_log_goes_on_where_it_is_told_whoever_opens_or_cuts_it() {
 }
 
 #[test]
-fn a_log_tells_whether_it_has_a_name() {
+fn a_log_tells_whether_it_has_a_name_and_which_file_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (path, moved) = (dir.path().join("log"), dir.path().join("moved"));
     let log = Disk.open_log(&path).unwrap();
     log.write_at(0, b"hello").unwrap();
-    assert_eq!(log.look().unwrap(), LogState { bytes: 5, has_name: true });
+    let meta = fs::metadata(&path).unwrap();
+    let named = LogState { bytes: 5, has_name: true, id: Some((meta.dev(), meta.ino())) };
+    assert_eq!(log.look().unwrap(), named);
     fs::rename(&path, &moved).unwrap();
-    assert_eq!(log.look().unwrap(), LogState { bytes: 5, has_name: true });
+    assert_eq!(log.look().unwrap(), named);
     fs::write(&path, "another").unwrap();
     fs::rename(&path, &moved).unwrap();
-    assert_eq!(log.look().unwrap(), LogState { bytes: 5, has_name: false });
+    assert_eq!(log.look().unwrap(), LogState { has_name: false, ..named });
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn pages_are_written_over_whether_or_not_the_page_cache_can_be_passed() {
         fs::write(&path, vec![b'#'; 4 * page]).unwrap();
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         let direct = if is_passed { Direct::Untried } else { Direct::Impossible };
-        let log = DiskLog { file, counts_names: true, direct: Mutex::new(direct) };
+        let log = DiskLog { file, counts_names: true, id: None, direct: Mutex::new(direct) };
         // What the page cache has of it by now is not what is read afterwards.
         assert_eq!(read(&path).len(), 4 * page);
         let moved = dir.path().join("moved");

@@ -324,7 +324,7 @@ impl LogFile for Log {
             Node::File(_) => false,
             Node::Dir(dir) => dir.current.values().any(|id| *id == self.file),
         };
-        Ok(LogState { bytes, has_name: state.model.nodes.iter().any(names) })
+        Ok(LogState { bytes, has_name: state.model.nodes.iter().any(names), id: None })
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
