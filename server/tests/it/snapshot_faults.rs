@@ -185,13 +185,17 @@ fn fail_next_sync(server: &Server) -> bool {
     let Some(worker) = tasks.into_iter().find(|task| name(task).starts_with("cairn-aof")) else {
         return false;
     };
-    let id = worker.file_name().unwrap_or_default().to_owned();
-    let inject =
-        ["-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"];
-    let tracer = Command::new("strace").args(inject).arg("-p").arg(id).spawn();
+    inject(&worker, &["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"])
+}
+
+/// Has strace look at a task, given by its folder in /proc. False if that cannot be had here.
+fn inject(task: &Path, options: &[&str]) -> bool {
+    let id = task.file_name().unwrap_or_default();
+    let tracer =
+        Command::new("strace").args(["-qq", "-o", "/dev/null"]).args(options).arg("-p").arg(id).spawn();
     let begun = Instant::now();
     let is_traced = || {
-        let status = fs::read_to_string(worker.join("status")).unwrap_or_default();
+        let status = fs::read_to_string(task.join("status")).unwrap_or_default();
         status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() != "0"))
     };
     while tracer.is_ok() && begun.elapsed() < Duration::from_secs(10) {
@@ -245,4 +249,21 @@ fn waitaof_confirms_nothing_that_a_failed_sync_left_in_doubt() {
     assert_eq!(client.call("WAITAOF 1 0 0"), "[1 0]");
     assert!(server.log().contains("The AOF has been rewritten to fresh files."), "{}", server.log());
     assert_eq!(client.call("MGET a b c d"), "[1 2 3 4]");
+}
+
+#[test]
+fn a_rename_of_the_log_that_takes_long_is_a_latency_event() {
+    let mut server = Server::start(&["--appendonly", "yes", "--latency-monitor-threshold", "10"]);
+    let mut client = server.client();
+    assert_eq!(client.call("SET k v"), "OK");
+    let task = PathBuf::from(format!("/proc/{}", server.child.id()));
+    let delay = "inject=rename,renameat,renameat2:delay_enter=20000";
+    if !inject(&task, &["-f", "-e", "trace=rename,renameat,renameat2", "-e", delay]) {
+        println!("skipped: strace is not there, or may not look at a process");
+        return;
+    }
+    assert_eq!(client.call("BGREWRITEAOF"), "Background append only file rewriting started");
+    server.wait_for_log("Background AOF rewrite finished successfully");
+    let events = client.call("LATENCY LATEST");
+    assert!(events.contains("aof-rename"), "{events}");
 }
