@@ -267,3 +267,16 @@ fn a_rename_of_the_log_that_takes_long_is_a_latency_event() {
     let events = client.call("LATENCY LATEST");
     assert!(events.contains("aof-rename"), "{events}");
 }
+
+#[test]
+fn a_value_that_fails_its_check_is_told_in_the_words_that_valkey_has_twice() {
+    for name in ["listpack-overrun.rdb", "intset-order.rdb"] {
+        let dir = folder_with(&corrupt(name));
+        let mut child =
+            program(dir.path()).args(["--port", "0", "--unixsocket", "s"]).spawn().expect("it starts");
+        assert_eq!(wait_for(&mut child).code(), Some(1), "{name}");
+        let log = fs::read_to_string(dir.path().join("stdout")).expect("the log");
+        let told = log.lines().filter(|line| line.contains("integrity check failed")).count();
+        assert_eq!(told, 2, "{name}: {log}");
+    }
+}
