@@ -165,6 +165,7 @@ impl Engine {
             settings: self.settings,
             apart: self.apart,
             kept: self.lock.as_ref().and_then(|lock| lock.descriptor()),
+            lock: self.lock.as_deref(),
             may_fork: self.running.is_none() && !self.backup.has_child(),
             now,
             unix,

@@ -180,6 +180,30 @@ fn a_folder_that_is_moved_away_is_missed_and_an_empty_one_is_moved_to() {
 }
 
 #[test]
+fn a_folder_that_is_removed_under_writes_and_made_anew_is_moved_to() {
+    for policy in ["always", "everysec"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("data");
+        fs::create_dir(&data).expect("a folder");
+        let options = ["--dir", "data", "--appendonly", "yes", "--appendfsync", policy];
+        let mut server = Server::start_in(dir, &options);
+        let mut client = server.client();
+        assert_eq!(client.call("SET before 1"), "OK");
+        // The write is what notices first that the log has no name.
+        sleep(Duration::from_millis(20));
+        fs::remove_dir_all(&data).expect("removed");
+        fs::create_dir(&data).expect("a folder");
+        client.call("SET during 1");
+        wait_for_write(&mut client, "OK");
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+        let server = Server::start_in(dir, &options);
+        assert_eq!(server.client().call("MGET before probe"), "[1 1]", "{policy}");
+    }
+}
+
+#[test]
 fn snapshots_go_where_an_empty_folder_has_come() {
     let dir = tempfile::tempdir().expect("a folder");
     let (data, away) = (dir.path().join("data"), dir.path().join("away"));

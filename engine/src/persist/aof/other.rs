@@ -7,9 +7,10 @@
 use std::ffi::OsStr;
 use std::io;
 
-use super::log::Aof;
+use super::log::{Aof, AofState};
 use super::store::{self, StepError};
 use crate::codec::aof::manifest::{Entry, Manifest};
+use crate::persist::storage::{DirLock, dir_of};
 
 impl Aof {
     /// Whether the manifest that is there is not ours, or, where there is none, a file with a name like a log's.
@@ -22,6 +23,14 @@ impl Aof {
             Ok(None) => self.has_foreign_names(),
             Err(_) => false,
         }
+    }
+
+    /// Whether the log is gone from a folder that is not the one which is locked.
+    pub(super) fn is_home_elsewhere(&self, lock: Option<&dyn DirLock>) -> bool {
+        let is_ours = |lock: &dyn DirLock| lock.covers(dir_of(&self.settings.dir)).unwrap_or(false);
+        self.state == AofState::On
+            && lock.is_some_and(|lock| !is_ours(lock))
+            && store::has_manifest(&*self.storage, &self.place()).is_ok_and(|has| !has)
     }
 
     /// Before fresh files are made: sees to it that the manifest is there, durably, and says what is missing.

@@ -24,10 +24,14 @@ use crate::codec::aof::manifest::{BaseFormat, Entry, Manifest, temp_incr_name};
 use crate::persist::apart::Apart;
 use crate::persist::base::{self, BaseSettings};
 use crate::persist::snapshot::{self, Background, Contents, Producer, Progress, SaveError};
-use crate::persist::storage::dir_of;
+use crate::persist::storage::{DirLock, dir_of};
 
 /// After failed attempts at fresh files the next one waits, twice as long each time, up to this.
 const FRESH_AT_MOST: Duration = Duration::from_secs(60);
+
+/// Where the data folder is another one than it was, whoever follows it gets so long to go there before fresh files
+/// are made there: they would be taken for somebody else's.
+const MOVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a rewrite needs of the engine.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct Surroundings<'a> {
     pub apart: Apart,
     /// A descriptor that children keep.
     pub kept: Option<i32>,
+    /// The lock of the data folder.
+    pub lock: Option<&'a dyn DirLock>,
     /// Whether a child may be made: no other one runs.
     pub may_fork: bool,
     /// The monotonic time.
@@ -192,8 +198,10 @@ impl Aof {
         match std::mem::replace(&mut self.rewrite, Rewrite::None) {
             Rewrite::None => {
                 let is_wanted = self.state == AofState::Starting || self.is_given_up();
-                if is_wanted && self.fresh_at.is_none_or(|at| now >= at) && self.is_quiet() && around.may_fork
-                {
+                let is_due = self.fresh_at.is_none_or(|at| {
+                    now >= at && (now >= at + MOVE_PATIENCE || !self.is_home_elsewhere(around.lock))
+                });
+                if is_wanted && is_due && self.is_quiet() && around.may_fork {
                     self.fresh_at = None;
                     self.stats.rewrite_since = Some(now);
                     self.stats.rewrites += 1;
