@@ -277,6 +277,27 @@ fn the_end_of_a_log_whose_file_was_replaced_or_cut_is_refused_until_all_of_it_is
 }
 
 #[test]
+fn a_copy_with_all_that_was_acknowledged_is_started_on() {
+    for policy in [SyncPolicy::Always, SyncPolicy::EverySec] {
+        let dir = tempfile::tempdir().unwrap();
+        let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
+        let mut server = Server::new(dir.path(), policy);
+        server.run("set a 1");
+        server.wait_for_ack();
+        let digest = server.engine.digest();
+        let copy = dir.path().join("copy");
+        fs::copy(&incr, &copy).unwrap();
+        fs::rename(copy, &incr).unwrap();
+        // So often it is looked.
+        std::thread::sleep(Duration::from_millis(15));
+        server.run("set b 2");
+        server.wait(|engine| engine.log_health().is_failed());
+        assert!(server.engine.is_rewriting(), "{policy:?}");
+        assert_eq!(start(dir.path()).unwrap().digest(), digest, "{policy:?}");
+    }
+}
+
+#[test]
 fn a_folder_whose_log_was_removed_is_not_started_on_before_it_is_there_again() {
     for what in ["folder", "base", "incr", "manifest", "base and manifest", "incr and manifest"] {
         let dir = tempfile::tempdir().unwrap();

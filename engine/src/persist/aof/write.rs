@@ -227,6 +227,8 @@ impl Aof {
 
     /// A job could not append a block, or could not sync it.
     pub(super) fn take_uncommitted(&mut self, block: Option<Pending>, error: CommitError, now: Instant) {
+        // Of what a job has written, and found missing, nothing was acknowledged.
+        let before = block.as_ref().map(|_| self.lent_bytes);
         match error {
             CommitError::Append(error) => {
                 if let Some(block) = block {
@@ -235,14 +237,19 @@ impl Aof {
                 self.note_unwritten(&error, now);
             }
             CommitError::Sync(error) => self.give_up(&error_text(&error), now),
-            CommitError::Foreign(why) => self.leave_file(&why, now),
+            CommitError::Foreign(why) => self.leave_file_of(before, &why, now),
         }
     }
 
     /// Leaves the file to another process that writes to it, or has put another one in its place.
     pub fn leave_file(&mut self, why: &str, now: Instant) {
+        self.leave_file_of(None, why, now);
+    }
+
+    /// The same for a file of which so many bytes count, if not all that were written do.
+    fn leave_file_of(&mut self, bytes: Option<u64>, why: &str, now: Instant) {
         self.keep_foreign_file();
-        self.note_missed();
+        self.note_missed(bytes);
         self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
     }
 
@@ -258,9 +265,9 @@ impl Aof {
 
     /// If what was written to the last file is not under its name any more, a start must not take what is there for
     /// all of it: the manifest is to say so before fresh files are made.
-    fn note_missed(&mut self) {
+    fn note_missed(&mut self, bytes: Option<u64>) {
         let Some(tail) = self.tail.as_ref().filter(|tail| self.is_named && tail.is_missed()) else { return };
-        let bytes = tail.bytes();
+        let bytes = bytes.unwrap_or(tail.bytes());
         if let Some(last) = self.manifest.incr.last_mut() {
             last.marks.end = Some(bytes);
             self.is_missing_noted = false;
@@ -269,7 +276,7 @@ impl Aof {
 
     /// Believes the files of the log no longer, for another reason than a failed sync.
     pub fn distrust(&mut self, why: &str, now: Instant) {
-        self.note_missed();
+        self.note_missed(None);
         self.give_up_for(AofEvent::Distrusted(why.to_owned()), why, now);
     }
 
