@@ -100,6 +100,8 @@ fn check(binary: &OsStr, options: &[&str], how: End) {
     let mut client = server.client();
     run(&mut client, CONTENTS);
     fill(&mut client);
+    // A key that has expired and is there still would count in the digest, and not be loaded.
+    wait_for(&mut client, "stats", "expired_keys:1");
     let has_log = options.contains(&"--appendonly");
     if has_log {
         assert_eq!(client.call("BGREWRITEAOF"), "Background append only file rewriting started");
