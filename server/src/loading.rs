@@ -24,7 +24,7 @@ use cairn_engine::script::Scripts;
 use crate::aof_switch::aof_settings;
 use crate::batch::Batch;
 use crate::data::{limits, rdb_path, settings};
-use crate::dispatch::LOADING_ERROR;
+use crate::dispatch::{LOADING_ERROR, unknown_subcommand_text};
 use crate::memory::tune;
 use crate::server::Server;
 use crate::version::REDIS_VERSION;
@@ -104,7 +104,10 @@ impl Listener for Start<'_> {
             return Outside::Unknown;
         };
         if let (false, Some(word)) = (commands.entry(number).subcommands.is_empty(), argv.get(1)) {
-            let Some(sub) = commands.subcommand(number, word) else { return Outside::Unknown };
+            let Some(sub) = commands.subcommand(number, word) else {
+                let text = unknown_subcommand_text(&commands.entry(number).full_name, word);
+                return Outside::Refuse(text.trim_start_matches("ERR ").to_owned());
+            };
             number = sub;
         }
         let entry = commands.entry(number);

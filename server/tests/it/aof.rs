@@ -44,6 +44,31 @@ fn rewrite(client: &mut Client) {
 }
 
 #[test]
+fn a_log_with_an_unknown_subcommand_was_refused_for_its_command() {
+    for (words, told) in [
+        ("cluster", "wrong number of arguments for 'cluster' command"),
+        ("cluster slots-xxx", "unknown subcommand 'slots-xxx'. Try CLUSTER HELP."),
+        ("cluster slots xxx", "wrong number of arguments for 'cluster|slots' command"),
+        ("client nope", "unknown subcommand 'nope'. Try CLIENT HELP."),
+        ("nope x", "unknown command 'nope', with args beginning with: 'x' "),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = dir.path().join("appendonlydir");
+        fs::create_dir(&log).expect("a folder");
+        let line = "file appendonly.aof.1.incr.aof seq 1 type i\n";
+        fs::write(log.join("appendonly.aof.manifest"), line).expect("a manifest");
+        let words: Vec<_> = words.split(' ').map(str::as_bytes).collect();
+        fs::write(log.join("appendonly.aof.1.incr.aof"), request(&words)).expect("a log");
+        let args = ["--port", &free_port().to_string(), "--appendonly", "yes"];
+        let mut child = program(dir.path()).args(args).spawn().expect("it starts");
+        assert_eq!(wait_for(&mut child).code(), Some(1), "{told}");
+        let said = fs::read_to_string(dir.path().join("stdout")).expect("the log");
+        let line = format!("error: {told}");
+        assert_eq!(said.lines().filter(|said| said.ends_with(&line)).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn killed_at_any_moment_what_was_acknowledged_is_there() {
     for (round, policy) in ["always", "everysec", "no", "always", "everysec", "no"].into_iter().enumerate() {
         let options =
