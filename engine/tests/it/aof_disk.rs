@@ -55,6 +55,12 @@ impl Server {
         self.engine.flush_log(Instant::now());
     }
 
+    /// Has the log's file end where the log does.
+    fn write_nothing_ahead(&mut self) {
+        let settings = self.engine.aof_settings().clone();
+        self.engine.configure_aof(AofSettings { reserve: None, ..settings });
+    }
+
     /// Runs and logs a command; nothing is written yet.
     fn log(&mut self, line: &str) {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
@@ -248,8 +254,7 @@ fn the_end_of_a_log_whose_file_was_replaced_or_cut_is_refused_until_all_of_it_is
         let dir = tempfile::tempdir().unwrap();
         let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
         let mut server = Server::new(dir.path(), policy);
-        let settings = server.engine.aof_settings().clone();
-        server.engine.configure_aof(AofSettings { reserve: None, ..settings });
+        server.write_nothing_ahead();
         server.run("set a 1");
         server.wait_for_ack();
         let copied = fs::read(&incr).unwrap();
@@ -372,8 +377,7 @@ fn what_another_server_has_appended_is_not_written_over_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let incr = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof");
         let mut server = Server::new(dir.path(), policy);
-        let settings = server.engine.aof_settings().clone();
-        server.engine.configure_aof(AofSettings { reserve: None, ..settings });
+        server.write_nothing_ahead();
         server.run("set a 1");
         server.wait_for_ack();
         let mut file = fs::read(&incr).unwrap();

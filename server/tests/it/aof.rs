@@ -17,10 +17,8 @@ fn start(options: &[&str]) -> Server {
 }
 
 /// Ends the server the hard way and starts another in its folder.
-fn restart(mut server: Server, options: &[&str]) -> Server {
-    server.signal(Signal::SIGKILL);
-    server.wait();
-    start_again(server, options)
+fn restart(server: Server, options: &[&str]) -> Server {
+    Server::start_in(server.killed(), &[&ON[..], options].concat())
 }
 
 /// Starts another server in the folder of one that has ended.

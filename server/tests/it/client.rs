@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use cairn_engine::codec::resp::replies::{Decoded, Node, decode};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 /// Ports of the tests, below those that systems give to clients. A process that runs tests has so many for
@@ -99,8 +100,15 @@ impl Server {
         wait_for(&mut self.child)
     }
 
+    /// Ends it the hard way; answers its folder.
+    pub(crate) fn killed(mut self) -> TempDir {
+        self.signal(Signal::SIGKILL);
+        let _ = self.wait();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a folder"))
+    }
+
     /// Sends a signal to the process.
-    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
         nix::sys::signal::kill(pid, signal).expect("it is there");
     }

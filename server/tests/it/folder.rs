@@ -150,7 +150,7 @@ fn a_folder_that_is_moved_away_is_missed_and_an_empty_one_is_moved_to() {
     let (data, away) = (dir.path().join("data"), dir.path().join("away"));
     fs::create_dir(&data).expect("a folder");
     let options = ["--dir", "data", "--appendonly", "yes", "--appendfsync", "always"];
-    let mut server = Server::start_in(dir, &options);
+    let server = Server::start_in(dir, &options);
     let mut client = server.client();
     assert_eq!(client.call("SET before 1"), "OK");
     fs::rename(&data, &away).expect("renamed");
@@ -170,11 +170,7 @@ fn a_folder_that_is_moved_away_is_missed_and_an_empty_one_is_moved_to() {
     fs::remove_file(data.join("dump.rdb")).expect("removed");
     wait_for_write(&mut client, "OK");
     assert_eq!(client.call("SET after 1"), "OK");
-    server.signal(Signal::SIGKILL);
-    server.wait();
-    let Server { dir, .. } = &mut server;
-    let dir = std::mem::replace(dir, tempfile::tempdir().expect("a folder"));
-    let server = Server::start_in(dir, &options);
+    let server = Server::start_in(server.killed(), &options);
     assert_eq!(server.client().call("MGET before again after probe"), "[1 1 1 1]");
     assert!(server.path("away/appendonlydir").exists(), "what was moved away is left alone");
 }
@@ -186,7 +182,7 @@ fn a_folder_that_is_removed_under_writes_and_made_anew_is_moved_to() {
         let data = dir.path().join("data");
         fs::create_dir(&data).expect("a folder");
         let options = ["--dir", "data", "--appendonly", "yes", "--appendfsync", policy];
-        let mut server = Server::start_in(dir, &options);
+        let server = Server::start_in(dir, &options);
         let mut client = server.client();
         assert_eq!(client.call("SET before 1"), "OK");
         // The write is what notices first that the log has no name.
@@ -195,10 +191,7 @@ fn a_folder_that_is_removed_under_writes_and_made_anew_is_moved_to() {
         fs::create_dir(&data).expect("a folder");
         client.call("SET during 1");
         wait_for_write(&mut client, "OK");
-        server.signal(Signal::SIGKILL);
-        server.wait();
-        let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
-        let server = Server::start_in(dir, &options);
+        let server = Server::start_in(server.killed(), &options);
         assert_eq!(server.client().call("MGET before probe"), "[1 1]", "{policy}");
     }
 }
@@ -282,7 +275,7 @@ fn log_files_that_are_moved_away_or_removed_are_missed_and_written_anew() {
     let options = ["--appendonly", "yes"];
     let mut dir = tempfile::tempdir().expect("a folder");
     for what in ["folder", "base", "incr", "manifest"] {
-        let mut server = Server::start_in(dir, &options);
+        let server = Server::start_in(dir, &options);
         let mut client = server.client();
         assert_eq!(client.call(&format!("SET before:{what} 1")), "OK");
         let log = server.path("appendonlydir");
@@ -309,9 +302,7 @@ fn log_files_that_are_moved_away_or_removed_are_missed_and_written_anew() {
         assert!(server.log().contains("is gone. Writes are refused until"), "{}", server.log());
         wait_for_write(&mut client, "OK");
         assert_eq!(client.call(&format!("SET after:{what} 1")), "OK");
-        server.signal(Signal::SIGKILL);
-        server.wait();
-        dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
+        dir = server.killed();
     }
     let server = Server::start_in(dir, &options);
     assert_eq!(server.client().call("DBSIZE"), "9");
@@ -321,7 +312,7 @@ fn log_files_that_are_moved_away_or_removed_are_missed_and_written_anew() {
 #[test]
 fn another_log_that_comes_in_the_place_of_ours_is_not_written_over() {
     let options = ["--appendonly", "yes"];
-    let mut server = Server::start(&options);
+    let server = Server::start(&options);
     let mut client = server.client();
     let (log, away) = (server.path("appendonlydir"), server.path("away"));
     assert_eq!(client.call("SET before 1"), "OK");
@@ -350,10 +341,7 @@ fn another_log_that_comes_in_the_place_of_ours_is_not_written_over() {
     fs::remove_dir_all(&log).expect("removed");
     wait_for_write(&mut client, "OK");
     assert_eq!(client.call("SET after 1"), "OK");
-    server.signal(Signal::SIGKILL);
-    server.wait();
-    let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
-    let server = Server::start_in(dir, &options);
+    let server = Server::start_in(server.killed(), &options);
     assert_eq!(server.client().call("MGET before probe after"), "[1 1 1]");
 }
 
@@ -361,7 +349,7 @@ fn another_log_that_comes_in_the_place_of_ours_is_not_written_over() {
 fn a_log_file_that_a_copy_has_replaced_takes_no_acknowledged_write_with_it() {
     for policy in ["always", "everysec", "no"] {
         let options = ["--appendonly", "yes", "--appendfsync", policy];
-        let mut server = Server::start(&options);
+        let server = Server::start(&options);
         let mut client = server.client();
         assert_eq!(client.call("SET before 1"), "OK");
         let incr = server.path("appendonlydir/appendonly.aof.1.incr.aof");
@@ -374,11 +362,9 @@ fn a_log_file_that_a_copy_has_replaced_takes_no_acknowledged_write_with_it() {
         // So often it is looked at least.
         sleep(Duration::from_millis(15));
         wait_for_write(&mut client, "OK");
-        server.signal(Signal::SIGKILL);
-        server.wait();
-        let aside = server.path("appendonlydir/appendonly.aof.1.incr.aof.foreign");
+        let dir = server.killed();
+        let aside = dir.path().join("appendonlydir/appendonly.aof.1.incr.aof.foreign");
         assert_eq!(fs::read(aside).expect("it is kept"), copied, "{policy}");
-        let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
         let server = Server::start_in(dir, &options);
         assert_eq!(server.client().call("MGET before late probe"), "[1 1 1]", "{policy}");
     }
@@ -401,10 +387,7 @@ fn a_copy_of_a_log_file_takes_no_acknowledged_write_though_a_link_keeps_the_form
         fs::rename(&copy, &incr).expect("renamed");
         server.wait_for_log("is another file now");
         wait_for_write(&mut client, "OK");
-        server.signal(Signal::SIGKILL);
-        server.wait();
-        let dir = std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"));
-        let server = Server::start_in(dir, &options);
+        let server = Server::start_in(server.killed(), &options);
         assert_eq!(server.client().call("MGET before probe"), "[1 1]", "{policy}");
     }
 }

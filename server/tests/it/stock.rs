@@ -6,7 +6,6 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::client::{Client, Server, free_port};
@@ -69,10 +68,7 @@ fn end(mut server: Server, how: End) -> TempDir {
             server.client().send(b"SHUTDOWN NOSAVE\r\n");
             assert!(server.wait().success(), "{}", server.log());
         }
-        End::Killed => {
-            server.signal(Signal::SIGKILL);
-            let _ = server.wait();
-        }
+        End::Killed => return server.killed(),
     }
     std::mem::replace(&mut server.dir, tempfile::tempdir().expect("a folder"))
 }
