@@ -17,20 +17,65 @@ use crate::watch::Watched;
 /// Every command of this file.
 pub(super) const COMMANDS: &[SessionCommand] = &[MULTI, EXEC, DISCARD, WATCH, UNWATCH];
 
-/// A command of a transaction: its number in the table, and its arguments among all.
+/// A part of a transaction that has so many bytes is not added to: how much is moved when it grows must not
+/// hang on how long the transaction is.
+const PART_BYTES: usize = 32 * 1024;
+
+/// A command of a transaction: its number in the table, and its first argument among all of its part.
 #[derive(Debug)]
 struct Queued {
     number: u16,
     first_word: usize,
 }
 
-/// A transaction under way.
+/// Commands of a transaction that follow one another.
 #[derive(Debug, Default)]
-pub(crate) struct Transaction {
+struct Part {
     queued: Vec<Queued>,
     /// Ends of the words, in `bytes`.
     words: Vec<usize>,
     bytes: Vec<u8>,
+}
+
+impl Part {
+    fn push(&mut self, number: u16, argv: &[&[u8]]) {
+        self.queued.push(Queued { number, first_word: self.words.len() });
+        for word in argv {
+            self.bytes.extend_from_slice(word);
+            self.words.push(self.bytes.len());
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() + self.words.len() * size_of::<usize>() >= PART_BYTES
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.words.capacity() * size_of::<usize>()
+            + self.queued.capacity() * size_of::<Queued>()
+    }
+
+    fn commands(&self) -> impl Iterator<Item = (u16, Vec<&[u8]>)> {
+        let word = |i: usize| {
+            let start = i.checked_sub(1).map_or(0, |before| self.words[before]);
+            &self.bytes[start..self.words[i]]
+        };
+        (0..self.queued.len()).map(move |i| {
+            let end = self.queued.get(i + 1).map_or(self.words.len(), |next| next.first_word);
+            (self.queued[i].number, (self.queued[i].first_word..end).map(word).collect())
+        })
+    }
+}
+
+/// A transaction under way.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    /// Those that are full.
+    parts: Vec<Part>,
+    /// What those have: commands, and heap bytes.
+    in_parts: (usize, usize),
+    last: Part,
     /// Flags that any of the commands has.
     pub(crate) flags: Flags,
     /// Any of the commands does not run while the data set loads.
@@ -45,11 +90,12 @@ impl Transaction {
         if self.is_failed {
             return;
         }
-        self.queued.push(Queued { number, first_word: self.words.len() });
-        for word in argv {
-            self.bytes.extend_from_slice(word);
-            self.words.push(self.bytes.len());
+        if self.last.is_full() {
+            self.in_parts.0 += self.last.queued.len();
+            self.in_parts.1 += self.last.memory_bytes();
+            self.parts.push(std::mem::take(&mut self.last));
         }
+        self.last.push(number, argv);
         self.flags = self.flags.or(flags);
         self.needs_data |= !flags.has(LOADING);
     }
@@ -61,26 +107,17 @@ impl Transaction {
 
     /// How many commands wait.
     pub(crate) fn len(&self) -> usize {
-        self.queued.len()
+        self.in_parts.0 + self.last.queued.len()
     }
 
     /// Heap bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
-            + self.words.capacity() * size_of::<usize>()
-            + self.queued.capacity() * size_of::<Queued>()
+        self.in_parts.1 + self.last.memory_bytes() + self.parts.capacity() * size_of::<Part>()
     }
 
     /// The commands with their arguments.
     fn commands(&self) -> impl Iterator<Item = (u16, Vec<&[u8]>)> {
-        let word = |i: usize| {
-            let start = i.checked_sub(1).map_or(0, |before| self.words[before]);
-            &self.bytes[start..self.words[i]]
-        };
-        (0..self.queued.len()).map(move |i| {
-            let end = self.queued.get(i + 1).map_or(self.words.len(), |next| next.first_word);
-            (self.queued[i].number, (self.queued[i].first_word..end).map(word).collect())
-        })
+        self.parts.iter().chain([&self.last]).flat_map(Part::commands)
     }
 }
 
@@ -211,5 +248,45 @@ impl Server {
             let entry = engine.keyspace().db(watched.key.0).entry(&watched.key.1);
             !watched.was_expired && entry.is_some_and(|entry| entry.is_expired(self.now))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_transaction_grows_in_parts_and_keeps_its_order() {
+        const LONGEST: usize = 3000;
+        let mut transaction = Transaction::default();
+        let commands: Vec<(u16, Vec<Vec<u8>>)> = (0..5000u16)
+            .map(|n| {
+                (
+                    n,
+                    (0..n % 4)
+                        .map(|word| vec![n as u8; (usize::from(n) * 37 + usize::from(word)) % LONGEST])
+                        .collect(),
+                )
+            })
+            .collect();
+        for (number, words) in &commands {
+            let argv: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            transaction.push(*number, Flags::default(), &argv);
+        }
+        assert_eq!(transaction.len(), commands.len());
+        assert!(
+            transaction.commands().eq(commands
+                .iter()
+                .map(|(number, words)| (*number, words.iter().map(Vec::as_slice).collect::<Vec<_>>())))
+        );
+        let most = 2 * (PART_BYTES + 4 * LONGEST);
+        assert!(transaction.parts.iter().all(|part| part.bytes.capacity() <= most));
+        let counted: usize = transaction.parts.iter().map(Part::memory_bytes).sum();
+        assert_eq!(transaction.in_parts.1, counted);
+        assert!(
+            transaction.memory_bytes() > commands.iter().flat_map(|(_, words)| words).map(Vec::len).sum()
+        );
+        transaction.fail();
+        assert_eq!((transaction.len(), transaction.memory_bytes()), (0, 0));
     }
 }
