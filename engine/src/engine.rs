@@ -203,7 +203,7 @@ pub struct Ran {
     pub dirty: u64,
     /// What it waits for; there is no reply then.
     pub wait: Option<Box<Wait>>,
-    /// The command is to be logged as it was sent, by its caller, with [`Engine::log_request`].
+    /// The command is to be logged as it was sent, by its caller, with [`Engine::log_requests`].
     pub is_logged_as_sent: bool,
 }
 

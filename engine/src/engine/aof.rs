@@ -60,12 +60,12 @@ impl Engine {
         self.effects.clear_log();
     }
 
-    /// Logs a command of database `db` that is not in `effects`, in the form in which logs have it.
-    #[inline]
-    pub fn log_request(&mut self, db: usize, request: &[u8], unix: UnixMs) {
-        self.aof.log_one(db, request, unix);
+    /// Logs so many commands of database `db` that are not in `effects`, one behind the other in the form in
+    /// which logs have them.
+    pub fn log_requests(&mut self, db: usize, requests: &[u8], count: u64, unix: UnixMs) {
+        self.aof.log_as_sent(db, requests, count, unix);
         if self.backup.is_logging() {
-            self.backup.log(std::iter::once((db, request)), Unit::Transaction, unix);
+            self.backup.log(std::iter::once((db, requests)), Unit::Transaction, unix);
         }
     }
 

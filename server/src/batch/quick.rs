@@ -47,6 +47,7 @@ impl Batch {
         let first_reply = self.reply.len();
         let reply = &mut self.reply;
         let (mut ran, mut unsettled, mut written_to) = (0, None, None);
+        let mut sent = Sent::none(self.marks.len());
         let mut clock = server.observer.measures_each.then(Instant::now);
         for (call, i) in self.parsed[calls.clone()].iter().zip(calls.start..) {
             let (Some(number), Some(command)) = (call.found, call.quick.filter(|_| call.entry == at)) else {
@@ -89,11 +90,12 @@ impl Batch {
             let caller = Caller { key_hash: call.key_hash(), has_request, ..caller };
             let ran_so = engine.apply(command, Args(argv), caller, reply);
             if ran_so.is_logged_as_sent {
-                engine.log_request(db, request, server.now);
-                let position = engine.log_position();
-                server.aof.position = position;
-                self.marks.push(Mark { start, end: reply.len(), position, is_ack: true });
-                written_to = Some(position);
+                if sent.end != call.start {
+                    written_to = sent.log(server, db, buf, &mut self.marks).or(written_to);
+                    sent.start = call.start;
+                }
+                sent.end = call.end;
+                self.marks.push(Mark { start, end: reply.len(), position: 0, is_ack: true });
             }
             ran += 1;
             self.unmeasured.push(number);
@@ -112,6 +114,7 @@ impl Batch {
                 server.observe(index, number, argv, Cost { nanos, reply_bytes, has_request: true });
             }
             if !server.is_settled() {
+                written_to = sent.log(server, db, buf, &mut self.marks).or(written_to);
                 if !server.is_settled_by_logging() {
                     unsettled = Some(start);
                     break;
@@ -121,6 +124,7 @@ impl Batch {
                     self.marks.push(Mark { start, end: reply.len(), position, is_ack: true });
                     written_to = Some(position);
                 }
+                sent = Sent::none(self.marks.len());
             }
             if reply.len() >= super::FLUSH_BYTES {
                 break;
@@ -129,6 +133,7 @@ impl Batch {
         if ran == 0 {
             return 0;
         }
+        written_to = sent.log(server, db, buf, &mut self.marks).or(written_to);
         server.stats.commands += ran as u64;
         self.entries[at as usize].note_work((self.reply.len() - first_reply) as u64 / REPLY_BYTES_PER_NANO);
         let last_command = self.unmeasured.last().copied();
@@ -145,6 +150,35 @@ impl Batch {
             self.after_call(server, index, start, Called::Ran(number));
         }
         ran
+    }
+}
+
+/// Requests that lie one behind the other in the buffer, have run, and are to be logged as they were sent.
+struct Sent {
+    start: usize,
+    end: usize,
+    /// Where their marks begin; nothing else has marked anything since.
+    marks: usize,
+}
+
+impl Sent {
+    /// None; the marks of the next begin there.
+    fn none(marks: usize) -> Sent {
+        Sent { start: 0, end: 0, marks }
+    }
+
+    /// Logs them. Up to where the log goes then; `None` if there are none.
+    fn log(&mut self, server: &mut Server, db: usize, buf: &[u8], marks: &mut [Mark]) -> Option<u64> {
+        let (engine, own) = (server.engine.as_mut()?, &mut marks[self.marks..]);
+        if own.is_empty() {
+            return None;
+        }
+        engine.log_requests(db, &buf[self.start..self.end], own.len() as u64, server.now);
+        let position = engine.log_position();
+        server.aof.position = position;
+        own.iter_mut().for_each(|mark| mark.position = position);
+        *self = Sent::none(self.marks + own.len());
+        Some(position)
     }
 }
 

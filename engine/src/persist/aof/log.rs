@@ -440,9 +440,8 @@ impl Aof {
         matches!(self.health, LogHealth::SyncFailed(_))
     }
 
-    /// Logs one command.
-    #[inline]
-    pub fn log_one(&mut self, db: usize, command: &[u8], unix: UnixMs) {
+    /// Logs so many commands of one database, which lie one behind the other.
+    pub fn log_as_sent(&mut self, db: usize, commands: &[u8], count: u64, unix: UnixMs) {
         if self.state == AofState::Off {
             return;
         }
@@ -453,9 +452,9 @@ impl Aof {
             self.selected = Some(db);
             push_select(out, db);
         }
-        out.extend_from_slice(command);
+        out.extend_from_slice(commands);
         self.logged += (self.block.body().len() - before) as u64;
-        self.units += 1;
+        self.units += count;
         if !self.has_file() {
             // The base that comes will have it.
             self.forget_block();
