@@ -15,7 +15,7 @@
 use std::fmt;
 
 use super::reserve;
-use crate::base::crc64::Crc64;
+use crate::base::crc64::{Behind, Crc64, crc64};
 use crate::base::num;
 
 /// What a block's line starts with.
@@ -26,6 +26,8 @@ pub const UNKNOWN: u64 = u64::MAX;
 pub const MAX_LINE_BYTES: usize = PREFIX.len() + 20 + 1 + 20 + 1 + SUM_DIGITS + 2;
 /// What a line with a time starts with.
 const TIMESTAMP: &[u8] = b"#TS:";
+/// From here on it takes longer to go through a body twice than to reckon with its sum.
+const LONG_BODY_BYTES: usize = 24 * 1024;
 /// Digits of a sum.
 pub(super) const SUM_DIGITS: usize = 16;
 
@@ -125,11 +127,32 @@ impl Pending {
 
     /// The whole block as it goes to offset `at` of the file. May be asked for again with another place.
     pub fn seal(&mut self, at: u64, synced: Option<u64>) -> &[u8] {
+        self.seal_summed(at, synced).bytes
+    }
+
+    /// The same, with what it adds to the checksum of the file.
+    pub fn seal_summed(&mut self, at: u64, synced: Option<u64>) -> Sealed<'_> {
+        let body = self.body();
+        let len = body.len() as u64;
+        let mut crc = start_sum(at, len, synced);
+        let mut body_sum = None;
+        if body.len() < LONG_BODY_BYTES {
+            crc.update(body);
+        } else {
+            let (behind, own) = (Behind::of(len), crc64(body));
+            crc = Crc64::resume(behind.join(crc.value(), own));
+            body_sum = Some((behind, own));
+        }
         let mut line = Vec::with_capacity(MAX_LINE_BYTES);
-        push_line(&mut line, at, synced, self.body());
+        push_fields(&mut line, body.len(), synced, crc.value());
         let start = MAX_LINE_BYTES - line.len();
         self.bytes[start..MAX_LINE_BYTES].copy_from_slice(&line);
-        &self.bytes[start..]
+        Sealed { bytes: &self.bytes[start..], line_bytes: line.len(), body_sum }
+    }
+
+    /// The records alone, as they go to a file that is not checked.
+    pub fn unsealed(&self) -> Sealed<'_> {
+        Sealed { bytes: self.body(), line_bytes: 0, body_sum: None }
     }
 
     /// The same over a reserve: what is left of that starts with a `#`, so there may be a byte behind the
@@ -159,6 +182,34 @@ impl Pending {
 impl Default for Pending {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A block as it goes to a file.
+#[derive(Debug)]
+pub struct Sealed<'a> {
+    bytes: &'a [u8],
+    line_bytes: usize,
+    /// The checksum of a long body.
+    body_sum: Option<(Behind, u64)>,
+}
+
+impl Sealed<'_> {
+    /// What is to be written.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// Adds it to the checksum of a file, as its bytes would.
+    pub fn add_to(&self, file: &mut Crc64) {
+        match self.body_sum {
+            None => file.update(self.bytes),
+            Some((behind, own)) => {
+                file.update(&self.bytes[..self.line_bytes]);
+                *file = Crc64::resume(behind.join(file.value(), own));
+            }
+        }
     }
 }
 

@@ -94,6 +94,27 @@ fn a_sealed_block_can_be_sealed_again_elsewhere() {
 }
 
 #[test]
+fn the_sums_of_a_long_block_are_those_of_its_bytes() {
+    let in_front = b"what the file has";
+    for len in [1, 1000, LONG_BODY_BYTES - 1, LONG_BODY_BYTES, 100_003] {
+        let body: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
+        let mut pending = Pending::new();
+        pending.body_mut().extend_from_slice(&body);
+        let mut line = Vec::new();
+        push_line(&mut line, 17, Some(3), &body);
+        let sealed = pending.seal_summed(17, Some(3));
+        assert_eq!(sealed.bytes(), [&line[..], &body].concat(), "{len}");
+        let mut file = Crc64::new();
+        file.update(in_front);
+        sealed.add_to(&mut file);
+        assert_eq!(file.value(), crc64(&[&in_front[..], sealed.bytes()].concat()), "{len}");
+        let mut file = Crc64::new();
+        pending.unsealed().add_to(&mut file);
+        assert_eq!(file.value(), crc64(&body), "{len}");
+    }
+}
+
+#[test]
 fn every_flipped_bit_is_found_in_its_block() {
     let (log, starts) = log(&[Some(0), None, Some(60)]);
     for at in 0..log.len() {

@@ -214,15 +214,16 @@ impl Tail {
     /// acknowledged.
     pub(super) fn append(&mut self, block: &mut Pending, is_synced: bool) -> Result<(), CommitError> {
         self.trim()?;
-        let bytes = match self.is_checked {
-            true => block.seal(self.bytes, is_synced.then_some(self.synced_bytes)),
-            false => block.body(),
+        let sealed = match self.is_checked {
+            true => block.seal_summed(self.bytes, is_synced.then_some(self.synced_bytes)),
+            false => block.unsealed(),
         };
+        let bytes = sealed.bytes();
         if let Err(short) = self.file.write_at(self.bytes, bytes) {
             self.is_soiled = self.file.truncate(self.bytes).is_err();
             return Err(CommitError::Append(short.error));
         }
-        self.sum.update(bytes);
+        sealed.add_to(&mut self.sum);
         self.bytes += bytes.len() as u64;
         self.end = self.bytes;
         keep_last_page(&mut self.last_page, self.bytes, bytes);
