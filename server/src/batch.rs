@@ -9,6 +9,7 @@ mod aside;
 mod quick;
 mod turn;
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::time::Instant;
@@ -26,6 +27,7 @@ pub(crate) use self::aside::Aside;
 use crate::clients::{Client, Closing, Hold};
 use crate::command::table::{Kind, Recent};
 use crate::dispatch::{self, Called};
+use crate::net::unsent::{Copies, LONG_BYTES};
 use crate::observe::Cost;
 use crate::queue::LIGHT_NANOS;
 use crate::server::Server;
@@ -77,6 +79,9 @@ const KEEP_ARGS: usize = 32 * 1024;
 
 /// The buffer of replies keeps this much room.
 const KEEP_REPLY_BYTES: usize = 1 << 20;
+
+/// Of so many long replies and messages it is known how they are shared without more room.
+const KEEP_COPIES: usize = 64;
 
 /// Room for replies that is kept after one that broke its limit.
 const CUT_REPLY_BYTES: usize = 4 * 1024;
@@ -150,6 +155,13 @@ struct Span {
     end: usize,
 }
 
+impl Span {
+    /// It is worth sharing with other clients that get the same.
+    fn is_long(&self) -> bool {
+        self.end - self.start >= LONG_BYTES
+    }
+}
+
 /// Output in the buffer of replies that may have to wait for the log.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
@@ -183,6 +195,8 @@ pub(crate) struct Batch {
     marks: Vec<Mark>,
     /// Replies to one client that did not lie side by side.
     joined: Vec<u8>,
+    /// Who shares the long ones among the replies and messages, by where they lie.
+    copies: HashMap<(usize, usize), Copies>,
     /// Commands that ran since the last reading of the clock, all of them fast.
     unmeasured: Vec<u16>,
     /// How far buckets and entries have been asked for.
@@ -222,6 +236,7 @@ impl Batch {
             spans: Vec::new(),
             marks: Vec::new(),
             joined: Vec::new(),
+            copies: HashMap::new(),
             unmeasured: Vec::new(),
             ahead: Ahead::default(),
             recent: Recent::default(),
@@ -686,14 +701,29 @@ impl Batch {
         for spans in self.spans.chunk_by(|a, b| a.client == b.client) {
             match spans {
                 [] => {}
-                [span] => server.send(span.client, &bytes[span.start..span.end]),
+                [span] if !span.is_long() => server.send(span.client, &bytes[span.start..span.end]),
                 [first, ..] => {
                     self.joined.clear();
-                    spans.iter().for_each(|s| self.joined.extend_from_slice(&bytes[s.start..s.end]));
-                    server.send(first.client, &self.joined);
+                    for span in spans {
+                        if span.is_long() {
+                            if !self.joined.is_empty() {
+                                server.send(span.client, &self.joined);
+                                self.joined.clear();
+                            }
+                            let copies = self.copies.entry((span.start, span.end)).or_default();
+                            server.send_message(span.client, &bytes[span.start..span.end], copies);
+                        } else {
+                            self.joined.extend_from_slice(&bytes[span.start..span.end]);
+                        }
+                    }
+                    if !self.joined.is_empty() {
+                        server.send(first.client, &self.joined);
+                    }
                 }
             }
         }
+        self.copies.clear();
+        self.copies.shrink_to(KEEP_COPIES);
         self.joined.clear();
         self.joined.shrink_to(KEEP_REPLY_BYTES);
         self.spans.clear();

@@ -15,6 +15,7 @@ use crate::config::kind::OutputLimit;
 use crate::net::connection::{OUTPUT_BLOCK_BYTES, count_output};
 use crate::net::held::Held;
 use crate::net::reactor::Interest;
+use crate::net::unsent::Copies;
 use crate::server::Server;
 
 /// Output that may wait for a client that has not authenticated.
@@ -22,7 +23,13 @@ const STRANGER_OUTPUT_BYTES: usize = 1024;
 
 impl Server {
     /// Sends bytes to a client behind what waits already; what the socket does not take waits.
+    #[inline]
     pub(crate) fn send(&mut self, index: u32, bytes: &[u8]) {
+        self.send_message(index, bytes, &mut Copies::None);
+    }
+
+    /// The same for bytes that others get, too; `copies` is to be the same for all of them.
+    pub(crate) fn send_message(&mut self, index: u32, bytes: &[u8], copies: &mut Copies) {
         let Some(client) = self.clients.get_mut(index) else { return };
         if client.closing == Closing::Now {
             return;
@@ -49,7 +56,7 @@ impl Server {
             (true, _) => client.stream.write(bytes),
             (false, true) => Ok(0),
             (false, false) => {
-                connection.unsent.push(bytes);
+                connection.unsent.push_message(bytes, 0, copies);
                 client.stream.write_unsent(&connection.unsent)
             }
         };
@@ -64,9 +71,9 @@ impl Server {
             }
         };
         if is_flushed {
-            connection.unsent.push(&bytes[sent..]);
+            connection.unsent.push_message(bytes, sent, copies);
         } else if is_waiting {
-            connection.unsent.push(bytes);
+            connection.unsent.push_message(bytes, 0, copies);
         } else {
             connection.unsent.advance(sent);
         }

@@ -70,6 +70,33 @@ fn who_asks_for_much_and_reads_nothing_is_let_go() {
 }
 
 #[test]
+fn long_messages_to_many_who_do_not_read_are_there_once() {
+    const CLIENTS: usize = 50;
+    const MESSAGES: u8 = 100;
+    let long = |number: u8| vec![b'a' + number % 26; 100_000 + usize::from(number)];
+    let server = Server::start(&["--client-output-buffer-limit", "pubsub", "0", "0", "0"]);
+    let mut listeners: Vec<Client> = (0..CLIENTS).map(|_| server.client()).collect();
+    for listener in &mut listeners {
+        assert_eq!(listener.call("SUBSCRIBE c"), "[subscribe c 1]");
+    }
+    let mut other = server.client();
+    let before = resident_kb(&server);
+    for number in 0..MESSAGES {
+        assert_eq!(other.call_words(&[b"PUBLISH", b"c", &long(number)]), "50");
+        assert_eq!(other.call("PUBLISH c short"), "50");
+    }
+    let grown = resident_kb(&server).saturating_sub(before);
+    assert!(grown < 128 * 1024, "{grown} kB, and {} kB were published", u64::from(MESSAGES) * 100);
+    for listener in [0, CLIENTS / 2, CLIENTS - 1] {
+        for number in 0..MESSAGES {
+            let long = String::from_utf8(long(number)).expect("letters");
+            assert_eq!(listeners[listener].read(), format!("[message c {long}]"), "{listener}: {number}");
+            assert_eq!(listeners[listener].read(), "[message c short]");
+        }
+    }
+}
+
+#[test]
 fn who_sends_without_end_is_let_go() {
     let mut server = Server::start(&["--client-query-buffer-limit", "1mb"]);
     let mut flood = b"*1000000\r\n".to_vec();
