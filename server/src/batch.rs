@@ -130,6 +130,8 @@ struct Parse {
     /// Past its last byte.
     end: usize,
     found: Option<u16>,
+    /// It is written as a log has it.
+    is_usual: bool,
     /// Its code, if it may run with others, see [`Kind`].
     quick: Option<&'static DataCommand>,
     first_arg: usize,
@@ -169,8 +171,47 @@ struct Mark {
     end: usize,
     /// It goes once the log is safe up to here.
     position: u64,
-    /// It is the reply to a write.
-    is_ack: bool,
+    of: Marked,
+}
+
+/// What a mark is about.
+#[derive(Debug, Clone, Copy)]
+enum Marked {
+    /// Replies to writes, of so many bytes each.
+    Acks(usize),
+    Other,
+}
+
+impl Mark {
+    /// One reply to a write.
+    fn ack(start: usize, end: usize, position: u64) -> Mark {
+        Mark { start, end, position, of: Marked::Acks(end - start) }
+    }
+
+    fn other(start: usize, end: usize, position: u64) -> Mark {
+        Mark { start, end, position, of: Marked::Other }
+    }
+
+    /// Takes in the reply that follows, if it looks like those before.
+    #[inline]
+    fn extend(&mut self, reply: &Range<usize>) -> bool {
+        let is_like =
+            self.end == reply.start && matches!(self.of, Marked::Acks(bytes) if bytes == reply.len());
+        if is_like {
+            self.end = reply.end;
+        }
+        is_like
+    }
+
+    /// Its pieces, each of which waits or goes for itself, and whether they are replies to writes.
+    fn pieces(self) -> (impl Iterator<Item = Range<usize>>, bool) {
+        let (bytes, is_ack) = match self.of {
+            Marked::Acks(bytes) => (bytes, true),
+            Marked::Other => (self.end - self.start, false),
+        };
+        let pieces = (self.start..self.end).step_by(bytes.max(1)).map(move |at| at..at + bytes);
+        (pieces, is_ack)
+    }
 }
 
 /// The buffers of the executor. Kept between turns so that none of this allocates.
@@ -462,6 +503,7 @@ impl Batch {
                             start,
                             end,
                             found,
+                            is_usual: self.opening.is_usual(),
                             quick,
                             first_arg,
                             args,
@@ -614,7 +656,7 @@ impl Batch {
         if server.aof.is_on
             && let Some(position) = server.note_logged(client, called)
         {
-            self.marks.push(Mark { start, end: self.reply.len(), position, is_ack: true });
+            self.marks.push(Mark::ack(start, self.reply.len(), position));
         }
         if server.outbox.is_empty() {
             add_span(&mut self.spans, client, start, self.reply.len());
@@ -675,11 +717,11 @@ impl Batch {
         let mut start = base;
         for (range, acked_at) in server.outbox.acks() {
             let (from, to) = (base + range.start, base + range.end);
-            self.marks.push(Mark { start, end: from, position, is_ack: false });
-            self.marks.push(Mark { start: from, end: to, position: *acked_at, is_ack: true });
+            self.marks.push(Mark::other(start, from, position));
+            self.marks.push(Mark::ack(from, to, *acked_at));
             start = to;
         }
-        self.marks.push(Mark { start, end: self.reply.len(), position, is_ack: false });
+        self.marks.push(Mark::other(start, self.reply.len(), position));
     }
 
     /// Sends the replies: once to each client, whatever came between its replies. What has been written
@@ -743,12 +785,15 @@ impl Batch {
                 let mut at = span.start;
                 let first = self.marks.partition_point(|mark| mark.end <= span.start);
                 let marks = self.marks[first..].iter().take_while(|mark| mark.start < span.end);
-                for mark in marks.filter(|mark| mark.start < mark.end) {
-                    let (from, to) = (mark.start.max(at), mark.end.min(span.end));
-                    server.send_when_safe(client, &bytes[at..from], None, &mut self.joined);
-                    let after = Some((mark.position, mark.is_ack));
-                    server.send_when_safe(client, &bytes[from..to], after, &mut self.joined);
-                    at = to;
+                for mark in marks {
+                    let (pieces, is_ack) = mark.pieces();
+                    let after = Some((mark.position, is_ack));
+                    for piece in pieces.filter(|piece| piece.end > span.start && piece.start < span.end) {
+                        let (from, to) = (piece.start.max(at), piece.end.min(span.end));
+                        server.send_when_safe(client, &bytes[at..from], None, &mut self.joined);
+                        server.send_when_safe(client, &bytes[from..to], after, &mut self.joined);
+                        at = to;
+                    }
                 }
                 server.send_when_safe(client, &bytes[at..span.end], None, &mut self.joined);
             }

@@ -85,8 +85,7 @@ impl Batch {
                 }
             };
             let start = reply.len();
-            let request = &buf[call.start..call.end];
-            let has_request = is_logging && is_in_log_form(request, argv);
+            let has_request = is_logging && call.is_usual;
             let caller = Caller { key_hash: call.key_hash(), has_request, ..caller };
             let ran_so = engine.apply(command, Args(argv), caller, reply);
             if ran_so.is_logged_as_sent {
@@ -94,8 +93,7 @@ impl Batch {
                     written_to = sent.log(server, db, buf, &mut self.marks).or(written_to);
                     sent.start = call.start;
                 }
-                sent.end = call.end;
-                self.marks.push(Mark { start, end: reply.len(), position: 0, is_ack: true });
+                sent.take(call.end, start..reply.len(), &mut self.marks);
             }
             ran += 1;
             self.unmeasured.push(number);
@@ -121,7 +119,7 @@ impl Batch {
                 }
                 let position = server.log_only();
                 if command.spec.flags.has(WRITE) {
-                    self.marks.push(Mark { start, end: reply.len(), position, is_ack: true });
+                    self.marks.push(Mark::ack(start, reply.len(), position));
                     written_to = Some(position);
                 }
                 sent = Sent::none(self.marks.len());
@@ -157,6 +155,7 @@ impl Batch {
 struct Sent {
     start: usize,
     end: usize,
+    count: u64,
     /// Where their marks begin; nothing else has marked anything since.
     marks: usize,
 }
@@ -164,52 +163,26 @@ struct Sent {
 impl Sent {
     /// None; the marks of the next begin there.
     fn none(marks: usize) -> Sent {
-        Sent { start: 0, end: 0, marks }
+        Sent { start: 0, end: 0, count: 0, marks }
+    }
+
+    /// Takes in the request that lies behind them up to `end`, and marks its reply.
+    #[inline]
+    fn take(&mut self, end: usize, reply: Range<usize>, marks: &mut Vec<Mark>) {
+        (self.end, self.count) = (end, self.count + 1);
+        if !marks[self.marks..].last_mut().is_some_and(|mark| mark.extend(&reply)) {
+            marks.push(Mark::ack(reply.start, reply.end, 0));
+        }
     }
 
     /// Logs them. Up to where the log goes then; `None` if there are none.
     fn log(&mut self, server: &mut Server, db: usize, buf: &[u8], marks: &mut [Mark]) -> Option<u64> {
-        let (engine, own) = (server.engine.as_mut()?, &mut marks[self.marks..]);
-        if own.is_empty() {
-            return None;
-        }
-        engine.log_requests(db, &buf[self.start..self.end], own.len() as u64, server.now);
+        let engine = server.engine.as_mut().filter(|_| self.count > 0)?;
+        engine.log_requests(db, &buf[self.start..self.end], self.count, server.now);
         let position = engine.log_position();
         server.aof.position = position;
-        own.iter_mut().for_each(|mark| mark.position = position);
-        *self = Sent::none(self.marks + own.len());
+        marks[self.marks..].iter_mut().for_each(|mark| mark.position = position);
+        *self = Sent::none(marks.len());
         Some(position)
-    }
-}
-
-/// True if a command lies in the buffer of requests as a log has it. False in doubt, and for long ones,
-/// whose cost is elsewhere.
-#[inline]
-fn is_in_log_form(request: &[u8], argv: &[&[u8]]) -> bool {
-    // Counts are taken for what they are by the parser, be there zeros in front: the bytes tell.
-    const SHORT: usize = 1000;
-    let is_short = argv.len() < 10 && argv.iter().all(|arg| arg.len() < SHORT);
-    let digits = |n: usize| 1 + usize::from(n >= 10) + usize::from(n >= 100);
-    let bytes: usize = argv.iter().map(|arg| arg.len() + digits(arg.len())).sum();
-    // `*n\r\n`, and `$` and two line ends for each argument.
-    is_short && request.first() == Some(&b'*') && request.len() == 4 + bytes + 5 * argv.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_in_log_form;
-
-    #[test]
-    fn only_what_a_log_would_have_is_taken_as_it_came() {
-        let long = "x".repeat(999);
-        let argv: [&[u8]; 3] = [b"SET", b"k", long.as_bytes()];
-        let sent = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$999\r\n{long}\r\n");
-        assert!(is_in_log_form(sent.as_bytes(), &argv));
-        assert!(is_in_log_form(b"*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n", &[b"GET", b"0123456789"]));
-        assert!(!is_in_log_form(b"*2\r\n$03\r\nGET\r\n$1\r\nk\r\n", &[b"GET", b"k"]));
-        assert!(!is_in_log_form(b"GET                k\r\n", &[b"GET", b"k"]));
-        let longer = "x".repeat(1000);
-        let sent = format!("*2\r\n$3\r\nGET\r\n$1000\r\n{longer}\r\n");
-        assert!(!is_in_log_form(sent.as_bytes(), &[b"GET", longer.as_bytes()]));
     }
 }

@@ -323,6 +323,39 @@ fn on_a_full_disk_nothing_is_acknowledged_and_reads_go_on() {
 }
 
 #[test]
+fn each_write_of_a_pipeline_that_a_full_disk_refuses_has_its_own_error() {
+    const ROUNDS: usize = 100;
+    for policy in ["always", "everysec", "no"] {
+        let server = start_with_little_disk(32, &["--appendfsync", policy]);
+        let mut client = server.client();
+        let value = [b'x'; 400];
+        let mut pipeline = Vec::new();
+        for i in 0..ROUNDS {
+            let key = format!("k{i}");
+            pipeline.extend_from_slice(&request(&[b"SET", key.as_bytes(), &value]));
+            pipeline.extend_from_slice(&request(&[b"SET", b"k", b"v"]));
+            pipeline.extend_from_slice(&request(&[b"INCR", b"n"]));
+            pipeline.extend_from_slice(&request(&[b"EXISTS", key.as_bytes()]));
+        }
+        pipeline.extend_from_slice(&request(&[b"ECHO", b"all"]));
+        client.send(&pipeline);
+        let is_error = |reply: &str| reply.starts_with("-MISCONF Errors writing to the AOF file");
+        let mut refused = 0;
+        for i in 0..ROUNDS {
+            let replies: [String; 4] = std::array::from_fn(|_| client.read());
+            refused += replies.iter().filter(|reply| is_error(reply)).count();
+            let number = (i + 1).to_string();
+            for (reply, done) in replies.iter().zip(["OK", "OK", &number]) {
+                assert!(reply == done || is_error(reply), "{policy}, round {i}: {replies:?}");
+            }
+            assert!(matches!(replies[3].as_str(), "0" | "1"), "{policy}, round {i}: {replies:?}");
+        }
+        assert_eq!(client.read(), "all", "{policy}");
+        assert!((1..=3 * ROUNDS).contains(&refused), "{policy}: {refused}");
+    }
+}
+
+#[test]
 fn once_there_is_room_again_writes_go_on() {
     let mut server = start_with_little_disk(32, &[]);
     let mut client = server.client();

@@ -141,11 +141,13 @@ pub struct Opening {
     /// The name, relative to the command's first byte.
     name: Arg,
     is_repeated: bool,
+    is_usual: bool,
 }
 
 impl Default for Opening {
     fn default() -> Opening {
-        Opening { bytes: 1, mask: 0, count: 0, name: Arg { at: 0, len: 0 }, is_repeated: false }
+        let name = Arg { at: 0, len: 0 };
+        Opening { bytes: 1, mask: 0, count: 0, name, is_repeated: false, is_usual: false }
     }
 }
 
@@ -158,7 +160,15 @@ impl Opening {
         self.is_repeated
     }
 
-    /// Notes how a command at `start` begins, unless that takes too many bytes.
+    /// True if the command that was parsed last is written in the one way that servers and their logs
+    /// write one. False in doubt, and for one with an argument of 1000 bytes or more.
+    #[must_use]
+    #[inline]
+    pub fn is_usual(&self) -> bool {
+        self.is_usual
+    }
+
+    /// Notes how a command of the usual form at `start` begins, unless that takes too many bytes.
     fn note(&mut self, buf: &[u8], start: usize, count: usize, name: Arg) {
         let bytes = name.at + name.len - start;
         *self = match buf[start..].first_chunk() {
@@ -166,9 +176,9 @@ impl Opening {
                 let mask = u128::MAX >> (8 * (first.len() - bytes));
                 let name = Arg { at: name.at - start, len: name.len };
                 let bytes = u128::from_le_bytes(*first) & mask;
-                Opening { bytes, mask, count: count - 1, name, is_repeated: false }
+                Opening { bytes, mask, count: count - 1, name, is_repeated: false, is_usual: true }
             }
-            _ => Opening::default(),
+            _ => Opening { is_usual: true, ..Opening::default() },
         };
     }
 

@@ -29,6 +29,9 @@ fn commands(
                         let before = found.last().expect("there is one that begins like this");
                         assert_eq!((before.len(), &before[0]), (command.len(), &command[0]));
                     }
+                    if opening.is_usual() {
+                        assert_eq!(buf[start..end], written(&command));
+                    }
                     found.push(command);
                     start = end;
                 }
@@ -43,6 +46,17 @@ fn commands(
         buf.drain(..start);
     }
     (found, None)
+}
+
+/// As servers and logs write a command.
+fn written(argv: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", argv.len()).into_bytes();
+    for arg in argv {
+        bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        bytes.extend_from_slice(arg);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
 }
 
 fn check(bytes: &[u8], expected: &[&[&[u8]]], error: Option<&str>) {
@@ -149,12 +163,7 @@ proptest! {
         argv in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..120), 1..12),
         cuts in prop::collection::vec(0usize..600, 0..6),
     ) {
-        let mut bytes = format!("*{}\r\n", argv.len()).into_bytes();
-        for arg in &argv {
-            bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-            bytes.extend_from_slice(arg);
-            bytes.extend_from_slice(b"\r\n");
-        }
+        let bytes = written(&argv);
         let mut cuts = cuts;
         cuts.sort_unstable();
         let twice = [bytes.clone(), bytes].concat();
@@ -210,4 +219,30 @@ fn a_command_that_begins_as_the_one_before_is_told() {
         told.push(opening.is_repeated());
     }
     assert_eq!(told, [false, true, false, false, false, false, true]);
+}
+
+#[test]
+fn only_what_a_log_would_have_is_said_to_be_usual() {
+    let is_usual = |bytes: &[u8]| {
+        let (mut buf, mut args, mut opening) = (bytes.to_vec(), Vec::new(), Opening::default());
+        let parsed = Parser::default().next_like(&mut buf, 0, &LIMITS, &mut args, &mut opening);
+        assert_eq!(parsed, Parsed::Command { end: bytes.len() });
+        opening.is_usual()
+    };
+    assert!(is_usual(b"*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n"));
+    assert!(is_usual(b"*2\r\n$22\r\nANAMEOFMANYMANYLETTERS\r\n$1\r\nk\r\n"), "longer than an opening");
+    // Counts with zeros in front are none.
+    for other in ["*2\r\n$03\r\nGET\r\n$1\r\nk\r\n", "*1\r\n$04\r\nPING\r\n"] {
+        let mut args = Vec::new();
+        let parsed = Parser::default().next(&mut other.as_bytes().to_vec(), 0, &LIMITS, &mut args);
+        assert!(matches!(parsed, Parsed::Error(_)), "{other}: {parsed:?}");
+    }
+    assert!(!is_usual(b"GET                k\r\n"));
+    for (bytes, usual) in [(999, true), (1000, false)] {
+        let value = "x".repeat(bytes);
+        assert_eq!(
+            is_usual(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${bytes}\r\n{value}\r\n").as_bytes()),
+            usual
+        );
+    }
 }
