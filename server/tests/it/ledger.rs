@@ -50,7 +50,7 @@ fn options(round: u64) -> [&'static str; 8] {
 /// Starts the server that is looked at, and waits until it serves.
 fn start(dir: &Path, port: u16, round: u64) -> Child {
     let mut child = spawn(&[], dir, port, round);
-    assert!(is_ready(&mut child, dir), "round {round}: the server refuses its own files: {}", log(dir));
+    assert!(is_ready(&mut child, dir, port), "round {round}: the server refuses its own files: {}", log(dir));
     child
 }
 
@@ -72,10 +72,11 @@ fn spawn(tracer: &[&str], dir: &Path, port: u16, round: u64) -> Child {
     command.spawn().expect("the program starts")
 }
 
-/// Waits until the server serves. False if it has ended.
-fn is_ready(child: &mut Child, dir: &Path) -> bool {
+/// Waits until the server serves, whatever it has logged: that may be among the calls that fail. False if it
+/// has ended.
+fn is_ready(child: &mut Child, dir: &Path, port: u16) -> bool {
     let begun = Instant::now();
-    while !log(dir).contains("Ready to accept connections") {
+    while !serves(port) {
         if child.try_wait().expect("its state").is_some() {
             return false;
         }
@@ -83,6 +84,16 @@ fn is_ready(child: &mut Child, dir: &Path) -> bool {
         sleep(Duration::from_millis(2));
     }
     true
+}
+
+/// Whether a server answers, and has loaded its data.
+fn serves(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("an option");
+    let mut reply = [0; 7];
+    stream.write_all(&request(&[b"PING"])).is_ok()
+        && stream.read_exact(&mut reply).is_ok()
+        && reply == *b"+PONG\r\n"
 }
 
 /// What the server has logged since it was started.
@@ -277,7 +288,7 @@ fn a_failing_call_loses_nothing_that_was_acknowledged() {
         let tracer = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
         let port = free_port();
         let mut child = spawn(&tracer, dir.path(), port, round);
-        let is_up = is_ready(&mut child, dir.path());
+        let is_up = is_ready(&mut child, dir.path(), port);
         let (stop, moment) = (AtomicBool::new(false), Duration::from_millis(30 + rng.below(120)));
         let rewrite_at = Duration::from_millis(rng.below(30));
         let seeds = [rng.next_u64(), rng.next_u64()];
