@@ -6,6 +6,7 @@
 
 mod ahead;
 mod aside;
+mod marks;
 mod quick;
 mod turn;
 
@@ -24,6 +25,7 @@ use smallvec::SmallVec;
 
 use self::ahead::{Ahead, PREFETCH_CALLS, PREFETCH_KEYS};
 pub(crate) use self::aside::Aside;
+use self::marks::Mark;
 use crate::clients::{Client, Closing, Hold};
 use crate::command::table::{Kind, Recent};
 use crate::dispatch::{self, Called};
@@ -161,56 +163,6 @@ impl Span {
     /// It is worth sharing with other clients that get the same.
     fn is_long(&self) -> bool {
         self.end - self.start >= LONG_BYTES
-    }
-}
-
-/// Output in the buffer of replies that may have to wait for the log.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    start: usize,
-    end: usize,
-    /// It goes once the log is safe up to here.
-    position: u64,
-    of: Marked,
-}
-
-/// What a mark is about.
-#[derive(Debug, Clone, Copy)]
-enum Marked {
-    /// Replies to writes, of so many bytes each.
-    Acks(usize),
-    Other,
-}
-
-impl Mark {
-    /// One reply to a write.
-    fn ack(start: usize, end: usize, position: u64) -> Mark {
-        Mark { start, end, position, of: Marked::Acks(end - start) }
-    }
-
-    fn other(start: usize, end: usize, position: u64) -> Mark {
-        Mark { start, end, position, of: Marked::Other }
-    }
-
-    /// Takes in the reply that follows, if it looks like those before.
-    #[inline]
-    fn extend(&mut self, reply: &Range<usize>) -> bool {
-        let is_like =
-            self.end == reply.start && matches!(self.of, Marked::Acks(bytes) if bytes == reply.len());
-        if is_like {
-            self.end = reply.end;
-        }
-        is_like
-    }
-
-    /// Its pieces, each of which waits or goes for itself, and whether they are replies to writes.
-    fn pieces(self) -> (impl Iterator<Item = Range<usize>>, bool) {
-        let (bytes, is_ack) = match self.of {
-            Marked::Acks(bytes) => (bytes, true),
-            Marked::Other => (self.end - self.start, false),
-        };
-        let pieces = (self.start..self.end).step_by(bytes.max(1)).map(move |at| at..at + bytes);
-        (pieces, is_ack)
     }
 }
 
@@ -711,19 +663,6 @@ impl Batch {
         server.outbox.clear();
     }
 
-    /// Messages of the outbox wait for the log as what they tell of does.
-    fn mark_outbox(&mut self, server: &Server, base: usize) {
-        let position = server.aof.position;
-        let mut start = base;
-        for (range, acked_at) in server.outbox.acks() {
-            let (from, to) = (base + range.start, base + range.end);
-            self.marks.push(Mark::other(start, from, position));
-            self.marks.push(Mark::ack(from, to, *acked_at));
-            start = to;
-        }
-        self.marks.push(Mark::other(start, self.reply.len(), position));
-    }
-
     /// Sends the replies: once to each client, whatever came between its replies. What has been written
     /// is in the log before.
     fn flush(&mut self, server: &mut Server) {
@@ -770,39 +709,6 @@ impl Batch {
         self.joined.shrink_to(KEEP_REPLY_BYTES);
         self.spans.clear();
         self.reply.clear(KEEP_REPLY_BYTES);
-    }
-}
-
-impl Batch {
-    /// Sends what may go. The rest waits for the log, and what is behind it in its client's order with it.
-    #[cold]
-    fn hold_back(&mut self, server: &mut Server) {
-        let bytes = self.reply.bytes();
-        for spans in self.spans.chunk_by(|a, b| a.client == b.client) {
-            let Some(Span { client, .. }) = spans.first().copied() else { continue };
-            self.joined.clear();
-            for span in spans {
-                let mut at = span.start;
-                let first = self.marks.partition_point(|mark| mark.end <= span.start);
-                let marks = self.marks[first..].iter().take_while(|mark| mark.start < span.end);
-                for mark in marks {
-                    let (pieces, is_ack) = mark.pieces();
-                    let after = Some((mark.position, is_ack));
-                    for piece in pieces.filter(|piece| piece.end > span.start && piece.start < span.end) {
-                        let (from, to) = (piece.start.max(at), piece.end.min(span.end));
-                        server.send_when_safe(client, &bytes[at..from], None, &mut self.joined);
-                        server.send_when_safe(client, &bytes[from..to], after, &mut self.joined);
-                        at = to;
-                    }
-                }
-                server.send_when_safe(client, &bytes[at..span.end], None, &mut self.joined);
-            }
-            if !self.joined.is_empty() {
-                server.send(client, &self.joined);
-            }
-        }
-        self.joined.clear();
-        self.joined.shrink_to(KEEP_REPLY_BYTES);
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{Opening, Parsed, Parser, ProtocolError, RequestLimits};
+use crate::codec::aof::record::push_command;
 
 const LIMITS: RequestLimits =
     RequestLimits { bulk_bytes: 512 << 20, args: 1024 * 1024, is_authenticated: true };
@@ -50,12 +51,8 @@ fn commands(
 
 /// As servers and logs write a command.
 fn written(argv: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", argv.len()).into_bytes();
-    for arg in argv {
-        bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-        bytes.extend_from_slice(arg);
-        bytes.extend_from_slice(b"\r\n");
-    }
+    let mut bytes = Vec::new();
+    push_command(&mut bytes, argv.iter().map(Vec::as_slice));
     bytes
 }
 
